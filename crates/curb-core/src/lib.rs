@@ -9,3 +9,5 @@ pub mod policy;
 pub mod resource;
 pub mod subject;
 pub mod time;
+pub mod decide;
+pub mod ledger;

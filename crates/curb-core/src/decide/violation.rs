@@ -1,0 +1,321 @@
+//! Why a job cannot start now: one value a limit, with the numbers.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::amount::{Amount, MILLI, Unit, write_decimal};
+use crate::resource::{Resource, Resources};
+use crate::time::{Millis, Timestamp};
+
+/// The stable code of a reason. Each has a page in `docs/reasons/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Code {
+    /// The job type is not defined, or the subject may not use it.
+    JobType,
+    /// The subject may not use the cluster.
+    ClusterAccess,
+    /// More than one job may ask for.
+    PerJobLimit,
+    /// Longer than one job may run.
+    DurationLimit,
+    /// A higher priority than the job type allows.
+    PriorityLimit,
+    /// More than the bucket may hold at once.
+    ConcurrentLimit,
+    /// More running jobs than the bucket may have.
+    JobsLimit,
+    /// More queued jobs than the bucket may have.
+    QueuedLimit,
+    /// Submitted too fast.
+    SubmitRate,
+    /// The budget of the period is used up, or would be.
+    Budget,
+    /// The cluster has not so much free, or at all.
+    Capacity,
+    /// What is free is kept for others' guarantees.
+    Guarantee,
+    /// It would have to borrow what somebody entitled waits for.
+    Borrowing,
+    /// Somebody has waited past the bound for the same.
+    Turn,
+    /// Starts are paced, so that Ray's head node lives.
+    StartRate,
+    /// The cluster cannot be reached.
+    ClusterDown,
+}
+
+impl Code {
+    /// All codes.
+    pub const ALL: [Code; 16] = [
+        Code::JobType,
+        Code::ClusterAccess,
+        Code::PerJobLimit,
+        Code::DurationLimit,
+        Code::PriorityLimit,
+        Code::ConcurrentLimit,
+        Code::JobsLimit,
+        Code::QueuedLimit,
+        Code::SubmitRate,
+        Code::Budget,
+        Code::Capacity,
+        Code::Guarantee,
+        Code::Borrowing,
+        Code::Turn,
+        Code::StartRate,
+        Code::ClusterDown,
+    ];
+
+    /// The text form, as in the documents.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::JobType => "job-type",
+            Code::ClusterAccess => "cluster-access",
+            Code::PerJobLimit => "per-job-limit",
+            Code::DurationLimit => "duration-limit",
+            Code::PriorityLimit => "priority-limit",
+            Code::ConcurrentLimit => "concurrent-limit",
+            Code::JobsLimit => "jobs-limit",
+            Code::QueuedLimit => "queued-limit",
+            Code::SubmitRate => "submit-rate",
+            Code::Budget => "budget",
+            Code::Capacity => "capacity",
+            Code::Guarantee => "guarantee",
+            Code::Borrowing => "borrowing",
+            Code::Turn => "turn",
+            Code::StartRate => "start-rate",
+            Code::ClusterDown => "cluster-down",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A number with what it counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quantity {
+    /// An amount of a resource.
+    Amount {
+        /// Of what.
+        resource: Resource,
+        /// How much.
+        amount: Amount,
+    },
+    /// A number of jobs.
+    Jobs(u64),
+    /// A span of time.
+    Time(Millis),
+    /// An amount of a resource for a time, in the resource's smallest unit times milliseconds.
+    ResourceTime {
+        /// Of what.
+        resource: Resource,
+        /// How much.
+        amount: u128,
+    },
+    /// So many in so long.
+    Rate {
+        /// How many.
+        count: u32,
+        /// In how long.
+        per: Millis,
+    },
+    /// A priority.
+    Priority(i32),
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Quantity::Amount { resource, amount } => {
+                write!(f, "{} {}", resource.show(*amount), resource.label())
+            }
+            Quantity::Jobs(1) => f.write_str("1 job"),
+            Quantity::Jobs(n) => write!(f, "{n} jobs"),
+            Quantity::Time(t) => write!(f, "{t}"),
+            Quantity::ResourceTime { resource, amount } => {
+                let (unit, name) = match resource.unit() {
+                    Unit::Milli => (u128::from(MILLI), resource.label()),
+                    Unit::Bytes => (1u128 << 30, "memory GiB".to_owned()),
+                };
+                write_decimal(f, *amount, unit * u128::from(Millis::HOUR.0), 1)?;
+                write!(f, " {name}-hours")
+            }
+            Quantity::Rate { count, per } => write!(f, "{count} in {per}"),
+            Quantity::Priority(p) => write!(f, "{p}"),
+        }
+    }
+}
+
+/// When a limit could be met.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// When running jobs end; at about this time if they end as they said.
+    JobsEnd(Option<Timestamp>),
+    /// At this moment: a budget's new period, a window's end, a rate's next turn, a quota's end.
+    At(Timestamp),
+    /// Once others that are ahead have started.
+    Turn,
+    /// When the cluster is back.
+    ClusterBack,
+    /// Not under this policy.
+    PolicyChange,
+    /// Not on this cluster as it is.
+    Never,
+}
+
+/// Somebody who holds what is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// User.
+    pub user: String,
+    /// Team.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// Which job.
+    pub job: String,
+    /// How much of the resource in question (of running jobs: 1).
+    pub holds: Quantity,
+    /// When it should end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// One limit that a request would break, or that it waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    /// The stable reason code.
+    pub code: Code,
+    /// The quota, unless it is the cluster itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<String>,
+    /// Which bucket of it: `user ana`, `org research`, `everybody`, `cluster main`.
+    pub bucket: String,
+    /// The limit in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Quantity>,
+    /// What is used of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<Quantity>,
+    /// What this job asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Quantity>,
+    /// By how much that is too much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Quantity>,
+    /// When it could fit.
+    pub when: When,
+    /// Whether the quota refuses rather than queues.
+    pub rejects: bool,
+    /// Who holds it, largest first, at most [`MAX_HOLDERS`]; not filtered for a viewer yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<Holder>,
+    /// How many more hold it.
+    #[serde(default)]
+    pub more_holders: u64,
+    /// What else is to be said (which job types there are, which clusters are open).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// At most so many holders are listed with a violation.
+pub const MAX_HOLDERS: usize = 5;
+
+/// A violation in short, as the journal keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shadow {
+    /// The reason code.
+    pub code: Code,
+    /// The quota.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<String>,
+    /// The bucket.
+    pub bucket: String,
+    /// Limit, used, asked, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Quantity>,
+    /// What was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<Quantity>,
+    /// What was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Quantity>,
+    /// What would have come of it: refused, or queued.
+    pub refuse: bool,
+}
+
+impl From<&Violation> for Shadow {
+    fn from(v: &Violation) -> Shadow {
+        Shadow {
+            code: v.code,
+            quota: v.quota.clone(),
+            bucket: v.bucket.clone(),
+            limit: v.limit.clone(),
+            used: v.used.clone(),
+            asked: v.asked.clone(),
+            refuse: v.refuses(),
+        }
+    }
+}
+
+impl Violation {
+    /// Whether it is refused rather than queued.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        self.rejects || self.is_hopeless()
+    }
+
+    /// Whether no waiting helps.
+    #[must_use]
+    pub fn is_hopeless(&self) -> bool {
+        matches!(self.when, When::PolicyChange | When::Never)
+    }
+}
+
+/// The answer to "may it start?".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It may start now.
+    Now,
+    /// When something ends, opens or is reset.
+    Later,
+    /// Only under another policy.
+    AfterPolicyChange,
+    /// The cluster does not have so much.
+    Never,
+}
+
+/// A decision with its whole reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The answer.
+    pub verdict: Verdict,
+    /// Whether a submission would be refused (rather than started or queued).
+    pub refused: bool,
+    /// The HTTP status of the answer to a submission: 200, 422, 429 or 503.
+    pub status: u16,
+    /// What it is charged.
+    pub request: Resources,
+    /// For how long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Millis>,
+    /// All limits in the way, the binding one first.
+    pub violations: Vec<Violation>,
+    /// Limits that are only recorded (audit, observe) and would have been in the way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recorded: Vec<Violation>,
+    /// The largest part of the request that would start now; `None` when nothing of it would.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fits_now: Option<Resources>,
+    /// When it could start, if that can be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Timestamp>,
+}

@@ -1,0 +1,124 @@
+//! A job as the ledger knows it.
+
+use serde::{Deserialize, Serialize};
+
+use super::event::{NewJob, Outcome};
+use crate::time::Timestamp;
+
+/// A job and where it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// What was asked for.
+    #[serde(flatten)]
+    pub new: NewJob,
+    /// Number of the event that brought it in: its age in the queue.
+    pub seq: u64,
+    /// When it came in.
+    pub submitted: Timestamp,
+    /// Counts up from 1 with each attempt to start it.
+    pub attempt: u32,
+    /// Whether its submitter was told that it waits (so that it must run some time).
+    pub promised: bool,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Somebody wants it stopped: who and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<StopWish>,
+    /// Its owner does not want to see it any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
+}
+
+/// Who wants a job stopped, why and since when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopWish {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub why: String,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// A grant: what a job was given, since when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Since when it is held.
+    pub since: Timestamp,
+    /// Whether it went above a limit on borrowed capacity.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub borrowed: bool,
+    /// Ray's session when it was reserved; the one that took it once that is known. Empty when none was known.
+    pub session: String,
+}
+
+/// Where a job stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It waits in Curb; Ray has not heard of it.
+    Queued,
+    /// Its grant is held; whether Ray has it is not yet known.
+    Reserved(Grant),
+    /// Ray has it.
+    Running(Grant),
+    /// Ray's session changed under it: its grant is held until somebody proves that it is over.
+    Quarantined(Grant),
+    /// It is over. Nothing is held.
+    Ended(End),
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// When Curb learnt it.
+    pub at: Timestamp,
+    /// How.
+    pub outcome: Outcome,
+    /// Why, for people.
+    pub message: String,
+    /// Exit code of the driver, when it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Since when its grant was held, if it ever had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted: Option<Timestamp>,
+    /// When Ray says that it began and ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ran: Option<(Timestamp, Timestamp)>,
+}
+
+impl Job {
+    /// The grant, while one is held.
+    #[must_use]
+    pub fn grant(&self) -> Option<&Grant> {
+        match &self.phase {
+            Phase::Reserved(g) | Phase::Running(g) | Phase::Quarantined(g) => Some(g),
+            Phase::Queued | Phase::Ended(_) => None,
+        }
+    }
+
+    /// The moment at which it should be over: start and duration. `None` when it holds nothing or said nothing.
+    #[must_use]
+    pub fn expected_end(&self) -> Option<Timestamp> {
+        Some(self.grant()?.since.after(self.new.duration?))
+    }
+
+    /// The id of the present attempt in Ray.
+    #[must_use]
+    pub fn ray_id(&self) -> String {
+        self.new.id.ray_id(self.attempt)
+    }
+
+    /// Whether it waits.
+    #[must_use]
+    pub fn is_queued(&self) -> bool {
+        matches!(self.phase, Phase::Queued)
+    }
+
+    /// Whether it is over.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended(_))
+    }
+}
