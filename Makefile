@@ -1,0 +1,31 @@
+# Short recipes: the work is in scripts/. `make help` says what each target does.
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fmt bench docs-check env clean-demo
+
+help: ## what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## the tour with a real Ray on loopback; stays up until Ctrl-C (ONCE=1: exit after the tour; PORT=n: not 8266)
+	@scripts/demo.sh
+
+test: ## install what the tests need and run all of them, end to end with real Ray too
+	@scripts/test.sh
+
+lint: ## formatting, clippy, licences and sources of dependencies, shell and Python
+	@scripts/lint.sh
+
+fmt: ## format Rust and Python
+	@scripts/fmt.sh
+
+bench: ## every benchmark, with the machine it ran on; also written to target/bench/
+	@scripts/bench.sh
+
+docs-check: ## are the generated files (schema, OpenAPI, man pages, completions) those that the code makes? (WRITE=1: make them so)
+	@scripts/docs-check.sh
+
+env: ## the Python environment with pinned Ray in .venv
+	@scripts/env.sh
+
+clean-demo: ## remove what demos left: the data directory and a Ray that was started in the background
+	@scripts/clean-demo.sh

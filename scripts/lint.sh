@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Everything that is checked without running the code. Goes on after a failure, so that one run tells all.
+. "$(dirname "$0")/common.sh"
+
+failed=()
+check() { step "$@" || failed+=("$1"); }
+
+# The advisories' database is the one thing here that comes from outside the package registries.
+advisories() {
+  local log status=0
+  log=$(mktemp)
+  timeout 120 cargo deny --color never check advisories >"$log" 2>&1 </dev/null || status=$?
+  if [ "$status" -eq 0 ]; then
+    say "advisories: none"
+  elif grep -qiE 'failed to (fetch|clone|open|acquire)|unable to (fetch|clone)|could not (fetch|resolve)|network|timed? ?out' "$log" ||
+    [ "$status" -eq 124 ]; then
+    say "advisories: did not run: the database could not be fetched from here"
+    status=0
+  else
+    cat "$log" >&2
+  fi
+  rm -f "$log"
+  return "$status"
+}
+
+python_lint() {
+  .venv/bin/python -m compileall -q python/src python/tests tests scripts &&
+    .venv/bin/ruff check --quiet python tests scripts &&
+    .venv/bin/ruff format --quiet --check python tests scripts &&
+    .venv/bin/mypy --no-error-summary python/src tests/e2e/procs.py tests/e2e/raycluster.py
+}
+
+scripts/env.sh
+need_command shellcheck shellcheck
+need_cargo_tool cargo-deny "$DENY_VERSION"
+
+check 'rustfmt' cargo fmt --all --check
+check 'shellcheck' shellcheck -x scripts/*.sh .ci/run
+check 'python: compiles, ruff, mypy' python_lint
+check 'dependencies: bans, licences, sources' cargo deny --color never check bans licenses sources
+check 'dependencies: advisories' advisories
+check 'clippy' cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+if [ "${#failed[@]}" -gt 0 ]; then
+  die "failed: $(printf '%s; ' "${failed[@]}")"
+fi
+say 'all clean'
