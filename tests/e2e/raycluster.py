@@ -32,8 +32,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import procs  # noqa: E402
+import procs
 
 _MARK = "CURB_RAY_INSTANCE"
 _PORTS = {

@@ -1,11 +1,11 @@
 """Ray's job submission client, with Curb's answers.
 
-    from curb import JobSubmissionClient, QuotaExceeded
+from curb import JobSubmissionClient, QuotaExceeded
 
-    client = JobSubmissionClient()  # CURB_ADDRESS and CURB_TOKEN, or an address as Ray's takes it
-    job = dict(entrypoint="python train.py", metadata={"curb.job_type": "training", "curb.gpu": "2"})
-    print(client.check(**job))      # would it start now? if not, why and when
-    client.submit_job(**job)        # as Ray's; raises QuotaExceeded with Curb's words
+client = JobSubmissionClient()  # CURB_ADDRESS and CURB_TOKEN, or an address as Ray's takes it
+job = dict(entrypoint="python train.py", metadata={"curb.job_type": "training", "curb.gpu": "2"})
+print(client.check(**job))      # would it start now? if not, why and when
+client.submit_job(**job)        # as Ray's; raises QuotaExceeded with Curb's words
 """
 
 from typing import TYPE_CHECKING, Any

@@ -21,22 +21,23 @@ class Verdict(StrEnum):
 class Violation:
     """One limit that the job would break.
 
-    Amounts are exact decimal text as Curb wrote them (`"2"`, `"16GiB"`), never floats. What Curb did not say, or does
-    not let the asker see, is None: it is not zero.
+    Amounts are exact text as Curb wrote them (`"2 cpu"`, `"16GiB memory"`), never floats. What Curb did not say, or
+    does not let the asker see, is None: it is not zero.
     """
 
     code: str
     """Stable reason code, a page of the documentation each."""
-    quota: str | None = None
     bucket: str | None = None
-    resource: str | None = None
+    """Whose share of the quota: `user ana`, `org research`, `cluster main`."""
+    quota: str | None = None
+    """The quota's name in the policy; None where the cluster itself is the limit."""
     limit: str | None = None
     used: str | None = None
     asked: str | None = None
-    over_by: str | None = None
-    text: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    """The violation as it came, with whatever a newer Curb adds."""
+    over: str | None = None
+    """By how much it is too much."""
+    details: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """The violation as it came: when it could fit, who holds it, and whatever a newer Curb adds."""
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Violation:
@@ -44,8 +45,8 @@ class Violation:
         code = raw.get("code")
         if not isinstance(code, str) or not code:
             raise ValueError(f"a violation without a code: {dict(raw)!r}")
-        amounts = {k: _text(raw.get(k)) for k in ("quota", "bucket", "resource", "limit", "used", "asked", "over_by")}
-        return cls(code=code, **amounts, text=_text(raw.get("text")) or "", details=dict(raw))
+        told = {name: _text(raw.get(name)) for name in ("bucket", "quota", "limit", "used", "asked", "over")}
+        return cls(code=code, details=dict(raw), **told)
 
 
 @dataclass(frozen=True)

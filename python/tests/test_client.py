@@ -1,0 +1,252 @@
+"""The drop-in client against a server in this process that records what it is asked."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from curb import JobSubmissionClient, QuotaExceeded, Verdict
+from ray.job_submission import JobSubmissionClient as RayClient
+
+REFUSAL = """refused: a job may ask for at most 3 cpu (quota each-user)
+  asked    4 cpu
+  try      --entrypoint-num-cpus 3"""
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: Any
+
+
+@dataclass
+class Answer:
+    status: int
+    body: str
+    content_type: str = "application/json"
+
+
+@dataclass
+class Server:
+    """Answers as told, and keeps every request."""
+
+    address: str
+    answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
+
+    def says(self, method: str, path: str, status: int, body: object, content_type: str = "application/json") -> None:
+        text = body if isinstance(body, str) else json.dumps(body)
+        self.answers[method, path] = Answer(status, text, content_type)
+
+    def last(self, method: str, path: str) -> Request:
+        return [r for r in self.requests if (r.method, r.path) == (method, path)][-1]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+            body = json.loads(raw) if raw else None
+            lower = {k.lower(): v for k, v in self.headers.items()}
+            recorder.requests.append(Request(self.command, self.path, lower, body))
+            answer = recorder.answers.get((self.command, self.path), Answer(404, "404: Not Found", "text/plain"))
+            self.send_response(answer.status)
+            self.send_header("content-type", answer.content_type)
+            self.send_header("content-length", str(len(answer.body.encode())))
+            self.end_headers()
+            self.wfile.write(answer.body.encode())
+
+        do_GET = do_POST = do_DELETE = _answer
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        recorder = Server(f"http://127.0.0.1:{http.server_port}")
+        recorder.says("GET", "/api/version", 200, {"version": "4", "ray_version": "2.60.0", "ray_commit": "c"})
+        recorder.says("POST", "/api/jobs/", 200, {"job_id": "j1", "submission_id": "j1"})
+        recorder.says("POST", "/curb/v1/explain", 200, {"verdict": "now", "violations": [], "text": "would start now"})
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield recorder
+        http.shutdown()
+        thread.join(timeout=5)
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CURB_ADDRESS", "CURB_TOKEN", "RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN",
+                 "RAY_AUTH_MODE", "RAY_JOB_HEADERS"):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+
+
+JOB: dict[str, Any] = {
+    "entrypoint": "python train.py",
+    "metadata": {"curb.job_type": "training"},
+    "entrypoint_num_cpus": 1,
+    "entrypoint_memory": 1024,
+    "entrypoint_resources": {"ssd": 1},
+    "runtime_env": {"env_vars": {"A": "b"}},
+    "submission_id": "mine-1",
+}
+
+
+def test_it_is_rays_client() -> None:
+    assert issubclass(JobSubmissionClient, RayClient)
+
+
+def test_an_admitted_job_gives_its_id_as_rays_client_does(server: Server) -> None:
+    assert JobSubmissionClient(server.address, token="t").submit_job(**JOB) == "j1"
+
+
+def test_check_sends_the_body_that_submit_job_would(server: Server) -> None:
+    client = JobSubmissionClient(server.address, token="t", metadata={"team": "vision"})
+    client.check(**JOB)
+    client.submit_job(**{**JOB, "metadata": dict(JOB["metadata"])})
+    checked, submitted = (server.last("POST", path).body for path in ("/curb/v1/explain", "/api/jobs/"))
+    assert checked == submitted
+    assert checked["metadata"] == {"curb.job_type": "training", "team": "vision"}
+
+
+def test_check_uploads_nothing_and_leaves_local_directories_out(server: Server, tmp_path: Any) -> None:
+    client = JobSubmissionClient(server.address, token="t")
+    env = {"working_dir": str(tmp_path), "py_modules": [str(tmp_path), "gcs://_ray_pkg_a.zip"], "pip": ["six"]}
+    client.check(entrypoint="true", runtime_env=env)
+    assert server.last("POST", "/curb/v1/explain").body["runtime_env"] == {
+        "py_modules": ["gcs://_ray_pkg_a.zip"],
+        "pip": ["six"],
+    }
+    assert not [r for r in server.requests if "packages" in r.path]
+    assert set(env) == {"working_dir", "py_modules", "pip"}, "the caller's own value is untouched"
+
+
+def test_check_tells_what_is_in_the_way(server: Server) -> None:
+    violation = {
+        "code": "per-job-limit",
+        "quota": "each-user",
+        "bucket": "user ana",
+        "limit": "3 cpu",
+        "asked": "4 cpu",
+    }
+    answer = {"verdict": "after-policy-change", "violations": [violation], "text": REFUSAL}
+    server.says("POST", "/curb/v1/explain", 200, answer)
+    found = JobSubmissionClient(server.address, token="t").check(entrypoint="true", entrypoint_num_cpus=4)
+    assert not found
+    assert found.verdict is Verdict.AFTER_POLICY_CHANGE
+    assert (found.violations[0].limit, found.violations[0].asked) == ("3 cpu", "4 cpu")
+    assert str(found) == REFUSAL
+
+
+@pytest.mark.parametrize("status", [422, 429])
+def test_a_refusal_in_plain_text_is_quota_exceeded_with_that_text(server: Server, status: int) -> None:
+    server.says("POST", "/api/jobs/", status, REFUSAL + "\n", "text/plain; charset=utf-8")
+    with pytest.raises(QuotaExceeded) as caught:
+        JobSubmissionClient(server.address, token="t").submit_job(**JOB)
+    assert str(caught.value) == REFUSAL
+    assert caught.value.status == status
+    assert caught.value.violations == ()
+
+
+def test_a_refusal_as_a_problem_has_the_violations_too(server: Server) -> None:
+    problem = {"status": 429, "code": "concurrent-limit", "title": "t", "detail": REFUSAL,
+               "violations": [{"code": "concurrent-limit", "bucket": "user ana", "over": "1 cpu"}]}  # fmt: skip
+    server.says("POST", "/api/jobs/", 429, problem, "application/problem+json")
+    with pytest.raises(QuotaExceeded) as caught:
+        JobSubmissionClient(server.address, token="t").submit_job(**JOB)
+    assert str(caught.value) == REFUSAL
+    assert caught.value.code == "concurrent-limit"
+    assert [v.over for v in caught.value.violations] == ["1 cpu"]
+    assert "application/problem+json" in server.last("POST", "/api/jobs/").headers["accept"]
+
+
+def test_a_refusal_that_is_not_well_formed_is_still_a_refusal(server: Server) -> None:
+    for body in ("{", "[]", '{"violations": 3, "detail": "no"}'):
+        server.says("POST", "/api/jobs/", 422, body, "application/problem+json")
+        with pytest.raises(QuotaExceeded) as caught:
+            JobSubmissionClient(server.address, token="t").submit_job(**JOB)
+        assert str(caught.value) == body
+
+
+def test_other_errors_are_rays_own(server: Server) -> None:
+    server.says("POST", "/api/jobs/", 409, "that id is taken", "text/plain")
+    with pytest.raises(RuntimeError, match="status code 409: that id is taken") as caught:
+        JobSubmissionClient(server.address, token="t").submit_job(**JOB)
+    assert not isinstance(caught.value, QuotaExceeded)
+
+
+def test_check_against_something_that_is_not_curb_says_so(server: Server) -> None:
+    client = JobSubmissionClient(server.address, token="t")
+    server.says("POST", "/curb/v1/explain", 200, "<html>", "text/html")
+    with pytest.raises(RuntimeError, match="did not answer as Curb does"):
+        client.check(entrypoint="true")
+    del server.answers["POST", "/curb/v1/explain"]
+    with pytest.raises(RuntimeError, match="could not check this job: 404: Not Found"):
+        client.check(entrypoint="true")
+
+
+def test_the_address_and_token_come_from_curbs_environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CURB_ADDRESS", server.address)
+    monkeypatch.setenv("CURB_TOKEN", "from-curb")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "from-ray")
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:1")
+    JobSubmissionClient().submit_job(**JOB)
+    assert {r.headers["authorization"] for r in server.requests} == {"Bearer from-curb"}
+
+
+def test_the_address_falls_back_to_rays_environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", server.address)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "from-ray")
+    JobSubmissionClient().submit_job(**JOB)
+    assert server.last("POST", "/api/jobs/").headers["authorization"] == "Bearer from-ray"
+
+
+def test_headers_for_rays_command_line_work_here_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_JOB_HEADERS", '{"authorization": "Bearer from-headers"}')
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "from-ray")
+    JobSubmissionClient(server.address).check(entrypoint="true")
+    assert server.last("POST", "/curb/v1/explain").headers["authorization"] == "Bearer from-headers"
+
+
+def test_headers_that_are_not_json_are_named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_JOB_HEADERS", "Bearer x")
+    with pytest.raises(ValueError, match="RAY_JOB_HEADERS must be JSON"):
+        JobSubmissionClient(server.address)
+
+
+def test_an_argument_wins_over_the_environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CURB_ADDRESS", "http://127.0.0.1:1")
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:1")
+    monkeypatch.setenv("CURB_TOKEN", "from-environment")
+    JobSubmissionClient(server.address, headers={"Authorization": "Bearer mine"}).submit_job(**JOB)
+    assert server.last("POST", "/api/jobs/").headers["authorization"] == "Bearer mine"
+    JobSubmissionClient(server.address, token="argument", headers={"authorization": "Bearer old"}).submit_job(**JOB)
+    assert server.last("POST", "/api/jobs/").headers["authorization"] == "Bearer argument"
+
+
+def test_the_environment_is_as_it_was_afterwards(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    JobSubmissionClient(server.address, token="t")
+    assert "RAY_API_SERVER_ADDRESS" not in os.environ
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:1")
+    JobSubmissionClient(server.address, token="t")
+    assert os.environ["RAY_API_SERVER_ADDRESS"] == "http://127.0.0.1:1"
+    with pytest.raises(ConnectionError):
+        JobSubmissionClient("http://127.0.0.1:1", token="t")
+    assert os.environ["RAY_API_SERVER_ADDRESS"] == "http://127.0.0.1:1"
+
+
+def test_the_header_for_one_request_does_not_stay(server: Server) -> None:
+    server.says("GET", "/api/jobs/", 200, [])
+    client = JobSubmissionClient(server.address, token="t")
+    client.submit_job(**JOB)
+    assert client.list_jobs() == []
+    assert "problem" not in server.last("GET", "/api/jobs/").headers["accept"]
