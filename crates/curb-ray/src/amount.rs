@@ -109,10 +109,22 @@ mod tests {
 
     #[test]
     fn amounts_are_written_as_the_shortest_exact_decimal() {
-        let written: Vec<String> = [0, 1, 10, 100, 125, 1000, 1500, 64_000, u64::MAX].map(json).into();
+        let written: Vec<String> = [0, 1, 10, 100, 125, 1000, 1500, 64_000, u64::MAX]
+            .map(json)
+            .into();
         assert_eq!(
             written,
-            ["0", "0.001", "0.01", "0.1", "0.125", "1", "1.5", "64", "18446744073709551.615"]
+            [
+                "0",
+                "0.001",
+                "0.01",
+                "0.1",
+                "0.125",
+                "1",
+                "1.5",
+                "64",
+                "18446744073709551.615"
+            ]
         );
     }
 
@@ -134,7 +146,19 @@ mod tests {
 
     #[test]
     fn what_is_no_amount_is_refused_by_name() {
-        for text in ["-1", "", ".5", "NaN", "1e", "1e+99", "Infinity", "1.2.3", "18446744073709551.616", "\"4\"", "null"] {
+        for text in [
+            "-1",
+            "",
+            ".5",
+            "NaN",
+            "1e",
+            "1e+99",
+            "Infinity",
+            "1.2.3",
+            "18446744073709551.616",
+            "\"4\"",
+            "null",
+        ] {
             let error = Milli::parse(text).unwrap_err().to_string();
             assert!(error.contains(text), "{error}");
         }

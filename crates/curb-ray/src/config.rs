@@ -29,10 +29,14 @@ impl fmt::Debug for Secret {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The address is not `http://host:port`.
-    #[error("`{0}` is not the address of a Ray dashboard: expected http://HOST:PORT and nothing after it")]
+    #[error(
+        "`{0}` is not the address of a Ray dashboard: expected http://HOST:PORT and nothing after it"
+    )]
     Address(String),
     /// The token has bytes that no header can carry.
-    #[error("the cluster's token has characters that cannot be sent in a header: expected printable ASCII")]
+    #[error(
+        "the cluster's token has characters that cannot be sent in a header: expected printable ASCII"
+    )]
     Token,
     /// A bound is zero, which would refuse every request.
     #[error("`{0}` is zero: every request would be refused; give it a positive value")]
@@ -109,10 +113,19 @@ impl RayConfig {
             }
         }
         let refused = || ConfigError::Address(self.base.to_string());
-        let plain = self.base.scheme_str() == Some("http") && matches!(self.base.path(), "" | "/") && self.base.query().is_none();
-        let authority = self.base.authority().filter(|a| plain && !a.as_str().contains('@')).ok_or_else(refused)?;
+        let plain = self.base.scheme_str() == Some("http")
+            && matches!(self.base.path(), "" | "/")
+            && self.base.query().is_none();
+        let authority = self
+            .base
+            .authority()
+            .filter(|a| plain && !a.as_str().contains('@'))
+            .ok_or_else(refused)?;
         let port = authority.port_u16().ok_or_else(refused)?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let host = authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']');
         Ok((host.to_owned(), port))
     }
 }
@@ -127,14 +140,27 @@ mod tests {
 
     #[test]
     fn an_address_is_a_host_and_a_port() {
-        assert_eq!(check("http://127.0.0.1:8265"), Ok(("127.0.0.1".into(), 8265)));
+        assert_eq!(
+            check("http://127.0.0.1:8265"),
+            Ok(("127.0.0.1".into(), 8265))
+        );
         assert_eq!(check("http://[::1]:8265/"), Ok(("::1".into(), 8265)));
     }
 
     #[test]
     fn what_is_more_than_an_address_is_refused() {
-        for base in ["http://ray", "https://ray:8265", "http://ray:8265/x", "http://ray:8265/?a=b", "http://u:p@ray:8265", "/x"] {
-            assert!(matches!(check(base), Err(ConfigError::Address(_))), "{base}");
+        for base in [
+            "http://ray",
+            "https://ray:8265",
+            "http://ray:8265/x",
+            "http://ray:8265/?a=b",
+            "http://u:p@ray:8265",
+            "/x",
+        ] {
+            assert!(
+                matches!(check(base), Err(ConfigError::Address(_))),
+                "{base}"
+            );
         }
     }
 

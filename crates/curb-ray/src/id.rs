@@ -5,7 +5,9 @@ pub const MAX_SEGMENT_BYTES: usize = 200;
 
 /// Why a string is no canonical path segment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} `{shown}` is not usable in a path: 1 to {MAX_SEGMENT_BYTES} of A-Z a-z 0-9 . _ - and not only dots")]
+#[error(
+    "{what} `{shown}` is not usable in a path: 1 to {MAX_SEGMENT_BYTES} of A-Z a-z 0-9 . _ - and not only dots"
+)]
 pub struct BadSegment {
     what: &'static str,
     shown: String,
@@ -28,7 +30,11 @@ pub(crate) fn check_segment(what: &'static str, segment: &str) -> Result<(), Bad
         return Ok(());
     }
     // Debug escapes keep control characters out of logs and terminals.
-    let shown = segment.chars().take(40).flat_map(char::escape_debug).collect();
+    let shown = segment
+        .chars()
+        .take(40)
+        .flat_map(char::escape_debug)
+        .collect();
     Err(BadSegment { what, shown })
 }
 
@@ -38,7 +44,13 @@ mod tests {
 
     #[test]
     fn ids_as_ray_and_curb_make_them_are_canonical() {
-        for id in ["raysubmit_Zh7QkVpa3YdJ8sCq", "02000000", "curb-1a.b_c", "a", &"x".repeat(200)] {
+        for id in [
+            "raysubmit_Zh7QkVpa3YdJ8sCq",
+            "02000000",
+            "curb-1a.b_c",
+            "a",
+            &"x".repeat(200),
+        ] {
             assert_eq!(check_id(id), Ok(()));
         }
     }
@@ -46,7 +58,23 @@ mod tests {
     #[test]
     fn whatever_a_router_could_read_differently_is_refused() {
         for id in [
-            "", ".", "..", "...", "a/b", "a%2fb", "%2e", "a b", "a;b", "a?b", "a#b", "a\\b", "a\0", "a\n", "ä", "+", "a:b",
+            "",
+            ".",
+            "..",
+            "...",
+            "a/b",
+            "a%2fb",
+            "%2e",
+            "a b",
+            "a;b",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "a\0",
+            "a\n",
+            "ä",
+            "+",
+            "a:b",
             &"x".repeat(201),
         ] {
             assert!(check_id(id).is_err(), "{id:?}");
@@ -56,6 +84,9 @@ mod tests {
     #[test]
     fn the_message_shows_no_raw_control_character() {
         let message = check_id("a\x1b[2Jb").unwrap_err().to_string();
-        assert!(message.contains("\\u{1b}") && !message.contains('\x1b'), "{message}");
+        assert!(
+            message.contains("\\u{1b}") && !message.contains('\x1b'),
+            "{message}"
+        );
     }
 }

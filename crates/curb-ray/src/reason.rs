@@ -1,0 +1,106 @@
+//! One clean line out of an error body that may be a nested Python traceback.
+
+/// The longest reason that is passed on, in characters.
+pub const MAX_REASON_CHARS: usize = 300;
+
+/// How much of a body is looked at: a traceback's last line is at its end.
+const TAIL_BYTES: usize = 16 * 1024;
+
+/// The last meaningful line of `body`, without control characters and without the name of a Python
+/// exception, at most [`MAX_REASON_CHARS`] long. Empty bodies give an honest "no reason given".
+pub(crate) fn clean(body: &[u8]) -> String {
+    let tail = &body[body.len().saturating_sub(TAIL_BYTES)..];
+    let text = String::from_utf8_lossy(tail);
+    let line = text
+        .lines()
+        .rev()
+        .find(|line| is_meaningful(line))
+        .unwrap_or("");
+    let mut reason: String = without_exception_name(line.trim())
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MAX_REASON_CHARS + 1)
+        .collect();
+    if reason.chars().count() > MAX_REASON_CHARS {
+        reason = reason
+            .chars()
+            .take(MAX_REASON_CHARS - 1)
+            .chain(['…'])
+            .collect();
+    }
+    if reason.is_empty() {
+        "no reason given".to_owned()
+    } else {
+        reason
+    }
+}
+
+/// Not indented (a frame or its source), not Python's own prose around tracebacks, not only dots.
+fn is_meaningful(line: &str) -> bool {
+    let prose = [
+        "Traceback (most recent call last)",
+        "The above exception was",
+        "During handling of the above",
+    ];
+    !line.starts_with([' ', '\t'])
+        && line.chars().any(char::is_alphanumeric)
+        && !prose.iter().any(|p| line.contains(p))
+}
+
+/// `ValueError: text` and `ray.exceptions.RuntimeEnvSetupError: text` are `text`.
+fn without_exception_name(line: &str) -> &str {
+    match line.split_once(": ") {
+        Some((name, rest)) if is_exception_name(name) && !rest.trim().is_empty() => rest.trim(),
+        _ => line,
+    }
+}
+
+fn is_exception_name(name: &str) -> bool {
+    let identifier = name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_'));
+    identifier
+        && (name.ends_with("Error") || name.ends_with("Exception") || name.ends_with("Timeout"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_innermost_sentence_of_a_nested_traceback_is_told() {
+        let body = "Traceback (most recent call last):\n  File \"job_head.py\", line 421, in submit_job\n    resp = await f()\n           ^^^^^^\n  File \"x.py\", line 9\nRuntimeError: Request failed with status code 400: Traceback (most recent call last):\n  File \"job_agent.py\", line 46, in submit_job\n    raise ValueError(\nValueError: Job with submission_id a already exists. Please use a different submission_id.\n.\n";
+        assert_eq!(
+            clean(body.as_bytes()),
+            "Job with submission_id a already exists. Please use a different submission_id."
+        );
+    }
+
+    #[test]
+    fn plain_text_is_kept_and_emptiness_is_said() {
+        assert_eq!(clean(b"Job nope does not exist"), "Job nope does not exist");
+        assert_eq!(clean(b""), "no reason given");
+        assert_eq!(clean(b"\n \n...\n"), "no reason given");
+        assert_eq!(
+            clean(b"ray.exceptions.RuntimeEnvSetupError: no such package"),
+            "no such package"
+        );
+    }
+
+    #[test]
+    fn control_characters_never_pass() {
+        assert_eq!(clean(b"a\x1b[31mred\x07"), "a [31mred ");
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_gives_one_bounded_line_that_is_no_traceback(body: Vec<u8>, lines in "(Traceback \\(most recent call last\\):\n|  File \"x\", line 1\n|[a-zé]{0,400}: [a-z]{0,9}\n){0,8}") {
+            for body in [body.as_slice(), lines.as_bytes()] {
+                let reason = clean(body);
+                prop_assert!(!reason.is_empty() && reason.chars().count() <= MAX_REASON_CHARS);
+                prop_assert!(!reason.chars().any(char::is_control) && !reason.contains("Traceback (most recent"));
+            }
+        }
+    }
+}
