@@ -94,7 +94,8 @@ def descendants(root: int) -> list[Process]:
 
 
 def marked(mark: str) -> list[Process]:
-    """Living processes that were started with the environment entry `mark` ("NAME=value")."""
+    """Living processes that were started with the environment entry `mark` ("NAME=value"), and all below them: a
+    process that changes its title may have overwritten its environment."""
     wanted, found = mark.encode(), []
     for pid, stat in _all().items():
         if pid == os.getpid() or stat.state in "ZX":
@@ -102,7 +103,8 @@ def marked(mark: str) -> list[Process]:
         with contextlib.suppress(OSError):
             if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                 found.append(Process(pid, stat.start_ticks))
-    return found
+    below = [child for process in found for child in descendants(process.pid) if child.pid != os.getpid()]
+    return list(dict.fromkeys(found + below))
 
 
 def kill_until_none(find: Callable[[], Iterable[Process]], seconds: float = 10) -> list[Process]:
