@@ -120,14 +120,26 @@ mod tests {
     #[test]
     fn the_first_records_hash_is_pinned() {
         // Computed with another tool from the table in the documentation of `record_hash`.
-        let hash = record_hash(&Hash::genesis(), 1, 1_700_000_000_000, b"granted", br#"{"job":"a"}"#);
-        assert_eq!(hash.to_hex(), "931a600a7438d2c2c68fc84ff34ceb31a950f416464faa42939ac743eae94cd5");
+        let hash = record_hash(
+            &Hash::genesis(),
+            1,
+            1_700_000_000_000,
+            b"granted",
+            br#"{"job":"a"}"#,
+        );
+        assert_eq!(
+            hash.to_hex(),
+            "931a600a7438d2c2c68fc84ff34ceb31a950f416464faa42939ac743eae94cd5"
+        );
     }
 
     #[test]
     fn moving_a_byte_from_kind_to_payload_changes_the_hash() {
         let prev = Hash::genesis();
-        assert_ne!(record_hash(&prev, 1, 0, b"ab", b"c"), record_hash(&prev, 1, 0, b"a", b"bc"));
+        assert_ne!(
+            record_hash(&prev, 1, 0, b"ab", b"c"),
+            record_hash(&prev, 1, 0, b"a", b"bc")
+        );
     }
 
     #[test]

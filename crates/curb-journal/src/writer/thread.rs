@@ -1,0 +1,285 @@
+//! What the writer's thread does.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use super::{
+    Batch, Condition, OnResume, OnSnapshot, ResumeError, Resumed, Shared, SnapshotRequest, State,
+};
+use crate::entry::{Head, MAX_BATCH_ENTRIES, OwnedEntry};
+use crate::error::AppendError;
+use crate::journal::Journal;
+use crate::snapshot::{Progress, SnapshotError, Task};
+
+/// One thing to do.
+enum Work {
+    Commit(Vec<Batch>),
+    Resume(Vec<OnResume>),
+    Snapshot(SnapshotRequest),
+    SnapshotStep,
+    End,
+}
+
+pub(super) fn run(journal: Journal, shared: &Arc<Shared>) {
+    let _ended = Ended(shared);
+    let mut thread = Thread {
+        journal,
+        shared,
+        snapshot: None,
+        part_is_due: false,
+    };
+    while thread.turn() {}
+}
+
+/// Says that nobody will answer any more, also if the thread panics.
+struct Ended<'a>(&'a Shared);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.ended = true;
+        (state.rows, state.bytes) = (0, 0);
+        let left = (
+            std::mem::take(&mut state.batches),
+            std::mem::take(&mut state.resume),
+            state.snapshot.take(),
+        );
+        // Outside the lock, since a dropped callback is somebody's code: it tells those who wait that there
+        // will be no answer.
+        drop(state);
+        drop(left);
+    }
+}
+
+struct Thread<'a> {
+    // First: the directory's lock is released before anybody hears that the thread ended.
+    journal: Journal,
+    shared: &'a Shared,
+    snapshot: Option<(Task, OnSnapshot)>,
+    /// A commit has passed since the snapshot's last part.
+    part_is_due: bool,
+}
+
+impl Thread<'_> {
+    /// Does one thing; `false` when there is nothing left to do, ever.
+    fn turn(&mut self) -> bool {
+        match self.next_work() {
+            Work::Commit(batches) => self.commit(batches),
+            Work::Resume(waiting) => self.resume(waiting),
+            Work::Snapshot(request) => self.begin_snapshot(request),
+            Work::SnapshotStep => self.step_snapshot(),
+            Work::End => return false,
+        }
+        // After the answers: nobody waits for the log to be folded in.
+        self.journal.checkpoint_if_due();
+        let stats = self.journal.stats();
+        let mut state = self.shared.lock();
+        state.metrics.checkpoints = stats.checkpoints;
+        state.metrics.checkpoints_deferred = stats.checkpoints_deferred;
+        true
+    }
+
+    /// Waits for something to do. Commits go first; a snapshot gets one part in after each of them, so that
+    /// neither can starve the other.
+    fn next_work(&mut self) -> Work {
+        let mut state = self.shared.lock();
+        loop {
+            if !state.resume.is_empty() {
+                return Work::Resume(std::mem::take(&mut state.resume));
+            }
+            if self.snapshot.is_some() && (self.part_is_due || state.batches.is_empty()) {
+                return Work::SnapshotStep;
+            }
+            if !state.batches.is_empty() {
+                return Work::Commit(take_batches(&mut state, self.shared.options.commit_rows));
+            }
+            if let Some(request) = state.snapshot.take() {
+                return Work::Snapshot(request);
+            }
+            if state.closing {
+                return Work::End;
+            }
+            state = self
+                .shared
+                .work
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn commit(&mut self, mut batches: Vec<Batch>) {
+        self.part_is_due = true;
+        let Err(error) = self.commit_all(&mut batches) else {
+            return;
+        };
+        // If one entry is to blame, the batches in front of it were decided on a state that holds: they are
+        // committed without it. Asked once; another error then fails them as well.
+        let good = error
+            .entry_index()
+            .map_or(0, |index| whole_batches_before(&batches, index));
+        let good_rows: usize = batches[..good]
+            .iter()
+            .map(|batch| batch.entries.len())
+            .sum();
+        let bad = batches.split_off(good);
+        let error = match self.commit_all(&mut batches) {
+            Ok(()) => error.counted_from(good_rows),
+            Err(error) => error,
+        };
+        batches.extend(bad);
+        self.fail(batches, error);
+    }
+
+    /// Commits the batches in one transaction, answers and removes them. On an error they stay.
+    fn commit_all(&mut self, batches: &mut Vec<Batch>) -> Result<(), AppendError> {
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let groups: Vec<&[OwnedEntry]> = batches
+            .iter()
+            .map(|batch| batch.entries.as_slice())
+            .collect();
+        let rows: usize = groups.iter().map(|group| group.len()).sum();
+        let started = Instant::now();
+        let heads = self.journal.append_groups(&groups)?;
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let mut state = self.shared.lock();
+        state.head = self.journal.head();
+        if rows > 0 {
+            state.metrics.committed(rows, micros);
+        }
+        drop(state);
+        for (batch, head) in batches.drain(..).zip(heads) {
+            self.answer(batch, Ok(head));
+        }
+        Ok(())
+    }
+
+    fn answer(&self, batch: Batch, outcome: Result<Head, Arc<AppendError>>) {
+        self.call(|| (batch.on_durable)(outcome));
+    }
+
+    /// Runs somebody's callback; its panic is counted, and does not take the journal down.
+    fn call(&self, callback: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(callback)).is_err() {
+            self.shared.lock().metrics.callback_panics += 1;
+        }
+    }
+
+    /// Fails these batches and everything behind them, and takes nothing more.
+    fn fail(&mut self, batches: Vec<Batch>, error: AppendError) {
+        let error = Arc::new(error);
+        let mut state = self.shared.lock();
+        state.condition = Condition::Failed(Arc::clone(&error));
+        state.metrics.failures += 1;
+        (state.rows, state.bytes) = (0, 0);
+        let queued = std::mem::take(&mut state.batches);
+        let waiting = state.snapshot.take();
+        drop(state);
+        for batch in batches.into_iter().chain(queued) {
+            self.answer(batch, Err(Arc::clone(&error)));
+        }
+        let running = self.snapshot.take().map(|(_, on_done)| on_done);
+        for on_done in running
+            .into_iter()
+            .chain(waiting.map(|request| request.on_done))
+        {
+            self.call(|| on_done(Err(SnapshotError::Abandoned)));
+        }
+    }
+
+    fn resume(&mut self, waiting: Vec<OnResume>) {
+        for on_resume in waiting {
+            let outcome = self.try_resume();
+            self.call(|| on_resume(outcome));
+        }
+    }
+
+    fn try_resume(&mut self) -> Result<Resumed, ResumeError> {
+        let state = self.shared.lock();
+        let acknowledged = state.head;
+        if matches!(state.condition, Condition::Running) {
+            return Ok(Resumed {
+                head: acknowledged,
+                acknowledged,
+            });
+        }
+        drop(state);
+        let head = self.journal.reopen().map_err(ResumeError::Open)?;
+        let there = self
+            .journal
+            .contains(acknowledged.seq, &acknowledged.hash)
+            .map_err(|error| ResumeError::Read(error.to_string()))?;
+        if !there {
+            return Err(ResumeError::Lost {
+                acknowledged,
+                found: head,
+            });
+        }
+        let mut state = self.shared.lock();
+        state.condition = Condition::Running;
+        state.head = head;
+        Ok(Resumed { head, acknowledged })
+    }
+
+    fn begin_snapshot(&mut self, request: SnapshotRequest) {
+        let SnapshotRequest {
+            seq,
+            hash,
+            format,
+            body,
+            on_done,
+        } = request;
+        match self.journal.begin_snapshot(seq, &hash, format, body) {
+            Ok(task) => self.snapshot = Some((task, on_done)),
+            Err(error) => self.call(|| on_done(Err(error))),
+        }
+    }
+
+    fn step_snapshot(&mut self) {
+        self.part_is_due = false;
+        let Some((mut task, on_done)) = self.snapshot.take() else {
+            return;
+        };
+        match self.journal.step_snapshot(&mut task) {
+            Ok(Progress::More) => self.snapshot = Some((task, on_done)),
+            Ok(Progress::Done) => {
+                self.shared.lock().metrics.snapshots += 1;
+                self.call(|| on_done(Ok(())));
+            }
+            Err(error) => self.call(|| on_done(Err(error))),
+        }
+    }
+}
+
+/// Takes whole batches from the front: at least one, and no more than fit a commit.
+fn take_batches(state: &mut State, commit_rows: usize) -> Vec<Batch> {
+    let mut taken = Vec::new();
+    let mut rows = 0;
+    while let Some(next) = state.batches.front() {
+        if !taken.is_empty() && rows + next.entries.len() > commit_rows.min(MAX_BATCH_ENTRIES) {
+            break;
+        }
+        let Some(batch) = state.batches.pop_front() else {
+            break;
+        };
+        rows += batch.entries.len();
+        state.rows -= batch.entries.len();
+        state.bytes -= batch.bytes;
+        taken.push(batch);
+    }
+    taken
+}
+
+/// How many batches end at or before entry `index` of all of them.
+fn whole_batches_before(batches: &[Batch], index: usize) -> usize {
+    let mut end = 0;
+    batches
+        .iter()
+        .take_while(|batch| {
+            end += batch.entries.len();
+            end <= index
+        })
+        .count()
+}
