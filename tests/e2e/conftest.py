@@ -4,8 +4,10 @@ so that no test's jobs are in another's bucket."""
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +75,17 @@ def server(
         curb.wait_ready()
         yield curb
     assert "panicked" not in curb.log.read_text(errors="replace")
+
+
+@pytest.fixture
+def ray_jobs(ray: RayCluster) -> Callable[[], set[str]]:
+    """The ids that Ray itself knows, asked without Curb."""
+
+    def ask() -> set[str]:
+        with urllib.request.urlopen(f"{ray.address}/api/jobs/", timeout=10) as answer:
+            return {job["submission_id"] for job in json.load(answer) if job["submission_id"]}
+
+    return ask
 
 
 _numbers = itertools.count(1)
