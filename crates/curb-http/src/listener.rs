@@ -1,0 +1,421 @@
+//! Accepts connections and serves them with hyper, HTTP/1 only, below a guard and above bounds.
+//!
+//! **Bounds.** At most [`ServeOptions::max_connections`] are open (tunnels count). One more is
+//! accepted, told `503` and closed: a client learns why, and a queue in the kernel that nobody
+//! empties would look like a dead server. A connection holds at most one head (16 KiB) and one
+//! read buffer (64 KiB) of its peer's bytes.
+//!
+//! **Pairing.** Each call of the service belongs to one verdict of the guard, in order. Without a
+//! verdict, or when hyper frames the body differently from the guard, the answer is `400` and the
+//! service is not called.
+//!
+//! **Leaving peers.** A peer that closes its side while a request is served has left: the request's
+//! future is dropped.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tower::{Service, ServiceExt};
+
+pub use crate::guard::Deadlines;
+use crate::guard::GuardedIo;
+use crate::head::{Framing, Head, HeadLimits};
+use crate::link::{InFlight, Link, Settled, Verdict};
+use crate::request_id::{RequestId, X_REQUEST_ID};
+use crate::response::plain;
+use crate::violation::Violation;
+
+/// hyper's read buffer at most, in bytes. A whole head fits; a large body comes in such pieces.
+const MAX_READ_BUFFER: usize = 64 * 1024;
+/// hyper parses at most this many headers without a heap allocation.
+const HYPER_HEADERS: usize = 100;
+/// Refused connections that are told why at the same time; more are closed without a word.
+const MAX_TURNED_AWAY: usize = 64;
+/// How long a refused connection gets to read why.
+const TURN_AWAY_FOR: Duration = Duration::from_millis(250);
+/// Wait after a failed accept (no file descriptor left), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long connections that were cut get to drop what they hold.
+const CUT_GRACE: Duration = Duration::from_secs(1);
+
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    retry-after: 1\r\nconnection: close\r\ncontent-length: 39\r\n\r\n\
+    the server has too many open connections";
+
+/// Bounds and deadlines of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServeOptions {
+    /// Most connections open at once.
+    pub max_connections: usize,
+    /// Bounds on a request head. At most 100 headers and 60 KiB are taken, whatever is set.
+    pub head: HeadLimits,
+    /// Deadlines of each connection.
+    pub deadlines: Deadlines,
+    /// How long connections may finish their requests after shutdown began.
+    pub drain: Duration,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 4096,
+            head: HeadLimits::default(),
+            deadlines: Deadlines::default(),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+impl ServeOptions {
+    fn head_limits(&self) -> HeadLimits {
+        HeadLimits {
+            max_bytes: self.head.max_bytes.min(MAX_READ_BUFFER - 4096),
+            max_headers: self.head.max_headers.min(HYPER_HEADERS),
+            ..self.head
+        }
+    }
+}
+
+/// How the connections that were open at shutdown ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// Ended by themselves within the drain deadline.
+    pub drained: usize,
+    /// Still open at the deadline, and cut.
+    pub cut: usize,
+}
+
+/// The other end of a connection; in the extensions of each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// Serves until `shutdown` is ready, then lets open connections finish their requests for
+/// [`ServeOptions::drain`], then cuts what is left.
+///
+/// The service is cloned for each request. Each request carries [`RequestId`] and [`Peer`] in its
+/// extensions; a client's own `x-request-id` is removed, and each response carries the real one.
+pub async fn serve<S, B, F>(
+    listener: TcpListener,
+    service: S,
+    options: ServeOptions,
+    shutdown: F,
+) -> Served
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    F: Future<Output = ()>,
+{
+    let server = Server {
+        service,
+        options,
+        drain: CancellationToken::new(),
+        cut: CancellationToken::new(),
+    };
+    let max = options
+        .max_connections
+        .clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+    let slots = Arc::new(Semaphore::new(max));
+    let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => match Arc::clone(&slots).try_acquire_owned() {
+                Ok(slot) => server.spawn(stream, peer, slot),
+                Err(_) => turn_away(stream, &turned_away),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "could not accept a connection; pausing");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    server.finish(&slots, max).await
+}
+
+struct Server<S> {
+    service: S,
+    options: ServeOptions,
+    drain: CancellationToken,
+    cut: CancellationToken,
+}
+
+impl<S, B> Server<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn spawn(&self, stream: TcpStream, peer: SocketAddr, slot: OwnedSemaphorePermit) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "could not set TCP_NODELAY");
+        }
+        let deadlines = self.options.deadlines;
+        let link = Link::new();
+        let limits = self.options.head_limits();
+        let io = GuardedIo::new(
+            stream,
+            Arc::clone(&link),
+            limits,
+            deadlines,
+            self.cut.clone(),
+            Some(slot),
+        );
+        let service = self.service.clone();
+        let service = hyper::service::service_fn(move |request| {
+            answer(Arc::clone(&link), service.clone(), peer, request)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            // A second line of defence: the guard's own deadlines are met first.
+            .header_read_timeout(deadlines.idle + deadlines.head + Duration::from_secs(1))
+            .max_buf_size(MAX_READ_BUFFER)
+            .serve_connection(TokioIo::new(io), service)
+            .with_upgrades();
+        let (drain, cut) = (self.drain.clone(), self.cut.clone());
+        tokio::spawn(async move {
+            let mut connection = pin!(connection);
+            let ended = tokio::select! {
+                biased;
+                ended = &mut connection => Some(ended),
+                () = drain.cancelled() => None,
+            };
+            let ended = match ended {
+                Some(ended) => ended,
+                None => {
+                    connection.as_mut().graceful_shutdown();
+                    tokio::select! {
+                        biased;
+                        ended = &mut connection => ended,
+                        () = cut.cancelled() => Ok(()),
+                    }
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%peer, %error, "a connection ended early");
+            }
+        });
+    }
+
+    async fn finish(self, slots: &Semaphore, max: usize) -> Served {
+        let open = max - slots.available_permits();
+        self.drain.cancel();
+        // Every connection holds one slot; all slots back means that all are gone.
+        let all = u32::try_from(max).unwrap_or(u32::MAX);
+        if tokio::time::timeout(self.options.drain, slots.acquire_many(all))
+            .await
+            .is_ok()
+        {
+            return Served {
+                drained: open,
+                cut: 0,
+            };
+        }
+        let left = max - slots.available_permits();
+        self.cut.cancel();
+        if tokio::time::timeout(CUT_GRACE, slots.acquire_many(all))
+            .await
+            .is_err()
+        {
+            tracing::warn!("some connections did not end when they were cut");
+        }
+        Served {
+            drained: open.saturating_sub(left),
+            cut: left,
+        }
+    }
+}
+
+/// Tells one connection too many why it is closed. Bounded in number and time.
+fn turn_away(mut stream: TcpStream, bound: &Arc<Semaphore>) {
+    let Ok(place) = Arc::clone(bound).try_acquire_owned() else {
+        return;
+    };
+    tokio::spawn(async move {
+        let _place = place;
+        let told = async {
+            stream.write_all(FULL).await?;
+            stream.shutdown().await?;
+            let mut rest = [0; 1024];
+            // Reading what it sent, so that a reset does not take the answer with it.
+            while stream.read(&mut rest).await? > 0 {}
+            std::io::Result::Ok(())
+        };
+        // Whether it heard or not, it is closed now.
+        let _ = tokio::time::timeout(TURN_AWAY_FOR, told).await;
+    });
+}
+
+/// The service that hyper calls: pairs the request with its verdict, then calls the real one.
+async fn answer<S, B>(
+    link: Arc<Link>,
+    service: S,
+    peer: SocketAddr,
+    mut request: Request<Incoming>,
+) -> Result<Response<Answer<B>>, Infallible>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+{
+    let (verdict, in_flight) = link.take();
+    let Ok(id) = RequestId::random() else {
+        tracing::error!("the system's random source gave nothing; refusing requests");
+        let response = plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            TEXT,
+            "no random source\n",
+            None,
+        );
+        return Ok(response.map(|body| Answer::refusal(body, in_flight)));
+    };
+    let (seq, head) = match verdict {
+        Some(Verdict::Pass { seq, head }) if agrees(&request, &head) => (seq, head),
+        Some(Verdict::Refuse(violation)) => return Ok(refusal(violation, id, in_flight)),
+        Some(Verdict::Pass { .. }) | None => {
+            tracing::error!(%id, %peer, "guard and parser read a request differently; refused");
+            return Ok(refusal(Violation::Desync, id, in_flight));
+        }
+    };
+    request.headers_mut().remove(X_REQUEST_ID);
+    request.extensions_mut().insert(id);
+    request.extensions_mut().insert(Peer(peer));
+    let Ok(mut response) = service.oneshot(request).await;
+    let switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if switch && !head.upgrade {
+        tracing::error!(%id, "a service answered 101 to a request that asked for no upgrade");
+        let response = plain(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            TEXT,
+            "unexpected upgrade\n",
+            Some(id),
+        );
+        return Ok(closing(response).map(|body| Answer::refusal(body, in_flight)));
+    }
+    if let Settled::Replace(violation) = link.settle(seq, switch) {
+        return Ok(refusal(violation, id, in_flight));
+    }
+    response
+        .headers_mut()
+        .insert(X_REQUEST_ID, id.header_value());
+    if head.upgrade && !switch {
+        response = closing(response);
+    }
+    Ok(response.map(|body| Answer::service(body, in_flight)))
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Whether hyper frames the body as the guard does.
+fn agrees(request: &Request<Incoming>, head: &Head) -> bool {
+    let exact = request.body().size_hint().exact();
+    match head.framing {
+        Framing::Empty => exact == Some(0),
+        Framing::Length(n) => exact == Some(n),
+        Framing::Chunked => exact.is_none(),
+    }
+}
+
+fn refusal<B>(violation: Violation, id: RequestId, in_flight: InFlight) -> Response<Answer<B>> {
+    let line = format!("{}\n", violation.reason());
+    let response = plain(violation.status(), TEXT, line, Some(id));
+    closing(response).map(|body| Answer::refusal(body, in_flight))
+}
+
+fn closing<B>(mut response: Response<B>) -> Response<B> {
+    response
+        .headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// A response body that keeps its request counted as in flight until it is sent.
+struct Answer<B> {
+    payload: Payload<B>,
+    _in_flight: InFlight,
+}
+
+enum Payload<B> {
+    Service(B),
+    Refusal(Full<Bytes>),
+}
+
+impl<B> Answer<B> {
+    fn service(body: B, in_flight: InFlight) -> Self {
+        Self {
+            payload: Payload::Service(body),
+            _in_flight: in_flight,
+        }
+    }
+
+    fn refusal(body: Bytes, in_flight: InFlight) -> Self {
+        Self {
+            payload: Payload::Refusal(Full::new(body)),
+            _in_flight: in_flight,
+        }
+    }
+}
+
+impl<B> Body for Answer<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match &mut self.get_mut().payload {
+            Payload::Service(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Payload::Refusal(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|never| match never {}),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.payload {
+            Payload::Service(body) => body.is_end_stream(),
+            Payload::Refusal(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.payload {
+            Payload::Service(body) => body.size_hint(),
+            Payload::Refusal(body) => body.size_hint(),
+        }
+    }
+}
