@@ -128,7 +128,7 @@ def test_a_directory_goes_with_a_job_that_waited(user: User, gate: Gate, tmp_pat
 
 
 def _holder(user: User, gate: Gate) -> str:
-    job = user.client().submit_job(entrypoint=gate.entrypoint("holder"), entrypoint_num_cpus=2)
+    job: str = user.client().submit_job(entrypoint=gate.entrypoint("holder"), entrypoint_num_cpus=2)
     eventually(lambda: gate.starts("holder"), 60, "the job that holds both CPUs runs")
     return job
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Gate
-from curbserver import CurbServer, clean_environment, eventually, run
+from curbserver import CurbServer, User, clean_environment, eventually, run
 from raycluster import RayCluster
 
 
@@ -77,7 +77,7 @@ def test_jobs_acknowledged_while_curb_is_killed_again_and_again_start_once_each(
     assert len(acknowledged) == 12
     own_server.wait_ready()
     for name, (job, number) in acknowledged.items():
-        eventually(lambda j=job, n=number: users[n].status(j) == "SUCCEEDED", 120, f"{name} has run", every=0.5)
+        _wait_until_succeeded(users[number], job)
         assert gate.starts(name) == 1
     for user in users:
         assert user.curb("quota", "--json").must().stdout, "what was held is given back"
@@ -157,6 +157,10 @@ def test_rays_own_token_is_put_in_by_curb_and_never_reaches_a_user(
         assert secret not in found.output
         assert secret not in server.log.read_text(errors="replace")
         assert secret not in ana.curb("status").must().output
+
+
+def _wait_until_succeeded(user: User, job: str) -> None:
+    eventually(lambda: user.status(job) == "SUCCEEDED", 120, f"{job} has run", every=0.5)
 
 
 def _journal_is_whole(server: CurbServer) -> None:
