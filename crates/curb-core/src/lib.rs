@@ -11,3 +11,4 @@ pub mod subject;
 pub mod time;
 pub mod decide;
 pub mod ledger;
+pub mod calendar;

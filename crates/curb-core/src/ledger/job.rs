@@ -9,7 +9,6 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// What was asked for.
-    #[serde(flatten)]
     pub new: NewJob,
     /// Number of the event that brought it in: its age in the queue.
     pub seq: u64,

@@ -1,7 +1,21 @@
 //! The ledger: a pure fold of the journal's events.
 
+mod apply;
 mod event;
+mod fair;
 mod job;
+mod meter;
+mod rules;
+mod snapshot;
+mod state;
 
 pub use event::*;
 pub use job::*;
+pub use meter::{Carried, Meter, Reading};
+pub use rules::covers;
+pub use snapshot::{RestoreError, SNAPSHOT_FORMAT};
+pub use state::{Cluster, ENDED_KEPT, State};
+
+pub(crate) use apply::interval_micros;
+pub(crate) use rules::{Ask, Dims, ResIx, bucket_name, bucket_of};
+pub(crate) use state::{Bucket, Seat};

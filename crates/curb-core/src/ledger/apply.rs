@@ -1,0 +1,289 @@
+//! Applying an event. Total: an event that fits nothing (an unknown job, a phase that is past) changes nothing, so that a
+//! journal written by any version can be folded.
+
+use std::sync::Arc;
+
+use super::event::{AfterNotStarted, Event, NewJob, Outcome, Recorded};
+use super::job::{End, Grant, Job, Phase, StopWish};
+use super::state::{State, is_for};
+use crate::subject::JobId;
+use crate::time::Timestamp;
+
+impl State {
+    /// Takes an event as a fact.
+    pub fn apply(&mut self, rec: &Recorded) {
+        self.seq = rec.seq;
+        self.now = self.now.max(rec.at);
+        match &rec.event {
+            Event::PolicyApplied {
+                version,
+                sha256,
+                policy,
+                ..
+            } => {
+                let (buckets, nodes) = self.kept();
+                self.policy = Arc::new((**policy).clone());
+                self.policy_version = *version;
+                self.policy_sha256.clone_from(sha256);
+                self.rebuild(&buckets, &nodes);
+            }
+            Event::ModeSet { mode, .. } => self.mode = *mode,
+            Event::ClusterObserved {
+                cluster,
+                session,
+                capacity,
+            } => self.observe(cluster, session, capacity),
+            Event::Admitted { job, borrowed, .. } => {
+                if let Some(ix) = self.bring_in(job, false) {
+                    self.grant(ix, *borrowed);
+                }
+            }
+            Event::Queued { job, .. } => {
+                if let Some(ix) = self.bring_in(job, true) {
+                    self.enqueue(ix);
+                }
+            }
+            Event::Granted { id, borrowed } => {
+                if let Some(ix) = self.find(id, |p| matches!(p, Phase::Queued)) {
+                    self.dequeue(ix);
+                    self.grant(ix, *borrowed);
+                }
+            }
+            Event::Confirmed {
+                id,
+                attempt,
+                session,
+            } => self.confirm(id, *attempt, session),
+            Event::NotStarted {
+                id,
+                attempt,
+                then,
+                why,
+            } => self.not_started(id, *attempt, then, why),
+            Event::Ended {
+                id,
+                outcome,
+                message,
+                exit_code,
+                ran,
+            } => self.end(id, *outcome, message, *exit_code, *ran),
+            Event::StopRequested { id, by, why } => self.stop_requested(id, by, why),
+            Event::Hidden { id, .. } => {
+                if let Some(ix) = self.find(id, |p| matches!(p, Phase::Ended(_)))
+                    && let Some(slot) = self.slot_mut(ix)
+                {
+                    slot.job.hidden = true;
+                }
+            }
+            Event::Released { id, by, why } => {
+                if self.find(id, |p| matches!(p, Phase::Quarantined(_))).is_some() {
+                    let message = format!("released by {by}: {why}");
+                    self.end(id, Outcome::Failed, &message, None, None);
+                }
+            }
+            Event::OverrideAdded(o) => {
+                self.last_override = self.last_override.max(o.id);
+                self.overrides.insert(o.id, o.clone());
+                let rules = Arc::clone(&self.rules);
+                for b in &mut self.buckets {
+                    if is_for(o, &rules[b.quota].name, &b.dims) {
+                        b.overrides.push(o.id);
+                    }
+                }
+            }
+            Event::OverrideRemoved { id, .. } => {
+                self.overrides.remove(id);
+                for b in &mut self.buckets {
+                    b.overrides.retain(|o| o != id);
+                }
+            }
+            Event::TokenCreated(token) => {
+                self.token_hashes
+                    .insert(token.hash.clone(), token.id.clone());
+                self.tokens.insert(token.id.clone(), token.clone());
+            }
+            Event::TokenRevoked { id, .. } => {
+                if let Some(token) = self.tokens.remove(id) {
+                    self.token_hashes.remove(&token.hash);
+                }
+            }
+            // Kept for the audit; they change nothing.
+            Event::Refused { .. } | Event::RefusalsCounted { .. } => {}
+        }
+    }
+
+    /// The number of a job in a phase.
+    fn find(&self, id: &JobId, phase: impl Fn(&Phase) -> bool) -> Option<u32> {
+        self.slot(id)
+            .filter(|(_, s)| phase(&s.job.phase))
+            .map(|(ix, _)| ix)
+    }
+
+    /// A job that is new; `None` when its id is taken.
+    fn bring_in(&mut self, new: &NewJob, promised: bool) -> Option<u32> {
+        if self.index.contains_key(&new.id) {
+            return None;
+        }
+        let ix = self.insert(Job {
+            new: new.clone(),
+            seq: self.seq,
+            submitted: self.now,
+            attempt: 1,
+            promised,
+            phase: Phase::Queued,
+            stop: None,
+            hidden: false,
+        });
+        self.count_submission(ix);
+        Some(ix)
+    }
+
+    fn count_submission(&mut self, ix: u32) {
+        let Some(seat) = self.slot_at(ix).map(|s| s.seat as usize) else {
+            return;
+        };
+        let now = self.now.0.saturating_mul(1000);
+        for b in &self.seats[seat].buckets {
+            let bucket = &mut self.buckets[*b as usize];
+            if let Some(rate) = self.rules[bucket.quota].rate {
+                let interval = interval_micros(rate);
+                bucket.arrival = bucket.arrival.max(now).saturating_add(interval);
+            }
+        }
+    }
+
+    fn grant(&mut self, ix: u32, borrowed: bool) {
+        let since = self.now;
+        let Some(slot) = self.slot_at(ix) else { return };
+        let cluster = self.seats[slot.seat as usize].cluster;
+        let session = self.cluster_at(cluster).session.clone();
+        if let Some(slot) = self.slot_mut(ix) {
+            slot.job.phase = Phase::Reserved(Grant {
+                since,
+                borrowed,
+                session,
+            });
+        }
+        self.hold(ix);
+    }
+
+    fn confirm(&mut self, id: &JobId, attempt: u32, session: &str) {
+        let open = |p: &Phase| matches!(p, Phase::Reserved(_) | Phase::Quarantined(_));
+        let Some(ix) = self.find(id, open) else { return };
+        let Some(slot) = self.slot_mut(ix).filter(|s| s.job.attempt == attempt) else {
+            return;
+        };
+        if let Phase::Reserved(g) | Phase::Quarantined(g) = &slot.job.phase {
+            slot.job.phase = Phase::Running(Grant {
+                session: session.to_owned(),
+                ..g.clone()
+            });
+        }
+    }
+
+    fn not_started(&mut self, id: &JobId, attempt: u32, then: &AfterNotStarted, why: &str) {
+        let open = |p: &Phase| matches!(p, Phase::Reserved(_) | Phase::Quarantined(_));
+        let Some(ix) = self.find(id, open) else { return };
+        if self.slot_at(ix).is_none_or(|s| s.job.attempt != attempt) {
+            return;
+        }
+        let stopping = self.slot_at(ix).is_some_and(|s| s.job.stop.is_some());
+        match then {
+            AfterNotStarted::Requeue if !stopping => {
+                self.unhold(ix);
+                if let Some(slot) = self.slot_mut(ix) {
+                    slot.job.phase = Phase::Queued;
+                    slot.job.attempt = slot.job.attempt.saturating_add(1);
+                    slot.job.promised = true;
+                }
+                self.enqueue(ix);
+            }
+            AfterNotStarted::Fail if !stopping => self.end(id, Outcome::Failed, why, None, None),
+            _ => self.end(id, Outcome::Stopped, why, None, None),
+        }
+    }
+
+    fn stop_requested(&mut self, id: &JobId, by: &str, why: &str) {
+        let Some(ix) = self.find(id, |p| !matches!(p, Phase::Ended(_))) else {
+            return;
+        };
+        if self.slot_at(ix).is_some_and(|s| s.job.is_queued()) {
+            let message = if why.is_empty() {
+                format!("stopped by {by} while it waited")
+            } else {
+                format!("stopped by {by} while it waited: {why}")
+            };
+            self.end(id, Outcome::Stopped, &message, None, None);
+            return;
+        }
+        let at = self.now;
+        if let Some(slot) = self.slot_mut(ix)
+            && slot.job.stop.is_none()
+        {
+            slot.job.stop = Some(StopWish {
+                by: by.to_owned(),
+                why: why.to_owned(),
+                at,
+            });
+        }
+    }
+
+    fn end(
+        &mut self,
+        id: &JobId,
+        outcome: Outcome,
+        message: &str,
+        exit_code: Option<i32>,
+        ran: Option<(Timestamp, Timestamp)>,
+    ) {
+        let Some(ix) = self.find(id, |p| !matches!(p, Phase::Ended(_))) else {
+            return;
+        };
+        let granted = self.slot_at(ix).and_then(|s| s.job.grant()).map(|g| g.since);
+        match granted {
+            Some(_) => self.unhold(ix),
+            None => self.dequeue(ix),
+        }
+        let at = self.now;
+        if let Some(slot) = self.slot_mut(ix) {
+            slot.job.phase = Phase::Ended(End {
+                at,
+                outcome,
+                message: message.to_owned(),
+                exit_code,
+                granted,
+                ran,
+            });
+        }
+        self.ended.push_back(ix);
+        self.trim_ended();
+    }
+
+    fn observe(&mut self, name: &str, session: &str, capacity: &crate::resource::Resources) {
+        let ix = self.cluster_number(name);
+        let cluster = &mut self.clusters[ix as usize];
+        let changed = !cluster.session.is_empty() && cluster.session != session;
+        cluster.session = session.to_owned();
+        cluster.observed = capacity.clone();
+        self.set_capacity(ix);
+        if !changed {
+            return;
+        }
+        for slot in self.slots.iter_mut().flatten() {
+            if slot.job.new.cluster != name {
+                continue;
+            }
+            if let Phase::Reserved(g) | Phase::Running(g) = &slot.job.phase
+                && g.session != session
+            {
+                slot.job.phase = Phase::Quarantined(g.clone());
+            }
+        }
+    }
+}
+
+/// How far apart the submissions of a rate are, in microseconds, at least 1.
+pub(crate) fn interval_micros(rate: crate::policy::Rate) -> i64 {
+    let per = i64::try_from(rate.per.0).unwrap_or(i64::MAX);
+    (per.saturating_mul(1000) / i64::from(rate.count.max(1))).max(1)
+}

@@ -1,0 +1,292 @@
+//! Resource-time in a period: what a budget counts.
+//!
+//! All amounts are in the resource's smallest unit times milliseconds, in 128 bits: 2^53 units for 2^43 ms (270 years) are
+//! 2^96, so that nothing here can overflow; sums saturate all the same. Use is the exact integral of what is held. A job
+//! that said how long it runs also commits the rest of its time, so that a budget is not given away twice.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::calendar::{SLOTS, period_at, slot};
+use crate::policy::Period;
+use crate::time::{Millis, Timestamp};
+
+/// What has been used in the present period, and what runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meter {
+    period: Period,
+    tz: String,
+    carried: Carried,
+    /// Held now, all together: what use grows by in a millisecond.
+    rate: u128,
+    /// What is held by jobs with a known end, by that end.
+    ends: BTreeMap<Timestamp, u128>,
+}
+
+/// The part of a meter that cannot be counted again from the jobs that run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// Up to when use is counted.
+    pub at: Timestamp,
+    /// Begin of the present period (or slot).
+    pub begin: Timestamp,
+    /// Its end.
+    pub end: Timestamp,
+    /// Use in it up to `at`.
+    pub used: u128,
+    /// Of a rolling period: use in the slots before, oldest first.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub slots: VecDeque<u128>,
+}
+
+/// What a meter says at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Used in the present period.
+    pub used: u128,
+    /// What running jobs may still use in it, as far as they said how long they run.
+    pub committed: u128,
+    /// Begin of the period.
+    pub begin: Timestamp,
+    /// When the period ends, or the oldest slot is dropped.
+    pub resets: Timestamp,
+    /// When the next one ends (how far a job may be charged to this period).
+    pub horizon: Timestamp,
+}
+
+impl Meter {
+    /// An empty meter at a moment.
+    #[must_use]
+    pub fn new(period: Period, tz: &str, now: Timestamp) -> Meter {
+        let (begin, end) = period_at(period, tz, now);
+        Meter {
+            period,
+            tz: tz.to_owned(),
+            carried: Carried {
+                at: now,
+                begin,
+                end,
+                used: 0,
+                slots: VecDeque::new(),
+            },
+            rate: 0,
+            ends: BTreeMap::new(),
+        }
+    }
+
+    /// A meter with what was carried over, and nothing running. A zone that changed moves the period's edges only.
+    #[must_use]
+    pub fn restore(period: Period, tz: &str, carried: Carried) -> Meter {
+        Meter {
+            period,
+            tz: tz.to_owned(),
+            carried,
+            rate: 0,
+            ends: BTreeMap::new(),
+        }
+    }
+
+    /// The part that has to be kept.
+    #[must_use]
+    pub fn carried(&self) -> &Carried {
+        &self.carried
+    }
+
+    /// Counts use up to a moment. Going back changes nothing.
+    pub fn advance(&mut self, now: Timestamp) {
+        let c = &mut self.carried;
+        while now >= c.end {
+            c.used = c.used.saturating_add(self.rate.saturating_mul(span(c.at, c.end)));
+            let (used, ended) = (c.used, c.end);
+            c.at = ended;
+            c.used = 0;
+            if let Period::Rolling(total) = self.period {
+                c.slots.push_back(used);
+                while c.slots.len() >= SLOTS {
+                    c.slots.pop_front();
+                }
+                // Nothing of a window that has wholly passed counts, however long nobody looked.
+                let gap = now.since(ended).0 / u64::try_from(slot(total)).unwrap_or(1);
+                if gap > 2 * SLOTS as u64 {
+                    c.slots.clear();
+                    if self.rate > 0 {
+                        let each = self.rate.saturating_mul(u128::try_from(slot(total)).unwrap_or(1));
+                        c.slots.extend(std::iter::repeat_n(each, SLOTS - 1));
+                    }
+                    (c.begin, c.end) = period_at(self.period, &self.tz, now);
+                    c.at = c.begin;
+                    continue;
+                }
+                (c.begin, c.end) = period_at(self.period, &self.tz, ended);
+            } else {
+                // Straight to the present period: those between are over and count for nothing.
+                (c.begin, c.end) = period_at(self.period, &self.tz, now);
+                c.at = c.begin.max(ended);
+            }
+        }
+        if now > c.at {
+            c.used = c.used.saturating_add(self.rate.saturating_mul(span(c.at, now)));
+            c.at = now;
+        }
+        let later = self.ends.split_off(&Timestamp(self.carried.at.0.saturating_add(1)));
+        self.ends = later;
+    }
+
+    /// A job begins to hold `amount` until (it says) `end`.
+    pub fn hold(&mut self, now: Timestamp, amount: u64, end: Option<Timestamp>) {
+        self.advance(now);
+        self.rate = self.rate.saturating_add(u128::from(amount));
+        if let Some(end) = end.filter(|e| *e > now) {
+            let at = self.ends.entry(end).or_insert(0);
+            *at = at.saturating_add(u128::from(amount));
+        }
+    }
+
+    /// It holds it no more. `end` is what [`Meter::hold`] was told.
+    pub fn release(&mut self, now: Timestamp, amount: u64, end: Option<Timestamp>) {
+        self.advance(now);
+        self.rate = self.rate.saturating_sub(u128::from(amount));
+        if let Some(end) = end
+            && let Some(at) = self.ends.get_mut(&end)
+        {
+            *at = at.saturating_sub(u128::from(amount));
+            if *at == 0 {
+                self.ends.remove(&end);
+            }
+        }
+    }
+
+    /// What it says at a moment (not before the last one it was told).
+    #[must_use]
+    pub fn read(&self, now: Timestamp) -> Reading {
+        if now >= self.carried.end {
+            // Rare: once a period. A copy keeps the arithmetic in one place.
+            let mut copy = self.clone();
+            copy.advance(now);
+            return copy.read(now);
+        }
+        let c = &self.carried;
+        let before = c.slots.iter().fold(0u128, |sum, s| sum.saturating_add(*s));
+        let used = c
+            .used
+            .saturating_add(self.rate.saturating_mul(span(c.at, now)))
+            .saturating_add(before);
+        let horizon = match self.period {
+            Period::Rolling(total) => now.after(total),
+            _ => c.end,
+        };
+        let committed = self
+            .ends
+            .range(Timestamp(now.0.saturating_add(1))..)
+            .fold(0u128, |sum, (end, amount)| {
+                sum.saturating_add(amount.saturating_mul(span(now, (*end).min(horizon))))
+            });
+        Reading {
+            used,
+            committed,
+            begin: c.begin,
+            resets: c.end,
+            horizon,
+        }
+    }
+}
+
+impl Reading {
+    /// What a job would add in this period: its amount for its duration, as far as that lies in the period. A job that
+    /// does not say how long it runs adds one unit-millisecond, so that it starts only while something is left.
+    #[must_use]
+    pub fn would_add(&self, now: Timestamp, amount: u64, duration: Option<Millis>) -> u128 {
+        match duration {
+            Some(d) => u128::from(amount) * span(now, now.after(d).min(self.horizon)),
+            None => u128::from(amount > 0),
+        }
+    }
+}
+
+fn span(from: Timestamp, to: Timestamp) -> u128 {
+    u128::from(to.since(from).0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const H: i64 = 3_600_000;
+    const D: i64 = 24 * H;
+
+    #[test]
+    fn use_is_the_exact_integral_of_what_is_held() {
+        let mut m = Meter::new(Period::Day, "UTC", Timestamp(0));
+        m.hold(Timestamp(H), 2000, None);
+        m.hold(Timestamp(2 * H), 1000, None);
+        m.release(Timestamp(3 * H), 2000, None);
+        let used = m.read(Timestamp(4 * H)).used;
+        assert_eq!(used, (2000 + 3000 + 1000) * H as u128);
+    }
+
+    #[test]
+    fn a_new_day_begins_with_nothing_used_and_goes_on_counting_what_runs() {
+        let mut m = Meter::new(Period::Day, "UTC", Timestamp(0));
+        m.hold(Timestamp(22 * H), 1000, None);
+        assert_eq!(m.read(Timestamp(D - 1)).used, 1000 * (2 * H as u128 - 1));
+        assert_eq!(m.read(Timestamp(D)).used, 0);
+        assert_eq!(m.read(Timestamp(D + H)).used, 1000 * H as u128);
+        m.advance(Timestamp(5 * D + H));
+        assert_eq!(m.read(Timestamp(5 * D + H)).used, 1000 * H as u128);
+    }
+
+    #[test]
+    fn a_job_commits_the_rest_of_its_time_within_the_period() {
+        let mut m = Meter::new(Period::Day, "UTC", Timestamp(0));
+        let end = Some(Timestamp(30 * H));
+        m.hold(Timestamp(20 * H), 1000, end);
+        let r = m.read(Timestamp(21 * H));
+        assert_eq!(r.committed, 1000 * 3 * H as u128, "only until midnight");
+        assert_eq!(m.read(Timestamp(25 * H)).committed, 1000 * 5 * H as u128);
+        assert_eq!(m.read(Timestamp(31 * H)).committed, 0, "overdue commits nothing");
+        m.release(Timestamp(31 * H), 1000, end);
+        assert_eq!(m.read(Timestamp(32 * H)).used, 1000 * 7 * H as u128);
+    }
+
+    #[test]
+    fn a_rolling_window_forgets_slot_by_slot() {
+        let mut m = Meter::new(Period::Rolling(Millis(64 * 1000)), "UTC", Timestamp(0));
+        m.hold(Timestamp(0), 1, None);
+        m.release(Timestamp(10_000), 1, None);
+        assert_eq!(m.read(Timestamp(60_000)).used, 10_000);
+        assert_eq!(m.read(Timestamp(63_999)).used, 10_000);
+        assert_eq!(m.read(Timestamp(68_500)).used, 5_000);
+        assert_eq!(m.read(Timestamp(90_000)).used, 0);
+    }
+
+    #[test]
+    fn a_rolling_window_nobody_looked_at_for_years_is_full_of_what_runs() {
+        let mut m = Meter::new(Period::Rolling(Millis(64 * 1000)), "UTC", Timestamp(0));
+        m.hold(Timestamp(0), 2, None);
+        let used = m.read(Timestamp(1_000_000_000_000)).used;
+        assert!((2 * 63_000..=2 * 64_000).contains(&used), "{used}");
+    }
+
+    proptest! {
+        #[test]
+        fn looking_in_between_changes_nothing(
+            looks in proptest::collection::vec(0i64..6 * D, 0..12),
+            amount in 1u64..5000,
+        ) {
+            for period in [Period::Day, Period::Week, Period::Rolling(Millis(2 * D as u64))] {
+                let mut a = Meter::new(period, "Europe/Berlin", Timestamp(0));
+                a.hold(Timestamp(H), amount, Some(Timestamp(4 * D)));
+                let mut b = a.clone();
+                let mut sorted = looks.clone();
+                sorted.sort_unstable();
+                for t in sorted {
+                    b.advance(Timestamp(t));
+                }
+                prop_assert_eq!(a.read(Timestamp(6 * D)), b.read(Timestamp(6 * D)));
+            }
+        }
+    }
+}

@@ -1,0 +1,904 @@
+//! The ledger's state: what the journal's events add up to.
+//!
+//! The jobs, clusters, overrides, tokens, budgets' meters, rates and moving averages are the state proper; all else (what a
+//! bucket holds, who waits in which class) is counted from them and is rebuilt when a policy is applied or a snapshot is
+//! restored. No answer depends on the numbers that things happen to have in the tables here.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::event::{Override, Token};
+use super::fair::Usage;
+use super::job::{Job, Phase};
+use super::meter::{Carried, Meter};
+use super::rules::{Ask, Dims, Held, Names, ResIx, Rule, Table, bucket_name, bucket_of, rules};
+use crate::policy::{Capacity, Match, Mode, Period, Policy};
+use crate::resource::{Resource, Resources};
+use crate::subject::{JobId, Subject};
+use crate::time::Timestamp;
+
+/// Ended jobs that are kept in memory. Older ones are in the journal only; their ids stay taken.
+pub const ENDED_KEPT: usize = 10_000;
+
+/// The ledger.
+#[derive(Clone, Debug)]
+pub struct State {
+    pub(super) seq: u64,
+    pub(super) now: Timestamp,
+    pub(super) policy: Arc<Policy>,
+    pub(super) policy_version: u32,
+    pub(super) policy_sha256: String,
+    pub(super) mode: Option<Mode>,
+    pub(super) clusters: Vec<Cluster>,
+    pub(super) slots: Vec<Option<Slot>>,
+    pub(super) free: Vec<u32>,
+    pub(super) index: HashMap<JobId, u32>,
+    pub(super) ended: VecDeque<u32>,
+    pub(super) overrides: BTreeMap<u64, Override>,
+    pub(super) last_override: u64,
+    pub(super) tokens: BTreeMap<String, Token>,
+    pub(super) token_hashes: HashMap<String, String>,
+    pub(crate) names: Names,
+    pub(crate) rules: Arc<Vec<Rule>>,
+    pub(crate) buckets: Vec<Bucket>,
+    pub(super) bucket_index: HashMap<BucketKey, u32>,
+    pub(crate) seats: Vec<Seat>,
+    pub(super) seat_index: HashMap<(Subject, String), u32>,
+    pub(crate) nodes: Vec<Node>,
+    pub(super) node_index: HashMap<String, u32>,
+    pub(crate) classes: Vec<Class>,
+    pub(super) class_index: HashMap<ClassKey, u32>,
+    /// All that wait, oldest first.
+    pub(crate) waiting: BTreeSet<(u64, u32)>,
+    /// Of every resource: what is kept free for guarantees that are not used up.
+    pub(crate) unmet: Held,
+    /// Of every resource: what is held on all clusters.
+    pub(crate) total: Held,
+    /// Jobs in each phase that holds something.
+    pub(super) holding: u64,
+}
+
+/// A cluster as it was last seen.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Its name in Curb.
+    pub name: String,
+    /// Ray's session; empty when it was never seen.
+    pub session: String,
+    /// What it has, as Ray says.
+    pub observed: Resources,
+    pub(crate) capacity: Table,
+    /// What it has was seen (or is fixed): a resource that is not in the table is not there at all.
+    pub(crate) known: bool,
+    pub(crate) held: Held,
+}
+
+/// A job in the tables.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    pub(crate) job: Job,
+    pub(crate) seat: u32,
+    pub(crate) ask: Ask,
+}
+
+/// A quota's name and the part of it.
+pub(super) type BucketKey = (String, Dims);
+
+/// One instance of a quota.
+#[derive(Clone, Debug)]
+pub(crate) struct Bucket {
+    pub(crate) quota: usize,
+    pub(crate) dims: Dims,
+    pub(crate) held: Held,
+    pub(crate) running: u32,
+    pub(crate) queued: u32,
+    /// Who holds something, by expected end.
+    pub(crate) holders: BTreeSet<(Timestamp, u32)>,
+    /// One a budget of the quota.
+    pub(crate) meters: Vec<Meter>,
+    /// Of the submit rate: the theoretical arrival time of the next one, in microseconds (GCRA, ITU-T I.371).
+    pub(crate) arrival: i64,
+    /// Overrides that are for this bucket.
+    pub(crate) overrides: Vec<u64>,
+}
+
+/// A subject on a cluster: which buckets cover it, and its way in the tree.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    pub(crate) subject: Subject,
+    pub(crate) cluster: u32,
+    pub(crate) buckets: Vec<u32>,
+    pub(crate) nodes: Vec<u32>,
+}
+
+/// A part of the tree that shares are compared by.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) key: String,
+    pub(crate) weight: u32,
+    pub(crate) usage: Vec<Usage>,
+}
+
+/// Jobs that wait and are alike in all that matters to whether they fit: only the oldest needs a look.
+#[derive(Clone, Debug)]
+pub(crate) struct Class {
+    pub(crate) seat: u32,
+    pub(crate) ask: Ask,
+    pub(crate) duration: Option<crate::time::Millis>,
+    pub(crate) priority: i32,
+    pub(crate) members: BTreeMap<u64, u32>,
+}
+
+pub(super) type ClassKey = (u32, Ask, Option<crate::time::Millis>, i32);
+
+/// What happens to what a job holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// It is held from now on.
+    Begin,
+    /// It is held no more.
+    End,
+    /// It was held before the tables were built again.
+    Restore,
+}
+
+/// What a bucket has to keep when the tables are rebuilt.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Kept {
+    pub(super) arrival: i64,
+    pub(super) meters: Vec<(Resource, Period, Carried)>,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State::new()
+    }
+}
+
+impl State {
+    /// The state before the first event: no quotas, nothing runs.
+    #[must_use]
+    pub fn new() -> State {
+        let policy = Policy {
+            timezone: "UTC".into(),
+            ..Policy::default()
+        };
+        State {
+            seq: 0,
+            now: Timestamp(0),
+            policy: Arc::new(policy),
+            policy_version: 0,
+            policy_sha256: String::new(),
+            mode: None,
+            clusters: Vec::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            index: HashMap::new(),
+            ended: VecDeque::new(),
+            overrides: BTreeMap::new(),
+            last_override: 0,
+            tokens: BTreeMap::new(),
+            token_hashes: HashMap::new(),
+            names: Names::default(),
+            rules: Arc::new(Vec::new()),
+            buckets: Vec::new(),
+            bucket_index: HashMap::new(),
+            seats: Vec::new(),
+            seat_index: HashMap::new(),
+            nodes: Vec::new(),
+            node_index: HashMap::new(),
+            classes: Vec::new(),
+            class_index: HashMap::new(),
+            waiting: BTreeSet::new(),
+            unmet: Held::default(),
+            total: Held::default(),
+            holding: 0,
+        }
+    }
+
+    // ---- what others may read -------------------------------------------------------------------------------------
+
+    /// Number of the last event.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Time of the last event.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// Its version; 0 before the first.
+    #[must_use]
+    pub fn policy_version(&self) -> u32 {
+        self.policy_version
+    }
+
+    /// The hash of its text.
+    #[must_use]
+    pub fn policy_sha256(&self) -> &str {
+        &self.policy_sha256
+    }
+
+    /// Whether decisions are enforced: as set by an operator, else as the policy says.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode.unwrap_or(self.policy.mode)
+    }
+
+    /// What an operator has set, if anything.
+    #[must_use]
+    pub fn mode_set(&self) -> Option<Mode> {
+        self.mode
+    }
+
+    /// The clusters that were seen or used.
+    pub fn clusters(&self) -> impl Iterator<Item = &Cluster> {
+        self.clusters.iter()
+    }
+
+    /// A cluster by name.
+    #[must_use]
+    pub fn cluster(&self, name: &str) -> Option<&Cluster> {
+        self.clusters.iter().find(|c| c.name == name)
+    }
+
+    /// A job by id: open ones, and the last [`ENDED_KEPT`] that ended.
+    #[must_use]
+    pub fn job(&self, id: &JobId) -> Option<&Job> {
+        self.slot(id).map(|(_, s)| &s.job)
+    }
+
+    /// All jobs that [`State::job`] knows, in no particular order.
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.slots.iter().flatten().map(|s| &s.job)
+    }
+
+    /// How many jobs wait.
+    #[must_use]
+    pub fn queued_count(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many jobs hold something.
+    #[must_use]
+    pub fn holding_count(&self) -> u64 {
+        self.holding
+    }
+
+    /// The token with this hash.
+    #[must_use]
+    pub fn token_by_hash(&self, hash: &str) -> Option<&Token> {
+        self.tokens.get(self.token_hashes.get(hash)?)
+    }
+
+    /// All tokens that were not revoked, by id.
+    pub fn tokens(&self) -> impl Iterator<Item = &Token> {
+        self.tokens.values()
+    }
+
+    /// All overrides that were not removed, by id; those past their end too.
+    pub fn overrides(&self) -> impl Iterator<Item = &Override> {
+        self.overrides.values()
+    }
+
+    /// The id that the next override gets.
+    #[must_use]
+    pub fn next_override(&self) -> u64 {
+        self.last_override + 1
+    }
+
+    /// What a cluster has of each resource as far as that is known.
+    #[must_use]
+    pub fn capacity_of(&self, name: &str) -> Option<Resources> {
+        let c = self.cluster(name).filter(|c| c.known)?;
+        Some(
+            c.capacity
+                .iter()
+                .map(|(ix, v)| (self.names.name(ix).clone(), crate::amount::Amount(v)))
+                .collect(),
+        )
+    }
+
+    /// What is held on a cluster.
+    #[must_use]
+    pub fn held_on(&self, name: &str) -> Resources {
+        let Some(c) = self.cluster(name) else {
+            return Resources::none();
+        };
+        (0..self.names.len())
+            .filter_map(|ix| ResIx::try_from(ix).ok())
+            .map(|ix| (self.names.name(ix).clone(), crate::amount::Amount(c.held.get(ix))))
+            .collect()
+    }
+
+    // ---- the tables -----------------------------------------------------------------------------------------------
+
+    pub(crate) fn slot(&self, id: &JobId) -> Option<(u32, &Slot)> {
+        let ix = *self.index.get(id)?;
+        Some((ix, self.slots.get(ix as usize)?.as_ref()?))
+    }
+
+    pub(crate) fn slot_at(&self, ix: u32) -> Option<&Slot> {
+        self.slots.get(ix as usize)?.as_ref()
+    }
+
+    pub(super) fn slot_mut(&mut self, ix: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(ix as usize)?.as_mut()
+    }
+
+    pub(crate) fn cluster_at(&self, ix: u32) -> &Cluster {
+        &self.clusters[ix as usize]
+    }
+
+    pub(super) fn cluster_number(&mut self, name: &str) -> u32 {
+        if let Some(ix) = self.clusters.iter().position(|c| c.name == name) {
+            return ix as u32;
+        }
+        self.clusters.push(Cluster {
+            name: name.to_owned(),
+            session: String::new(),
+            observed: Resources::none(),
+            capacity: Table::default(),
+            known: false,
+            held: Held::default(),
+        });
+        let ix = (self.clusters.len() - 1) as u32;
+        self.set_capacity(ix);
+        ix
+    }
+
+    /// Takes over what the policy and Ray say that a cluster has.
+    pub(super) fn set_capacity(&mut self, ix: u32) {
+        let cluster = &self.clusters[ix as usize];
+        let fixed = match &self.policy.capacity {
+            Capacity::Discover => None,
+            Capacity::Fixed(r) => Some(r),
+            Capacity::PerCluster(by) => by.get(&cluster.name),
+        };
+        let mut table = Table::default();
+        for (r, a) in cluster.observed.iter() {
+            table.set(self.names.number(r), a.0);
+        }
+        let known = !cluster.session.is_empty();
+        for (r, a) in fixed.into_iter().flat_map(Resources::iter) {
+            table.set(self.names.number(r), a.0);
+        }
+        let cluster = &mut self.clusters[ix as usize];
+        cluster.capacity = table;
+        cluster.known = known;
+    }
+
+    /// Looks up the seat of a subject on a cluster.
+    pub(crate) fn find_seat(&self, subject: &Subject, cluster: &str) -> Option<u32> {
+        // The tuple is owned in the map; a borrowed look-up would need a raw table. Cloning a subject is some 100 ns.
+        self.seat_index
+            .get(&(subject.clone(), cluster.to_owned()))
+            .copied()
+    }
+
+    /// The seat of a subject on a cluster, made when it is new.
+    pub(crate) fn seat(&mut self, subject: &Subject, cluster: &str) -> u32 {
+        if let Some(ix) = self.find_seat(subject, cluster) {
+            return ix;
+        }
+        let rules = Arc::clone(&self.rules);
+        let mut buckets = Vec::new();
+        for (quota, rule) in rules.iter().enumerate() {
+            if let Some(dims) = bucket_of(&rule.selector, subject, cluster) {
+                buckets.push(self.bucket(quota, rule, dims));
+            }
+        }
+        let seat = Seat {
+            subject: subject.clone(),
+            cluster: self.cluster_number(cluster),
+            buckets,
+            nodes: self.path(subject),
+        };
+        self.seats.push(seat);
+        let ix = (self.seats.len() - 1) as u32;
+        self.seat_index
+            .insert((subject.clone(), cluster.to_owned()), ix);
+        ix
+    }
+
+    pub(super) fn bucket(&mut self, quota: usize, rule: &Rule, dims: Dims) -> u32 {
+        let key = (rule.name.clone(), dims);
+        if let Some(ix) = self.bucket_index.get(&key) {
+            return *ix;
+        }
+        let budgets = &self.policy.quotas[quota].budgets;
+        let bucket = Bucket {
+            quota,
+            held: Held::default(),
+            running: 0,
+            queued: 0,
+            holders: BTreeSet::new(),
+            meters: budgets
+                .iter()
+                .map(|b| Meter::new(b.per, &self.policy.timezone, self.now))
+                .collect(),
+            arrival: 0,
+            overrides: self
+                .overrides
+                .values()
+                .filter(|o| is_for(o, &rule.name, &key.1))
+                .map(|o| o.id)
+                .collect(),
+            dims: key.1.clone(),
+        };
+        for (ix, amount) in rule.guarantee.iter() {
+            if !rule.audit {
+                self.unmet.add(&[(ix, amount)]);
+            }
+        }
+        self.buckets.push(bucket);
+        let ix = (self.buckets.len() - 1) as u32;
+        self.bucket_index.insert(key, ix);
+        ix
+    }
+
+    /// The way of a subject in the tree: org units from the top, team, user.
+    fn path(&mut self, subject: &Subject) -> Vec<u32> {
+        let policy = Arc::clone(&self.policy);
+        let mut path = Vec::new();
+        for org in subject.orgs.iter().rev() {
+            let weight = policy.orgs.get(org).map_or(1, |o| o.weight);
+            path.push(self.node(format!("org {org}"), weight));
+        }
+        if let Some(team) = &subject.team {
+            let weight = policy.teams.get(team).map_or(1, |t| t.weight);
+            path.push(self.node(format!("team {team}"), weight));
+        }
+        let weight = policy.users.get(&subject.user).map_or(1, |u| u.weight);
+        let team = subject.team.as_deref().unwrap_or("");
+        path.push(self.node(format!("user {team}/{}", subject.user), weight));
+        path
+    }
+
+    fn node(&mut self, key: String, weight: u32) -> u32 {
+        if let Some(ix) = self.node_index.get(&key) {
+            self.nodes[*ix as usize].weight = weight;
+            return *ix;
+        }
+        self.nodes.push(Node {
+            key: key.clone(),
+            weight,
+            usage: Vec::new(),
+        });
+        let ix = (self.nodes.len() - 1) as u32;
+        self.node_index.insert(key, ix);
+        ix
+    }
+
+    // ---- holding and waiting --------------------------------------------------------------------------------------
+
+    /// A job begins to hold its grant.
+    pub(super) fn hold(&mut self, job: u32) {
+        self.change_held(job, Change::Begin);
+    }
+
+    /// A job holds nothing any more.
+    pub(super) fn unhold(&mut self, job: u32) {
+        self.change_held(job, Change::End);
+    }
+
+    fn change_held(&mut self, ix: u32, change: Change) {
+        let begin = change != Change::End;
+        let Some(slot) = self.slots.get(ix as usize).and_then(Option::as_ref) else {
+            return;
+        };
+        let end = slot.job.expected_end();
+        let order = (end.unwrap_or(Timestamp(i64::MAX)), ix);
+        let ask = Arc::clone(&slot.ask);
+        let seat = &self.seats[slot.seat as usize];
+        for b in &seat.buckets {
+            let bucket = &mut self.buckets[*b as usize];
+            let rule = &self.rules[bucket.quota];
+            let unmet_before = unmet(rule, &bucket.held);
+            for (meter, (r, _)) in bucket.meters.iter_mut().zip(&rule.budgets) {
+                if let Some((_, amount)) = ask.iter().find(|(a, _)| a == r) {
+                    if begin {
+                        meter.hold(self.now, *amount, end);
+                    } else {
+                        meter.release(self.now, *amount, end);
+                    }
+                }
+            }
+            if begin {
+                bucket.held.add(&ask);
+                bucket.running = bucket.running.saturating_add(1);
+                bucket.holders.insert(order);
+            } else {
+                bucket.held.sub(&ask);
+                bucket.running = bucket.running.saturating_sub(1);
+                bucket.holders.remove(&order);
+            }
+            if let Some(before) = unmet_before {
+                let after = unmet(rule, &bucket.held).unwrap_or_default();
+                self.unmet.sub(&before);
+                self.unmet.add(&after);
+            }
+        }
+        let half_life = self.policy.queue.half_life;
+        for n in &seat.nodes {
+            let usage = &mut self.nodes[*n as usize].usage;
+            for (r, amount) in ask.iter() {
+                let at = usize::from(*r);
+                if usage.len() <= at {
+                    let fresh = Usage {
+                        at: self.now,
+                        ..Usage::default()
+                    };
+                    usage.resize(at + 1, fresh);
+                }
+                let held = usage[at].held;
+                let held = if begin {
+                    held.saturating_add(*amount)
+                } else {
+                    held.saturating_sub(*amount)
+                };
+                if change == Change::Restore {
+                    // The average was kept as of a moment since when the same was held.
+                    usage[at].held = held;
+                } else {
+                    usage[at].change(self.now, half_life, held);
+                }
+            }
+        }
+        let cluster = &mut self.clusters[seat.cluster as usize];
+        if begin {
+            cluster.held.add(&ask);
+            self.total.add(&ask);
+            self.holding += 1;
+        } else {
+            cluster.held.sub(&ask);
+            self.total.sub(&ask);
+            self.holding = self.holding.saturating_sub(1);
+        }
+    }
+
+    /// A job begins to wait.
+    pub(super) fn enqueue(&mut self, ix: u32) {
+        let Some(slot) = self.slots.get(ix as usize).and_then(Option::as_ref) else {
+            return;
+        };
+        let seq = slot.job.seq;
+        let key = class_key(slot);
+        for b in &self.seats[slot.seat as usize].buckets {
+            let b = &mut self.buckets[*b as usize];
+            b.queued = b.queued.saturating_add(1);
+        }
+        self.waiting.insert((seq, ix));
+        let class = match self.class_index.get(&key) {
+            Some(c) => *c,
+            None => {
+                self.classes.push(Class {
+                    seat: key.0,
+                    ask: Arc::clone(&key.1),
+                    duration: key.2,
+                    priority: key.3,
+                    members: BTreeMap::new(),
+                });
+                let c = (self.classes.len() - 1) as u32;
+                self.class_index.insert(key, c);
+                c
+            }
+        };
+        self.classes[class as usize].members.insert(seq, ix);
+    }
+
+    /// A job waits no more.
+    pub(super) fn dequeue(&mut self, ix: u32) {
+        let Some(slot) = self.slots.get(ix as usize).and_then(Option::as_ref) else {
+            return;
+        };
+        let seq = slot.job.seq;
+        let key = class_key(slot);
+        for b in &self.seats[slot.seat as usize].buckets {
+            let b = &mut self.buckets[*b as usize];
+            b.queued = b.queued.saturating_sub(1);
+        }
+        self.waiting.remove(&(seq, ix));
+        if let Some(class) = self.class_index.get(&key).copied() {
+            let members = &mut self.classes[class as usize].members;
+            members.remove(&seq);
+            if members.is_empty() {
+                self.drop_class(class, &key);
+            }
+        }
+    }
+
+    /// Empty classes go, so that looking at all classes costs what there is to look at.
+    fn drop_class(&mut self, class: u32, key: &ClassKey) {
+        self.class_index.remove(key);
+        self.classes.swap_remove(class as usize);
+        if let Some(moved) = self.classes.get(class as usize) {
+            let key = (moved.seat, Arc::clone(&moved.ask), moved.duration, moved.priority);
+            self.class_index.insert(key, class);
+        }
+    }
+
+    /// Puts a job into the tables, without holding or waiting.
+    pub(super) fn insert(&mut self, job: Job) -> u32 {
+        let seat = self.seat(&job.new.subject, &job.new.cluster);
+        let ask = self.names.ask(&job.new.request);
+        let id = job.new.id.clone();
+        let slot = Some(Slot { job, seat, ask });
+        let ix = match self.free.pop() {
+            Some(ix) => {
+                self.slots[ix as usize] = slot;
+                ix
+            }
+            None => {
+                self.slots.push(slot);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        self.index.insert(id, ix);
+        ix
+    }
+
+    /// Forgets the oldest ended jobs past the bound.
+    pub(super) fn trim_ended(&mut self) {
+        while self.ended.len() > ENDED_KEPT {
+            let Some(ix) = self.ended.pop_front() else { return };
+            if let Some(slot) = self.slots[ix as usize].take() {
+                self.index.remove(&slot.job.new.id);
+                self.free.push(ix);
+            }
+        }
+    }
+
+    // ---- rebuilding -----------------------------------------------------------------------------------------------
+
+    /// What has to be kept of buckets and nodes when the tables are rebuilt.
+    pub(super) fn kept(&self) -> (BTreeMap<String, Kept>, BTreeMap<String, Vec<(Resource, Usage)>>) {
+        let mut buckets = BTreeMap::new();
+        for b in &self.buckets {
+            let rule = &self.rules[b.quota];
+            let budgets = &self.policy.quotas[b.quota].budgets;
+            let meters = b
+                .meters
+                .iter()
+                .zip(budgets)
+                .map(|(m, q)| {
+                    let mut m = m.clone();
+                    m.advance(self.now);
+                    (q.resource.clone(), q.per, m.carried().clone())
+                })
+                .collect::<Vec<_>>();
+            if b.arrival == 0 && meters.is_empty() {
+                continue;
+            }
+            let kept = Kept {
+                arrival: b.arrival,
+                meters,
+            };
+            buckets.insert(kept_key(&rule.name, &b.dims), kept);
+        }
+        let mut nodes = BTreeMap::new();
+        for n in &self.nodes {
+            let usage: Vec<(Resource, Usage)> = n
+                .usage
+                .iter()
+                .enumerate()
+                .filter(|(_, u)| u.average > 0 || u.held > 0)
+                .filter_map(|(ix, u)| Some((ResIx::try_from(ix).ok()?, u)))
+                .map(|(ix, u)| (self.names.name(ix).clone(), *u))
+                .collect();
+            if !usage.is_empty() {
+                nodes.insert(n.key.clone(), usage);
+            }
+        }
+        (buckets, nodes)
+    }
+
+    /// Builds all tables again from the jobs, under the policy in force.
+    pub(super) fn rebuild(
+        &mut self,
+        kept: &BTreeMap<String, Kept>,
+        nodes: &BTreeMap<String, Vec<(Resource, Usage)>>,
+    ) {
+        self.names = Names::default();
+        self.rules = Arc::new(rules(&mut self.names, &self.policy));
+        self.buckets.clear();
+        self.bucket_index.clear();
+        self.seats.clear();
+        self.seat_index.clear();
+        self.nodes.clear();
+        self.node_index.clear();
+        self.classes.clear();
+        self.class_index.clear();
+        self.waiting.clear();
+        self.unmet = Held::default();
+        self.total = Held::default();
+        self.holding = 0;
+        for ix in 0..self.clusters.len() {
+            self.clusters[ix].held = Held::default();
+            self.set_capacity(ix as u32);
+        }
+        self.restore_nodes(nodes);
+        self.restore_kept(kept);
+        self.make_guaranteed();
+        for ix in 0..self.slots.len() {
+            let Some(mut slot) = self.slots[ix].take() else { continue };
+            slot.seat = self.seat(&slot.job.new.subject, &slot.job.new.cluster);
+            slot.ask = self.names.ask(&slot.job.new.request);
+            let phase = slot.job.phase.clone();
+            self.slots[ix] = Some(slot);
+            match phase {
+                Phase::Queued => self.enqueue(ix as u32),
+                Phase::Ended(_) => {}
+                _ => self.change_held(ix as u32, Change::Restore),
+            }
+        }
+    }
+
+    fn restore_nodes(&mut self, nodes: &BTreeMap<String, Vec<(Resource, Usage)>>) {
+        for (key, usages) in nodes {
+            let ix = self.node(key.clone(), 1);
+            for (r, usage) in usages {
+                let at = usize::from(self.names.number(r));
+                if self.nodes[ix as usize].usage.len() <= at {
+                    let fresh = Usage {
+                        at: self.now,
+                        ..Usage::default()
+                    };
+                    self.nodes[ix as usize].usage.resize(at + 1, fresh);
+                }
+                self.nodes[ix as usize].usage[at] = Usage { held: 0, ..*usage };
+            }
+        }
+    }
+
+    fn restore_kept(&mut self, kept: &BTreeMap<String, Kept>) {
+        let rules = Arc::clone(&self.rules);
+        for (key, kept) in kept {
+            let Some((name, dims)) = parse_kept_key(key) else { continue };
+            let Some(quota) = rules.iter().position(|r| r.name == name) else {
+                continue;
+            };
+            let ix = self.bucket(quota, &rules[quota], dims);
+            let budgets = self.policy.quotas[quota].budgets.clone();
+            let tz = self.policy.timezone.clone();
+            let bucket = &mut self.buckets[ix as usize];
+            bucket.arrival = kept.arrival;
+            for (at, b) in budgets.iter().enumerate() {
+                let old = kept
+                    .meters
+                    .iter()
+                    .find(|(r, per, _)| *r == b.resource && *per == b.per);
+                if let Some((_, _, carried)) = old {
+                    bucket.meters[at] = Meter::restore(b.per, &tz, carried.clone());
+                }
+            }
+        }
+    }
+
+    /// Buckets that something is kept free for must be there before anybody uses them: those of the subjects that the
+    /// policy names.
+    fn make_guaranteed(&mut self) {
+        let rules = Arc::clone(&self.rules);
+        let policy = Arc::clone(&self.policy);
+        for (quota, rule) in rules.iter().enumerate() {
+            if rule.guarantee.iter().next().is_none() {
+                continue;
+            }
+            for dims in named_buckets(&policy, rule) {
+                self.bucket(quota, rule, dims);
+            }
+        }
+    }
+}
+
+/// What a bucket's guarantee lacks; `None` for a rule without one.
+fn unmet(rule: &Rule, held: &Held) -> Option<Vec<(ResIx, u64)>> {
+    if rule.audit {
+        return None;
+    }
+    let lacks: Vec<(ResIx, u64)> = rule
+        .guarantee
+        .iter()
+        .map(|(ix, g)| (ix, g.saturating_sub(held.get(ix))))
+        .collect();
+    (!lacks.is_empty()).then_some(lacks)
+}
+
+/// The buckets of a rule that the policy itself names.
+fn named_buckets(policy: &Policy, rule: &Rule) -> Vec<Dims> {
+    let s = &rule.selector;
+    let named = [&s.user, &s.team, &s.org, &s.job_type, &s.cluster];
+    let each = named.iter().filter(|m| matches!(m, Some(Match::Each))).count();
+    if each == 0 && s.labels.values().all(|m| *m != Match::Each) {
+        // One bucket: any subject that is covered has it. Its dimensions are the selector's own.
+        let subject = Subject {
+            user: first(&s.user),
+            team: s.team.as_ref().map(|_| first(&s.team)),
+            orgs: s.org.iter().map(|_| first(&s.org)).collect(),
+            job_type: s.job_type.as_ref().map(|_| first(&s.job_type)),
+            labels: s
+                .labels
+                .iter()
+                .map(|(k, m)| (k.clone(), first(&Some(m.clone()))))
+                .collect(),
+        };
+        return bucket_of(s, &subject, &first(&s.cluster)).into_iter().collect();
+    }
+    let mut all = BTreeSet::new();
+    for (name, team) in &policy.teams {
+        let orgs = team.org.as_ref().map_or_else(Vec::new, |o| policy.org_path(o));
+        for member in &team.members {
+            for job_type in policy.job_types.keys().map(Some).chain([None]) {
+                let subject = Subject {
+                    user: member.clone(),
+                    team: Some(name.clone()),
+                    orgs: orgs.clone(),
+                    job_type: job_type.cloned(),
+                    labels: policy
+                        .users
+                        .get(member)
+                        .map_or_else(BTreeMap::new, |u| u.labels.clone()),
+                };
+                all.extend(bucket_of(s, &subject, &first(&s.cluster)));
+            }
+        }
+    }
+    all.into_iter().collect()
+}
+
+fn first(m: &Option<Match>) -> String {
+    match m {
+        Some(Match::OneOf(set)) => set.first().cloned().unwrap_or_default(),
+        _ => String::new(),
+    }
+}
+
+/// Whether an override is for a bucket: every dimension that it names is one of the bucket's, with that value.
+pub(super) fn is_for(o: &Override, quota: &str, dims: &[(String, String)]) -> bool {
+    if o.quota.as_deref().is_some_and(|q| q != quota) {
+        return false;
+    }
+    let s = &o.selector;
+    let has = |dim: &str, m: &Option<Match>| match m {
+        None => true,
+        Some(Match::Each) => dims.iter().any(|(d, _)| d == dim),
+        Some(Match::OneOf(set)) => dims.iter().any(|(d, v)| d == dim && set.contains(v)),
+    };
+    has("user", &s.user)
+        && has("team", &s.team)
+        && has("org", &s.org)
+        && has("job_type", &s.job_type)
+        && has("cluster", &s.cluster)
+        && s.labels
+            .iter()
+            .all(|(k, m)| has(&format!("label {k}"), &Some(m.clone())))
+}
+
+fn class_key(slot: &Slot) -> ClassKey {
+    let new = &slot.job.new;
+    (slot.seat, Arc::clone(&slot.ask), new.duration, new.priority)
+}
+
+/// A bucket's place in a snapshot: JSON of quota and dimensions, so that no character needs care.
+fn kept_key(quota: &str, dims: &Dims) -> String {
+    serde_json::json!([quota, dims]).to_string()
+}
+
+fn parse_kept_key(key: &str) -> Option<(String, Dims)> {
+    serde_json::from_str(key).ok()
+}
+
+impl Bucket {
+    pub(crate) fn name(&self) -> String {
+        bucket_name(&self.dims)
+    }
+}
