@@ -72,7 +72,7 @@ class Echo:
     def __init__(self, user: User, *arguments: str) -> None:
         say(f"{user.name}$ ray job submit " + " ".join(shlex.quote(a) for a in arguments))
         self._stream = user.ray_job_stream("submit", "--log-color", "false", *arguments)
-        self._shown = 0
+        self._reader = _Reader()
         self._stop = threading.Event()
         self._printer = threading.Thread(target=self._print, daemon=True)
         self._from = 0
@@ -113,23 +113,35 @@ class Echo:
             text = self._stream.output
             end = len(text) if last else text.rfind("\n") + 1
             for line in text[self._from : end].splitlines():
-                if (shown := _readable(line)) is not None:
+                if (shown := self._reader.readable(line)) is not None:
                     say(f"  | {shown}")
             self._from = max(end, self._from)
             if last:
                 return
 
 
-def _readable(line: str) -> str | None:
-    """A line of Ray's client, without its time stamps and its traceback; None to leave it out."""
-    for mark in (" -- ",):
-        if line[:2] == "20" and mark in line:
-            line = line.split(mark, 1)[1]
-    if line.startswith(("Traceback", "  File ", "    ")) or not line.strip() or set(line.strip()) <= set("-^~"):
-        return None
-    if line.startswith(("Next steps", "  Query the", "  Request the", "  Ask ", "Tailing logs", "  ray job")):
-        return None
-    return line
+_NEXT_STEPS = ("Next steps", "Query the", "Request the", "ray job", "Job submission server", "WebSocket closed")
+
+
+class _Reader:
+    """Leaves out what is the same each time: Ray's time stamps and hints, rules, and the traceback of its client."""
+
+    def __init__(self) -> None:
+        self._traceback = 0
+
+    def readable(self, line: str) -> str | None:
+        """The line to show, None to leave it out."""
+        if line.startswith("20") and " -- " in line:
+            line = line.split(" -- ", 1)[1]
+        if line.startswith("Traceback") or (self._traceback and line.startswith(" ")):
+            self._traceback += 1
+            return None
+        if self._traceback:
+            say(f"  | (Ray's client prints {self._traceback} lines of its own traceback here)")
+            self._traceback = 0
+        if not line.strip("- ") or line.lstrip().startswith(_NEXT_STEPS):
+            return None
+        return line
 
 
 def expect(output: str, *wanted: str) -> None:
@@ -151,8 +163,8 @@ def declare(**amounts: str) -> list[str]:
 def admitted(user: User) -> None:
     """One job that fits: it passes, and its log is streamed to the end."""
     heading(1, "A job that fits is admitted, and its log is streamed to the end")
-    script = "import time\nfor step in (1, 2, 3): print(f'step {step} of 3', flush=True); time.sleep(0.5)"
-    with Echo(user, *declare(job_type="training", cpu="1", duration="10m"), "--", "python", "-c", script) as job:
+    script = "for step in 1 2 3; do echo step $step of 3; sleep 0.5; done"
+    with Echo(user, *declare(job_type="training", cpu="1", duration="10m"), "--", "sh", "-c", script) as job:
         job.ends_with(0)
         expect(job.output, "submitted successfully", "step 1 of 3", "step 3 of 3", "succeeded")
 
@@ -160,7 +172,7 @@ def admitted(user: User) -> None:
 def refused(user: User) -> None:
     """One job that can never fit: it is refused, with the numbers."""
     heading(2, "A job that can never fit is refused at once, with the numbers")
-    with Echo(user, *declare(job_type="training", cpu="4", duration="10m"), "--", "python", "-c", "print(1)") as job:
+    with Echo(user, *declare(job_type="training", cpu="4", duration="10m"), "--", "sh", "-c", "true") as job:
         job.ends_with(1)
         expect(job.output, "status code 422", "4 cpu")
         expect(job.output, "status code 422", "3 cpu")
@@ -177,13 +189,12 @@ def queued(user: User) -> None:
         metadata={"curb.job_type": "training", "curb.cpu": "2", "curb.duration": "5m"},
     )
     say(f"  {first}")
-    script = "print('now it is my turn')"
-    with Echo(user, *declare(job_type="training", cpu="1", duration="10m"), "--", "python", "-c", script) as job:
+    with Echo(user, *declare(job_type="training", cpu="1", duration="10m"), "--", "echo", "it is my turn") as job:
         job.wait_for(r"(?m)^curb: .*position 1", 30)
         if (status := user.status(first)) not in ("PENDING", "RUNNING"):
             raise StepFailed(f"the first job should still hold the CPUs, and is {status}")
         job.ends_with(0)
-        expect(job.output, "submitted successfully", "position 1", "now it is my turn", "succeeded")
+        expect(job.output, "submitted successfully", "position 1", "it is my turn", "succeeded")
     if (status := user.status(first)) != "SUCCEEDED":
         raise StepFailed(f"the first job should have succeeded, and is {status}")
 
@@ -286,6 +297,7 @@ def main() -> int:
     args = parser.parse_args()
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, lambda number, _frame: sys.exit(128 + number))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
     place = REPOSITORY / ".cache" / "demo"
     place.mkdir(parents=True, exist_ok=True)
     data = Path(tempfile.mkdtemp(dir=place))
