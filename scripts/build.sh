@@ -14,4 +14,4 @@ cargo build --package curb-cli "${flags[@]}" --message-format json-render-diagno
 import json, sys
 paths = [m["executable"] for m in map(json.loads, sys.stdin)
          if m.get("reason") == "compiler-artifact" and m.get("executable") and m["target"]["name"] == "curb"]
-print(paths[-1])'
+print(paths[-1]) if paths else sys.exit(1)'

@@ -174,8 +174,8 @@ def refused(user: User) -> None:
     heading(2, "A job that can never fit is refused at once, with the numbers")
     with Echo(user, *declare(job_type="training", cpu="4", duration="10m"), "--", "sh", "-c", "true") as job:
         job.ends_with(1)
-        expect(job.output, "status code 422", "4 cpu")
-        expect(job.output, "status code 422", "3 cpu")
+        expect(job.output, "status code 422", "4 CPU")
+        expect(job.output, "status code 422", "3 CPU")
         if "submitted successfully" in job.output:
             raise StepFailed("the job was submitted, and should have been refused")
 

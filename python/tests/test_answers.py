@@ -1,15 +1,28 @@
 """Curb's answers as values: nothing here needs a server, or Ray."""
 
+from fractions import Fraction
+
 import pytest
-from curb import Explanation, QuotaExceeded, Verdict, Violation
+from curb import Explanation, Quantity, QuotaExceeded, Verdict, Violation
+
+
+def cpus(milli: int) -> dict[str, object]:
+    return {"amount": {"resource": "cpu", "amount": milli}}
+
 
 LATER = {
     "verdict": "later",
-    "text": "would wait: user ana holds 2 of 2 cpu",
+    "refused": False,
+    "status": 200,
+    "expected": 1_700_000_000_500,
+    "text": "would wait: user ana holds 2 of 2 CPU",
     "violations": [
-        {"code": "concurrent-limit", "quota": "each-user", "bucket": "user ana", "limit": "2 cpu", "used": "2 cpu",
-         "asked": "1 cpu", "over": "1 cpu", "holders": [{"user": "ana"}]},
-        {"code": "turn", "bucket": "cluster main"},
+        {
+            "code": "concurrent-limit", "quota": "each-user", "bucket": "user ana", "limit": cpus(2000),
+            "used": cpus(1500), "asked": cpus(1000), "over": cpus(500), "when": {"jobs_end": None}, "rejects": False,
+            "holders": [{"user": "ana", "job": "j1", "holds": cpus(1500)}], "more_holders": 0,
+        },
+        {"code": "turn", "bucket": "cluster main", "when": "turn", "rejects": False, "more_holders": 0},
     ],
 }  # fmt: skip
 
@@ -18,12 +31,61 @@ def test_an_explanation_keeps_the_order_of_the_violations_since_the_binding_one_
     found = Explanation.from_json(LATER)
     assert [v.code for v in found.violations] == ["concurrent-limit", "turn"]
     assert found.verdict is Verdict.LATER
-    assert str(found) == "would wait: user ana holds 2 of 2 cpu"
+    assert str(found) == "would wait: user ana holds 2 of 2 CPU"
+    assert str(found.expected) == "2023-11-14 22:13:20.500000+00:00"
+    assert not found.refused
 
 
 def test_only_a_job_that_could_start_now_is_true() -> None:
     answers = {v: bool(Explanation.from_json({"verdict": v})) for v in ("now", "later", "after-policy-change", "never")}
     assert answers == {"now": True, "later": False, "after-policy-change": False, "never": False}
+
+
+def test_numbers_are_exact_and_read_as_curb_writes_them() -> None:
+    binding = Explanation.from_json(LATER).violations[0]
+    assert [str(q) for q in (binding.limit, binding.used, binding.over)] == ["2 CPU", "1.5 CPU", "0.5 CPU"]
+    assert binding.used is not None
+    assert binding.used.value == Fraction(3, 2)
+
+
+@pytest.mark.parametrize(
+    ("raw", "text", "value"),
+    [
+        ({"amount": {"resource": "gpu:H100", "amount": 2000}}, "2 H100 GPU", 2),
+        ({"amount": {"resource": "ssd", "amount": 1}}, "0.001 ssd", Fraction(1, 1000)),
+        ({"amount": {"resource": "memory", "amount": 3 << 29}}, "1.5 GiB memory", 3 << 29),
+        ({"amount": {"resource": "memory", "amount": 0}}, "0 B memory", 0),
+        ({"jobs": 1}, "1 job", 1),
+        ({"jobs": 40}, "40 jobs", 40),
+        ({"time": 5_400_000}, "1h 30m", 5400),
+        ({"time": 183_600_000}, "2d 3h", 183_600),
+        ({"time": 120}, "120ms", Fraction(12, 100)),
+        ({"time": 0}, "0s", 0),
+        ({"time": 86_400_000 + 60_000}, "1d", 86_460),
+        ({"resource_time": {"resource": "gpu", "amount": 500 * 1000 * 3_600_000}}, "500 GPU-hours", 500 * 3600),
+        ({"resource_time": {"resource": "memory", "amount": (1 << 30) * 1_800_000}}, "0.5 memory GiB-hours",
+         Fraction((1 << 30) * 1800)),
+        ({"rate": {"count": 30, "per": 60_000}}, "30 in 1m", 30),
+        ({"priority": -5}, "-5", -5),
+    ],
+)  # fmt: skip
+def test_each_kind_of_number(raw: dict[str, object], text: str, value: Fraction) -> None:
+    found = Quantity.from_json(raw)
+    assert (str(found), found.value) == (text, value)
+
+
+def test_a_kind_of_a_newer_curb_is_shown_and_not_guessed() -> None:
+    found = Quantity.from_json({"carbon": {"grams": 3}})
+    assert (found.kind, found.value, str(found)) == ("carbon", None, 'carbon {"grams": 3}')
+
+
+@pytest.mark.parametrize(
+    "raw", [3, "2 CPU", {}, {"jobs": 1, "time": 1}, {"jobs": 1.5}, {"jobs": True}, {"jobs": "1"}, {"amount": 3},
+            {"amount": {"resource": "cpu"}}, {"rate": {"count": 1}}, {"time": None}]
+)  # fmt: skip
+def test_what_is_no_number_of_curbs_is_an_error(raw: object) -> None:
+    with pytest.raises(ValueError, match="not a quantity"):
+        Quantity.from_json(raw)
 
 
 def test_what_was_not_said_is_none_and_not_zero() -> None:
@@ -32,7 +94,7 @@ def test_what_was_not_said_is_none_and_not_zero() -> None:
 
 
 def test_members_of_a_newer_curb_are_kept() -> None:
-    assert Explanation.from_json(LATER).violations[0].details["holders"] == [{"user": "ana"}]
+    assert Explanation.from_json(LATER).violations[0].details["holders"][0]["job"] == "j1"
 
 
 @pytest.mark.parametrize(
@@ -41,6 +103,7 @@ def test_members_of_a_newer_curb_are_kept() -> None:
         None, [], "now", {}, {"verdict": "perhaps"}, {"verdict": None}, {"verdict": "later", "violations": {}},
         {"verdict": "later", "violations": ["concurrent-limit"]}, {"verdict": "later", "violations": [{}]},
         {"verdict": "later", "violations": [{"code": ""}]}, {"verdict": "later", "violations": [{"code": 7}]},
+        {"verdict": "later", "violations": [{"code": "turn", "limit": 2}]}, {"verdict": "later", "expected": "soon"},
     ],
 )  # fmt: skip
 def test_an_answer_that_is_not_curbs_is_an_error_and_never_a_guess(raw: object) -> None:

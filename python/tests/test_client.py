@@ -13,8 +13,8 @@ import pytest
 from curb import JobSubmissionClient, QuotaExceeded, Verdict
 from ray.job_submission import JobSubmissionClient as RayClient
 
-REFUSAL = """refused: a job may ask for at most 3 cpu (quota each-user)
-  asked    4 cpu
+REFUSAL = """refused: a job may ask for at most 3 CPU (quota each-user)
+  asked    4 CPU
   try      --entrypoint-num-cpus 3"""
 
 
@@ -88,6 +88,10 @@ def no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def cpus(number: int) -> dict[str, object]:
+    return {"amount": {"resource": "cpu", "amount": number * 1000}}
+
+
 JOB: dict[str, Any] = {
     "entrypoint": "python train.py",
     "metadata": {"curb.job_type": "training"},
@@ -133,15 +137,15 @@ def test_check_tells_what_is_in_the_way(server: Server) -> None:
         "code": "per-job-limit",
         "quota": "each-user",
         "bucket": "user ana",
-        "limit": "3 cpu",
-        "asked": "4 cpu",
+        "limit": cpus(3),
+        "asked": cpus(4),
     }
     answer = {"verdict": "after-policy-change", "violations": [violation], "text": REFUSAL}
     server.says("POST", "/curb/v1/explain", 200, answer)
     found = JobSubmissionClient(server.address, token="t").check(entrypoint="true", entrypoint_num_cpus=4)
     assert not found
     assert found.verdict is Verdict.AFTER_POLICY_CHANGE
-    assert (found.violations[0].limit, found.violations[0].asked) == ("3 cpu", "4 cpu")
+    assert (str(found.violations[0].limit), str(found.violations[0].asked)) == ("3 CPU", "4 CPU")
     assert str(found) == REFUSAL
 
 
@@ -157,13 +161,13 @@ def test_a_refusal_in_plain_text_is_quota_exceeded_with_that_text(server: Server
 
 def test_a_refusal_as_a_problem_has_the_violations_too(server: Server) -> None:
     problem = {"status": 429, "code": "concurrent-limit", "title": "t", "detail": REFUSAL,
-               "violations": [{"code": "concurrent-limit", "bucket": "user ana", "over": "1 cpu"}]}  # fmt: skip
+               "violations": [{"code": "concurrent-limit", "bucket": "user ana", "over": cpus(1)}]}  # fmt: skip
     server.says("POST", "/api/jobs/", 429, problem, "application/problem+json")
     with pytest.raises(QuotaExceeded) as caught:
         JobSubmissionClient(server.address, token="t").submit_job(**JOB)
     assert str(caught.value) == REFUSAL
     assert caught.value.code == "concurrent-limit"
-    assert [v.over for v in caught.value.violations] == ["1 cpu"]
+    assert [str(v.over) for v in caught.value.violations] == ["1 CPU"]
     assert "application/problem+json" in server.last("POST", "/api/jobs/").headers["accept"]
 
 

@@ -33,7 +33,7 @@ def test_without_a_valid_token_nothing_reaches_ray_and_the_answer_names_the_head
     before = ray_jobs()
     revoked = server.user("gone")
     listed = json.loads(server.admin().curb("token", "list", "--json").must().stdout)
-    [its_id] = [t["id"] for t in (listed["tokens"] if isinstance(listed, dict) else listed) if t["user"] == "gone"]
+    [its_id] = [t["id"] for t in listed["tokens"] if t["user"] == "gone"]
     server.admin().curb("token", "revoke", its_id).must()
     body = json.dumps({"entrypoint": "true", "submission_id": "no-token"}).encode()
     almost = user.token[:-1] + ("a" if user.token[-1] != "a" else "b")

@@ -93,7 +93,8 @@ def test_check_says_now_then_later_and_submits_nothing(user: User, gate: Gate) -
     assert later.verdict is Verdict.LATER
     binding = later.violations[0]
     assert (binding.code, binding.quota, binding.bucket) == ("concurrent-limit", "each-user", f"user {user.name}")
-    assert (binding.limit, binding.used, binding.asked, binding.over) == ("2 cpu", "2 cpu", "1 cpu", "1 cpu")
+    numbers = (binding.limit, binding.used, binding.asked, binding.over)
+    assert [str(number) for number in numbers] == ["2 CPU", "2 CPU", "1 CPU", "1 CPU"]
     assert str(later)
 
 

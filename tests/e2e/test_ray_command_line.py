@@ -35,8 +35,8 @@ def test_a_refusal_can_be_read_at_the_end_of_the_terminal_and_nothing_reaches_ra
     text = found.stderr.split("status code 422: ")[-1].rstrip(".\n")
     assert "status code 422: " in found.stderr
     # asked, limit and whose limit it is, in lines that a terminal of 80 columns does not break
-    assert re.search(r"\b4 cpu", text), text
-    assert re.search(r"\b3 cpu", text), text
+    assert re.search(r"\b4 CPU", text), text
+    assert re.search(r"\b3 CPU", text), text
     assert "each-user" in text
     assert max(map(len, text.splitlines())) <= 80, text
     assert len(text.splitlines()) <= 12, text

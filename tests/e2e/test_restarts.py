@@ -130,7 +130,7 @@ def test_when_ray_starts_anew_its_jobs_are_quarantined_and_not_run_again(
         eventually(lambda: "quarantin" in operator.curb("jobs", "show", before).output.lower(), 60, "quarantined")
         assert gate.starts("waiter") == 0
         assert ana.status(waiter) == "PENDING"
-        operator.curb("jobs", "release", before).must()
+        operator.curb("jobs", "release", before, "--why", "the head node was rebuilt").must()
         eventually(lambda: gate.starts("waiter"), 60, "the released amounts serve the next job")
         for name in ("waiter", "meanwhile"):
             gate.let_go(name)
@@ -170,6 +170,4 @@ def _journal_is_whole(server: CurbServer) -> None:
 
 def _held(listed: str) -> list[str]:
     """Ids of the jobs that still hold something."""
-    found = json.loads(listed)
-    jobs = found["jobs"] if isinstance(found, dict) else found
-    return [job["id"] for job in jobs if job["state"] in ("reserved", "running", "quarantined")]
+    return [job["id"] for job in json.loads(listed)["jobs"] if job["holds"]]

@@ -11,11 +11,12 @@ client.submit_job(**job)        # as Ray's; raises QuotaExceeded with Curb's wor
 from typing import TYPE_CHECKING, Any
 
 from curb._answers import Explanation, QuotaExceeded, Verdict, Violation
+from curb._quantity import Quantity
 
 if TYPE_CHECKING:
     from curb._client import JobSubmissionClient
 
-__all__ = ["Explanation", "JobSubmissionClient", "QuotaExceeded", "Verdict", "Violation"]
+__all__ = ["Explanation", "JobSubmissionClient", "Quantity", "QuotaExceeded", "Verdict", "Violation"]
 
 
 def __getattr__(name: str) -> Any:

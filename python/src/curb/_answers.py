@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
+
+from curb._quantity import Quantity
 
 
 class Verdict(StrEnum):
@@ -21,8 +24,7 @@ class Verdict(StrEnum):
 class Violation:
     """One limit that the job would break.
 
-    Amounts are exact text as Curb wrote them (`"2 cpu"`, `"16GiB memory"`), never floats. What Curb did not say, or
-    does not let the asker see, is None: it is not zero.
+    What Curb did not say, or does not let the asker see, is None: it is not zero.
     """
 
     code: str
@@ -31,22 +33,32 @@ class Violation:
     """Whose share of the quota: `user ana`, `org research`, `cluster main`."""
     quota: str | None = None
     """The quota's name in the policy; None where the cluster itself is the limit."""
-    limit: str | None = None
-    used: str | None = None
-    asked: str | None = None
-    over: str | None = None
+    limit: Quantity | None = None
+    used: Quantity | None = None
+    asked: Quantity | None = None
+    over: Quantity | None = None
     """By how much it is too much."""
+    note: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """The violation as it came: when it could fit, who holds it, and whatever a newer Curb adds."""
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Violation:
-        """Raises ValueError where the one thing that every violation has, its code, is missing."""
+        """Raises ValueError where it is not one of Curb's."""
         code = raw.get("code")
         if not isinstance(code, str) or not code:
             raise ValueError(f"a violation without a code: {dict(raw)!r}")
-        told = {name: _text(raw.get(name)) for name in ("bucket", "quota", "limit", "used", "asked", "over")}
-        return cls(code=code, details=dict(raw), **told)
+        return cls(
+            code=code,
+            bucket=_text(raw.get("bucket")),
+            quota=_text(raw.get("quota")),
+            limit=_quantity(raw.get("limit")),
+            used=_quantity(raw.get("used")),
+            asked=_quantity(raw.get("asked")),
+            over=_quantity(raw.get("over")),
+            note=_text(raw.get("note")),
+            details=dict(raw),
+        )
 
 
 @dataclass(frozen=True)
@@ -58,16 +70,26 @@ class Explanation:
     """Every limit in the way, the binding one first; empty where the job could start now."""
     text: str
     """The same for people, a few lines of at most 80 columns."""
+    refused: bool = False
+    """Whether a submission would be refused, rather than started or queued."""
+    expected: datetime | None = None
+    """When it could start, if that can be said."""
+    details: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """The answer as it came: what the job is charged, what of it would fit now, who would be charged."""
 
     @classmethod
     def from_json(cls, raw: Any) -> Explanation:
         """Raises ValueError where the answer is not one of Curb's."""
         if not isinstance(raw, Mapping) or "verdict" not in raw:
             raise ValueError("not an explanation: it has no verdict")
+        expected = raw.get("expected")
         return cls(
             verdict=Verdict(raw["verdict"]),
             violations=violations_from_json(raw.get("violations")),
             text=_text(raw.get("text")) or "",
+            refused=raw.get("refused") is True,
+            expected=None if expected is None else _moment(expected),
+            details=dict(raw),
         )
 
     def __bool__(self) -> bool:
@@ -99,6 +121,16 @@ def violations_from_json(raw: Any) -> tuple[Violation, ...]:
     if not isinstance(raw, list) or not all(isinstance(item, Mapping) for item in raw):
         raise ValueError(f"violations must be a list of objects, not {raw!r}")
     return tuple(Violation.from_json(item) for item in raw)
+
+
+def _quantity(raw: Any) -> Quantity | None:
+    return None if raw is None else Quantity.from_json(raw)
+
+
+def _moment(milliseconds: Any) -> datetime:
+    if isinstance(milliseconds, bool) or not isinstance(milliseconds, int):
+        raise ValueError(f"not a moment in milliseconds: {milliseconds!r}")
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
 
 
 def _text(value: Any) -> str | None:

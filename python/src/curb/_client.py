@@ -111,7 +111,7 @@ def _read_refusal(response: Any) -> tuple[str, str | None, tuple[Violation, ...]
     try:
         problem = response.json()
         code = problem.get("code")
-        text = problem.get("text") or problem.get("detail") or problem.get("title")
+        text = problem.get("detail") or problem.get("title")
         return str(text or response.text), code, violations_from_json(problem.get("violations"))
     except (ValueError, AttributeError):
         # The job was refused, whatever shape the reason has: show it as it came.
