@@ -1,0 +1,24 @@
+//! One type for each body.
+//!
+//! Unknown fields are ignored when reading an answer, so that an older client reads a newer server; they are refused
+//! when reading a request, so that a misspelt wish is not silently dropped.
+
+mod explain;
+mod jobs;
+mod journal;
+mod overrides;
+mod policy;
+mod preview;
+mod quotas;
+mod status;
+mod tokens;
+
+pub use explain::*;
+pub use jobs::*;
+pub use journal::*;
+pub use overrides::*;
+pub use policy::*;
+pub use preview::*;
+pub use quotas::*;
+pub use status::*;
+pub use tokens::*;
