@@ -37,7 +37,7 @@ need_cargo_tool cargo-deny "$DENY_VERSION"
 check 'rustfmt' cargo fmt --all --check
 check 'shellcheck' shellcheck -x scripts/*.sh .ci/run
 check 'python: compiles, ruff, mypy' python_lint
-check 'dependencies: bans, licences, sources' cargo deny --color never check bans licenses sources
+check 'dependencies: bans, licences, sources' cargo deny --color never check --hide-inclusion-graph bans licenses sources
 check 'dependencies: advisories' advisories
 check 'clippy' cargo clippy --workspace --all-targets --quiet -- -D warnings
 
