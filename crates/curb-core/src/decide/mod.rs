@@ -1,5 +1,18 @@
 //! Deciding: functions of state, command and time to events and a reply. They change nothing.
+//!
+//! [`resolve`] makes a request whole, [`submit`] decides it, [`explain`] answers what [`submit`] would, [`next`] says who
+//! leaves the queue, [`stop`] decides a wish to stop. All of them see the limits by the same walk.
 
+mod check;
+mod moment;
+mod queue;
+mod render;
+mod resolve;
+mod submit;
 mod violation;
 
+pub use moment::{Gate, Moment};
+pub use queue::{Position, next, next_change, position};
+pub use resolve::{Ask, ResolveError, Submission, resolve};
+pub use submit::{Identity, Stopped, Submitted, explain, stop, submit, why_waiting};
 pub use violation::*;

@@ -17,5 +17,5 @@ pub use snapshot::{RestoreError, SNAPSHOT_FORMAT};
 pub use state::{Cluster, ENDED_KEPT, State};
 
 pub(crate) use apply::interval_micros;
-pub(crate) use rules::{Ask, Dims, ResIx, bucket_name, bucket_of};
-pub(crate) use state::{Bucket, Seat};
+pub(crate) use rules::ResIx;
+pub(crate) use state::{Bucket, Class, Seat};

@@ -105,7 +105,6 @@ pub(crate) struct Bucket {
 /// A subject on a cluster: which buckets cover it, and its way in the tree.
 #[derive(Clone, Debug)]
 pub(crate) struct Seat {
-    pub(crate) subject: Subject,
     pub(crate) cluster: u32,
     pub(crate) buckets: Vec<u32>,
     pub(crate) nodes: Vec<u32>,
@@ -398,7 +397,6 @@ impl State {
             }
         }
         let seat = Seat {
-            subject: subject.clone(),
             cluster: self.cluster_number(cluster),
             buckets,
             nodes: self.path(subject),
@@ -900,5 +898,11 @@ fn parse_kept_key(key: &str) -> Option<(String, Dims)> {
 impl Bucket {
     pub(crate) fn name(&self) -> String {
         bucket_name(&self.dims)
+    }
+}
+
+impl State {
+    pub(crate) fn override_by_id(&self, id: u64) -> Option<&Override> {
+        self.overrides.get(&id)
     }
 }

@@ -1,0 +1,471 @@
+//! Holding a request against every limit that covers it.
+//!
+//! One walk ([`Check::walk`]) finds the limits in the way. The quick answer stops at the first; the explanation collects
+//! them all. Both see the same limits in the same order, since they are the same code.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use super::moment::Moment;
+use crate::ledger::{Bucket, ResIx, Seat, State};
+use crate::policy::Mode;
+use crate::time::{Millis, Timestamp};
+
+/// Where a limit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In a bucket, by number.
+    Bucket(u32),
+    /// On the cluster.
+    Cluster,
+}
+
+/// Which kind of limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    PerJob(ResIx),
+    Duration,
+    Concurrent(ResIx),
+    Jobs,
+    Queued,
+    Rate,
+    Budget(usize),
+    Capacity(ResIx),
+    Guarantee(ResIx),
+    Borrowing(ResIx),
+    Turn(ResIx),
+    TurnJobs,
+}
+
+/// A limit in the way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hit {
+    pub(crate) place: Place,
+    pub(crate) kind: Kind,
+    /// In the resource's smallest unit, jobs, milliseconds or resource-time, by kind.
+    pub(crate) limit: u128,
+    pub(crate) used: u128,
+    pub(crate) asked: u128,
+    /// Even alone it would not fit.
+    pub(crate) alone: bool,
+}
+
+/// What waiting jobs that may not be passed are to have: counted as if it were held.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Promised {
+    pub(crate) buckets: HashMap<(u32, ResIx), u64>,
+    pub(crate) jobs: HashMap<u32, u64>,
+    pub(crate) clusters: HashMap<(u32, ResIx), u64>,
+}
+
+impl Promised {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buckets.is_empty() && self.jobs.is_empty() && self.clusters.is_empty()
+    }
+}
+
+/// Which limits to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Those that are enforced.
+    Enforced,
+    /// Those that are only recorded.
+    Recorded,
+}
+
+/// A request against the limits.
+pub(crate) struct Check<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) moment: &'a Moment,
+    pub(crate) seat: &'a Seat,
+    pub(crate) ask: &'a [(ResIx, u64)],
+    pub(crate) duration: Option<Millis>,
+    pub(crate) scope: Scope,
+    /// It is being submitted: limits on submitting count as well.
+    pub(crate) submitting: bool,
+    pub(crate) promised: &'a Promised,
+    /// Resources of which an entitled job waits for capacity, by cluster: nothing of them is lent.
+    pub(crate) wanted: &'a HashMap<(u32, ResIx), bool>,
+}
+
+/// What the quick answer is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fit {
+    /// It fits.
+    Yes {
+        /// On borrowed capacity.
+        borrowed: bool,
+    },
+    /// It does not; this is the first limit in the way.
+    No(Hit),
+}
+
+impl Check<'_> {
+    /// Whether it fits now.
+    pub(crate) fn fits(&self) -> Fit {
+        let mut first = None;
+        let borrowed = self.walk(&mut |hit| {
+            first = Some(hit);
+            ControlFlow::Break(())
+        });
+        match first {
+            Some(hit) => Fit::No(hit),
+            None => Fit::Yes { borrowed },
+        }
+    }
+
+    /// All limits in the way.
+    pub(crate) fn all(&self) -> Vec<Hit> {
+        let mut hits = Vec::new();
+        self.walk(&mut |hit| {
+            hits.push(hit);
+            ControlFlow::Continue(())
+        });
+        hits
+    }
+
+    /// Shows each limit in the way to `see` until it has seen enough. Returns whether it would borrow.
+    fn walk(&self, see: &mut dyn FnMut(Hit) -> ControlFlow<()>) -> bool {
+        let mut borrowed = false;
+        let observing = self.state.mode() == Mode::Audit;
+        for b in &self.seat.buckets {
+            let bucket = &self.state.buckets[*b as usize];
+            let rule = &self.state.rules[bucket.quota];
+            let recorded = observing || rule.audit;
+            if recorded != (self.scope == Scope::Recorded) || !self.moment.applies(bucket.quota) {
+                continue;
+            }
+            if self.bucket(*b, bucket, &mut borrowed, see).is_break() {
+                return borrowed;
+            }
+        }
+        // The cluster itself is as much observed as the policy is.
+        if observing == (self.scope == Scope::Recorded) {
+            let _ = self.cluster(see);
+        }
+        borrowed
+    }
+
+    fn bucket(
+        &self,
+        b: u32,
+        bucket: &Bucket,
+        borrowed: &mut bool,
+        see: &mut dyn FnMut(Hit) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let rule = &self.state.rules[bucket.quota];
+        let place = Place::Bucket(b);
+        let limits = self.limits_of(bucket);
+        if let (Some(limit), Some(asked)) = (self.quota(bucket).per_job.duration, self.duration)
+            && asked > limit
+        {
+            see(Hit {
+                place,
+                kind: Kind::Duration,
+                limit: u128::from(limit.0),
+                used: 0,
+                asked: u128::from(asked.0),
+                alone: true,
+            })?;
+        }
+        for (r, asked) in self.ask {
+            let hit = |kind, limit: u64, used: u64| Hit {
+                place,
+                kind,
+                limit: u128::from(limit),
+                used: u128::from(used),
+                asked: u128::from(*asked),
+                alone: false,
+            };
+            if let Some(limit) = rule.per_job.get(*r)
+                && *asked > limit
+            {
+                see(Hit {
+                    alone: true,
+                    ..hit(Kind::PerJob(*r), limit, 0)
+                })?;
+            }
+            let Some(limit) = limits.resource(*r) else {
+                continue;
+            };
+            let held = bucket.held.get(*r);
+            let after = held.saturating_add(*asked);
+            let lent = limit.saturating_add(rule.borrow.get(*r).unwrap_or(0));
+            if after > lent {
+                see(Hit {
+                    alone: *asked > lent,
+                    ..hit(Kind::Concurrent(*r), lent, held)
+                })?;
+            } else if after > limit {
+                let wanted = self.wanted.contains_key(&(self.seat.cluster, *r));
+                if wanted {
+                    see(hit(Kind::Borrowing(*r), limit, held))?;
+                }
+                *borrowed = true;
+            } else if !self.promised.is_empty()
+                && let Some(promised) = self.promised.buckets.get(&(b, *r))
+                && after.saturating_add(*promised) > limit
+            {
+                see(hit(Kind::Turn(*r), limit, held.saturating_add(*promised)))?;
+            }
+        }
+        self.jobs(b, bucket, &limits, see)?;
+        self.budgets(b, bucket, see)?;
+        if self.submitting {
+            self.submission(b, bucket, see)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn jobs(
+        &self,
+        b: u32,
+        bucket: &Bucket,
+        limits: &Limits<'_>,
+        see: &mut dyn FnMut(Hit) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let Some(limit) = limits.jobs() else {
+            return ControlFlow::Continue(());
+        };
+        let running = u64::from(bucket.running);
+        let promised = self.promised.jobs.get(&b).copied().unwrap_or(0);
+        let hit = |kind, used: u64| Hit {
+            place: Place::Bucket(b),
+            kind,
+            limit: u128::from(limit),
+            used: u128::from(used),
+            asked: 1,
+            alone: limit == 0,
+        };
+        if running + 1 > limit {
+            see(hit(Kind::Jobs, running))?;
+        } else if running + 1 + promised > limit {
+            see(hit(Kind::TurnJobs, running + promised))?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn budgets(
+        &self,
+        b: u32,
+        bucket: &Bucket,
+        see: &mut dyn FnMut(Hit) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let rule = &self.state.rules[bucket.quota];
+        for (at, ((r, limit), meter)) in rule.budgets.iter().zip(&bucket.meters).enumerate() {
+            let Some((_, amount)) = self.ask.iter().find(|(a, _)| a == r) else {
+                continue;
+            };
+            let reading = meter.read(self.moment.now);
+            let asked = reading.would_add(self.moment.now, *amount, self.duration);
+            let used = reading.used.saturating_add(reading.committed);
+            if used.saturating_add(asked) > *limit {
+                see(Hit {
+                    place: Place::Bucket(b),
+                    kind: Kind::Budget(at),
+                    limit: *limit,
+                    used,
+                    asked,
+                    alone: self.never_in_budget(*amount, *limit, &reading),
+                })?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Whether a job would not fit in a whole period of its own, either.
+    fn never_in_budget(
+        &self,
+        amount: u64,
+        limit: u128,
+        reading: &crate::ledger::Reading,
+    ) -> bool {
+        let whole = u128::from(reading.horizon.since(reading.begin).0);
+        match self.duration {
+            Some(d) => u128::from(amount) * u128::from(d.0).min(whole) > limit,
+            None => limit == 0,
+        }
+    }
+
+    fn submission(
+        &self,
+        b: u32,
+        bucket: &Bucket,
+        see: &mut dyn FnMut(Hit) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let rule = &self.state.rules[bucket.quota];
+        if let Some(rate) = rule.rate {
+            let now = self.moment.now.0.saturating_mul(1000);
+            let next = bucket.arrival.max(now).saturating_add(crate::ledger::interval_micros(rate));
+            let per = i64::try_from(rate.per.0).unwrap_or(i64::MAX).saturating_mul(1000);
+            if next.saturating_sub(now) > per {
+                let wait = next.saturating_sub(now).saturating_sub(per);
+                see(Hit {
+                    place: Place::Bucket(b),
+                    kind: Kind::Rate,
+                    limit: u128::from(rate.count),
+                    // How long until the next may come, in milliseconds, rounded up.
+                    used: u128::from(wait.unsigned_abs().div_ceil(1000)),
+                    asked: 1,
+                    alone: false,
+                })?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The limit on waiting jobs, which only matters to a job that has to wait.
+    pub(crate) fn queue_hits(&self) -> Vec<Hit> {
+        let mut hits = Vec::new();
+        if self.state.mode() == Mode::Audit {
+            return hits;
+        }
+        for b in &self.seat.buckets {
+            let bucket = &self.state.buckets[*b as usize];
+            if self.state.rules[bucket.quota].audit || !self.moment.applies(bucket.quota) {
+                continue;
+            }
+            if let Some(limit) = self.quota(bucket).limits.queued
+                && bucket.queued.saturating_add(1) > limit
+            {
+                hits.push(Hit {
+                    place: Place::Bucket(*b),
+                    kind: Kind::Queued,
+                    limit: u128::from(limit),
+                    used: u128::from(bucket.queued),
+                    asked: 1,
+                    alone: limit == 0,
+                });
+            }
+        }
+        hits
+    }
+
+    fn cluster(&self, see: &mut dyn FnMut(Hit) -> ControlFlow<()>) -> ControlFlow<()> {
+        let cluster = self.state.cluster_at(self.seat.cluster);
+        for (r, asked) in self.ask {
+            let capacity = match cluster.capacity.get(*r) {
+                Some(c) => c,
+                None if cluster.known => 0,
+                None => continue,
+            };
+            let held = cluster.held.get(*r);
+            let hit = |kind, limit: u64, used: u64, alone| Hit {
+                place: Place::Cluster,
+                kind,
+                limit: u128::from(limit),
+                used: u128::from(used),
+                asked: u128::from(*asked),
+                alone,
+            };
+            let after = held.saturating_add(*asked);
+            if after > capacity {
+                see(hit(Kind::Capacity(*r), capacity, held, *asked > capacity))?;
+                continue;
+            }
+            if let Some(promised) = self.promised.clusters.get(&(self.seat.cluster, *r))
+                && after.saturating_add(*promised) > capacity
+            {
+                let used = held.saturating_add(*promised);
+                see(hit(Kind::Turn(*r), capacity, used, false))?;
+                continue;
+            }
+            self.guarantee(*r, *asked, see)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Capacity that is kept for others. Over all clusters together, since a guarantee is not tied to one.
+    fn guarantee(
+        &self,
+        r: ResIx,
+        asked: u64,
+        see: &mut dyn FnMut(Hit) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let kept = self.state.unmet.get(r);
+        if kept == 0 {
+            return ControlFlow::Continue(());
+        }
+        let own: u64 = self
+            .seat
+            .buckets
+            .iter()
+            .map(|b| &self.state.buckets[*b as usize])
+            .map(|b| {
+                let rule = &self.state.rules[b.quota];
+                match rule.guarantee.get(r) {
+                    Some(g) if !rule.audit => g.saturating_sub(b.held.get(r)),
+                    _ => 0,
+                }
+            })
+            .sum();
+        let total: u64 = self
+            .state
+            .clusters()
+            .map(|c| c.capacity.get(r).unwrap_or(0))
+            .fold(0, u64::saturating_add);
+        let others = kept.saturating_sub(own);
+        let free_for_us = total.saturating_sub(others);
+        let held = self.state.total.get(r);
+        if held.saturating_add(asked) > free_for_us {
+            see(Hit {
+                place: Place::Cluster,
+                kind: Kind::Guarantee(r),
+                limit: u128::from(free_for_us),
+                used: u128::from(held),
+                asked: u128::from(asked),
+                alone: asked > free_for_us,
+            })?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn quota(&self, bucket: &Bucket) -> &crate::policy::Quota {
+        &self.state.policy().quotas[bucket.quota]
+    }
+
+    fn limits_of<'b>(&'b self, bucket: &'b Bucket) -> Limits<'b> {
+        limits_of(self.state, bucket, self.moment.now)
+    }
+}
+
+/// A bucket's limits in force at a moment: the quota's, more or less the overrides.
+pub(crate) struct Limits<'a> {
+    state: &'a State,
+    bucket: &'a Bucket,
+    now: Timestamp,
+}
+
+pub(crate) fn limits_of<'a>(state: &'a State, bucket: &'a Bucket, now: Timestamp) -> Limits<'a> {
+    Limits { state, bucket, now }
+}
+
+impl Limits<'_> {
+    /// Of a resource; `None`: unlimited.
+    pub(crate) fn resource(&self, r: ResIx) -> Option<u64> {
+        let base = self.state.rules[self.bucket.quota].limits.get(r)?;
+        if self.bucket.overrides.is_empty() {
+            return Some(base);
+        }
+        let name = self.state.names.name(r);
+        Some(self.changed(base, |o| o.amounts.get(name).copied().unwrap_or(0)))
+    }
+
+    /// Of running jobs; `None`: unlimited.
+    pub(crate) fn jobs(&self) -> Option<u64> {
+        let base = self.state.policy().quotas[self.bucket.quota].limits.jobs?;
+        Some(self.changed(u64::from(base), |o| o.jobs))
+    }
+
+    fn changed(&self, base: u64, by: impl Fn(&crate::ledger::Override) -> i64) -> u64 {
+        let change: i64 = self
+            .bucket
+            .overrides
+            .iter()
+            .filter_map(|id| self.state.override_by_id(*id))
+            .filter(|o| self.now < o.until)
+            .map(by)
+            .fold(0, i64::saturating_add);
+        base.saturating_add_signed(change)
+    }
+}

@@ -1,0 +1,303 @@
+//! From a limit in the way to a violation with all its numbers.
+
+use super::check::{Hit, Kind, limits_of};
+use super::submit::{View, bucket_of_hit, resource_of};
+use super::violation::{Code, Holder, MAX_HOLDERS, Quantity, Violation, When};
+use crate::amount::Amount;
+use crate::ledger::{Bucket, Job, ResIx};
+use crate::policy::Above;
+use crate::resource::{Resource, Resources};
+use crate::time::{Millis, Timestamp};
+
+/// At most so many holders are looked at to say who holds something and when enough of them have ended.
+const LOOKED_AT: usize = 2_000;
+
+pub(super) struct Render<'a> {
+    pub(super) view: &'a View<'a>,
+}
+
+impl Render<'_> {
+    pub(super) fn violation(&self, hit: &Hit) -> Violation {
+        let state = self.view.state;
+        let bucket = bucket_of_hit(hit).map(|b| &state.buckets[b as usize]);
+        let quota = bucket.map(|b| &state.policy().quotas[b.quota]);
+        let code = code(hit.kind);
+        let rejects = match code {
+            Code::SubmitRate | Code::QueuedLimit => true,
+            _ => quota.is_some_and(|q| q.above == Above::Reject),
+        };
+        let (holders, more_holders) = self.holders(hit, bucket);
+        let limit = self.quantity(hit, hit.limit);
+        let over = (hit.used + hit.asked).saturating_sub(hit.limit);
+        let is_rate = hit.kind == Kind::Rate;
+        let counted = !matches!(hit.kind, Kind::PerJob(_) | Kind::Duration);
+        Violation {
+            code,
+            quota: quota.map(|q| q.name.clone()),
+            bucket: bucket.map_or_else(
+                || format!("cluster {}", self.view.submission.cluster),
+                Bucket::name,
+            ),
+            limit: Some(limit),
+            used: (counted && !is_rate).then(|| self.quantity(hit, hit.used)),
+            asked: (!is_rate).then(|| self.quantity(hit, hit.asked)),
+            over: (!is_rate).then(|| self.quantity(hit, over)),
+            when: self.when(hit, bucket),
+            rejects,
+            holders,
+            more_holders,
+            note: self.note(hit, bucket),
+        }
+    }
+
+    fn resource(&self, r: ResIx) -> Resource {
+        let names = &self.view.state.names;
+        if usize::from(r) < names.len() {
+            return names.name(r).clone();
+        }
+        // Nothing has named it before: it is the one of the request that has no number.
+        self.view
+            .submission
+            .request
+            .iter()
+            .map(|(r, _)| r)
+            .find(|r| names.find(r).is_none())
+            .cloned()
+            .unwrap_or(Resource::Cpu)
+    }
+
+    fn quantity(&self, hit: &Hit, value: u128) -> Quantity {
+        let small = u64::try_from(value).unwrap_or(u64::MAX);
+        match hit.kind {
+            Kind::Duration => Quantity::Time(Millis(small)),
+            Kind::Jobs | Kind::Queued | Kind::TurnJobs => Quantity::Jobs(small),
+            Kind::Rate => {
+                let rate = bucket_of_hit(hit)
+                    .and_then(|b| self.view.state.rules[self.view.state.buckets[b as usize].quota].rate);
+                Quantity::Rate {
+                    count: rate.map_or(0, |r| r.count),
+                    per: rate.map_or(Millis(0), |r| r.per),
+                }
+            }
+            Kind::Budget(at) => {
+                let budget = bucket_of_hit(hit).and_then(|b| {
+                    let quota = self.view.state.buckets[b as usize].quota;
+                    self.view.state.policy().quotas[quota].budgets.get(at)
+                });
+                Quantity::ResourceTime {
+                    resource: budget.map_or(Resource::Cpu, |b| b.resource.clone()),
+                    amount: value,
+                }
+            }
+            kind => Quantity::Amount {
+                resource: self.resource(resource_of(kind).unwrap_or(ResIx::MAX)),
+                amount: Amount(small),
+            },
+        }
+    }
+
+    fn when(&self, hit: &Hit, bucket: Option<&Bucket>) -> When {
+        let now = self.view.moment.now;
+        let change = bucket
+            .and_then(|b| self.view.moment.change_of(b.quota))
+            .filter(|t| *t > now);
+        if hit.alone {
+            return match (hit.kind, change) {
+                (Kind::Capacity(_), _) => When::Never,
+                // The rule will not apply then, or apply otherwise: asking again then is worth it.
+                (_, Some(at)) => When::At(at),
+                (_, None) => When::PolicyChange,
+            };
+        }
+        let when = match hit.kind {
+            Kind::PerJob(_) | Kind::Duration => When::PolicyChange,
+            Kind::Rate => {
+                let wait = u64::try_from(hit.used).unwrap_or(u64::MAX);
+                When::At(now.after(Millis(wait.max(1))))
+            }
+            Kind::Budget(at) => bucket
+                .and_then(|b| b.meters.get(at))
+                .map_or(When::PolicyChange, |m| When::At(m.read(now).resets)),
+            Kind::Queued | Kind::Turn(_) | Kind::TurnJobs | Kind::Borrowing(_) => When::Turn,
+            Kind::Guarantee(_) => When::JobsEnd(None),
+            Kind::Concurrent(_) | Kind::Jobs | Kind::Capacity(_) => {
+                When::JobsEnd(self.enough_end(hit, bucket))
+            }
+        };
+        match (&when, change) {
+            (When::JobsEnd(Some(t)) | When::At(t), Some(at)) if at < *t => When::At(at),
+            (When::JobsEnd(None), Some(at)) => When::At(at),
+            _ => when,
+        }
+    }
+
+    /// When so much has ended that it fits, if those who end by then have said when.
+    fn enough_end(&self, hit: &Hit, bucket: Option<&Bucket>) -> Option<Timestamp> {
+        let mut to_free = (hit.used + hit.asked).saturating_sub(hit.limit);
+        for job in self.holding(hit, bucket).take(LOOKED_AT) {
+            let freed = self.held_by(job, hit);
+            if freed == 0 {
+                continue;
+            }
+            let end = job.expected_end()?;
+            to_free = to_free.saturating_sub(u128::from(freed));
+            if to_free == 0 {
+                return Some(end.max(self.view.moment.now));
+            }
+        }
+        None
+    }
+
+    /// Who holds something of it, the first to end first.
+    fn holding<'b>(
+        &'b self,
+        hit: &Hit,
+        bucket: Option<&'b Bucket>,
+    ) -> Box<dyn Iterator<Item = &'b Job> + 'b> {
+        let state = self.view.state;
+        match bucket {
+            Some(b) => Box::new(
+                b.holders
+                    .iter()
+                    .filter_map(|(_, ix)| state.slot_at(*ix))
+                    .map(|s| &s.job),
+            ),
+            None if matches!(hit.kind, Kind::Capacity(_)) => {
+                let cluster = &self.view.submission.cluster;
+                let mut jobs: Vec<&Job> = state
+                    .jobs()
+                    .filter(|j| j.grant().is_some() && j.new.cluster == *cluster)
+                    .take(LOOKED_AT)
+                    .collect();
+                jobs.sort_by_key(|j| (j.expected_end().unwrap_or(Timestamp(i64::MAX)), j.seq));
+                Box::new(jobs.into_iter())
+            }
+            None => Box::new(std::iter::empty()),
+        }
+    }
+
+    fn held_by(&self, job: &Job, hit: &Hit) -> u64 {
+        match resource_of(hit.kind) {
+            Some(r) => job.new.request.get(&self.resource(r)).0,
+            None => 1,
+        }
+    }
+
+    fn holders(&self, hit: &Hit, bucket: Option<&Bucket>) -> (Vec<Holder>, u64) {
+        if !matches!(hit.kind, Kind::Concurrent(_) | Kind::Jobs | Kind::Capacity(_)) || hit.alone {
+            return (Vec::new(), 0);
+        }
+        let mut all: Vec<(u64, &Job)> = self
+            .holding(hit, bucket)
+            .take(LOOKED_AT)
+            .map(|j| (self.held_by(j, hit), j))
+            .filter(|(held, _)| *held > 0)
+            .collect();
+        all.sort_by_key(|(held, j)| (std::cmp::Reverse(*held), j.seq));
+        let more = all.len().saturating_sub(MAX_HOLDERS) as u64;
+        let holders = all
+            .into_iter()
+            .take(MAX_HOLDERS)
+            .map(|(held, j)| Holder {
+                user: j.new.subject.user.clone(),
+                team: j.new.subject.team.clone(),
+                job: j.new.id.to_string(),
+                holds: self.quantity(hit, u128::from(held)),
+                until: j.expected_end(),
+            })
+            .collect();
+        (holders, more)
+    }
+
+    fn note(&self, hit: &Hit, bucket: Option<&Bucket>) -> Option<String> {
+        match hit.kind {
+            Kind::Budget(at) => {
+                let b = bucket?;
+                let budget = self.view.state.policy().quotas[b.quota].budgets.get(at)?;
+                Some(format!("per {}", budget.per))
+            }
+            Kind::Capacity(r) if hit.limit == 0 => Some(format!(
+                "the cluster has no {}",
+                self.resource(r).label()
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// The largest part of the request that would start now; `None` when none of it would.
+pub(super) fn fits_now(view: &View<'_>, violations: &[Violation]) -> Option<Resources> {
+    let smaller_helps = |v: &Violation| {
+        matches!(
+            v.code,
+            Code::PerJobLimit | Code::ConcurrentLimit | Code::Budget | Code::Capacity | Code::Guarantee
+        )
+    };
+    if !violations.iter().all(smaller_helps) {
+        return None;
+    }
+    let render = Render { view };
+    let mut all = Resources::none();
+    for (r, asked) in view.ask {
+        let room = room(view, *r).min(*asked);
+        all.set(render.resource(*r), Amount(room));
+    }
+    (!all.is_empty()).then_some(all)
+}
+
+/// How much of a resource one more job could be given now, under all that covers it.
+fn room(view: &View<'_>, r: ResIx) -> u64 {
+    let state = view.state;
+    let now = view.moment.now;
+    let cluster = state.cluster_at(view.seat.cluster);
+    let mut room = match cluster.capacity.get(r) {
+        Some(c) => c.saturating_sub(cluster.held.get(r)),
+        None if cluster.known => 0,
+        None => u64::MAX,
+    };
+    for b in &view.seat.buckets {
+        let bucket = &state.buckets[*b as usize];
+        let rule = &state.rules[bucket.quota];
+        if rule.audit || !view.moment.applies(bucket.quota) {
+            continue;
+        }
+        if let Some(limit) = limits_of(state, bucket, now).resource(r) {
+            let lent = limit.saturating_add(rule.borrow.get(r).unwrap_or(0));
+            room = room.min(lent.saturating_sub(bucket.held.get(r)));
+        }
+        if let Some(limit) = rule.per_job.get(r) {
+            room = room.min(limit);
+        }
+        for ((resource, limit), meter) in rule.budgets.iter().zip(&bucket.meters) {
+            if *resource != r {
+                continue;
+            }
+            let reading = meter.read(now);
+            let left = limit.saturating_sub(reading.used.saturating_add(reading.committed));
+            let one = reading.would_add(now, 1, view.submission.duration).max(1);
+            let fits = match view.submission.duration {
+                Some(_) => u64::try_from(left / one).unwrap_or(u64::MAX),
+                None if left > 0 => u64::MAX,
+                None => 0,
+            };
+            room = room.min(fits);
+        }
+    }
+    room
+}
+
+fn code(kind: Kind) -> Code {
+    match kind {
+        Kind::PerJob(_) => Code::PerJobLimit,
+        Kind::Duration => Code::DurationLimit,
+        Kind::Concurrent(_) => Code::ConcurrentLimit,
+        Kind::Jobs => Code::JobsLimit,
+        Kind::Queued => Code::QueuedLimit,
+        Kind::Rate => Code::SubmitRate,
+        Kind::Budget(_) => Code::Budget,
+        Kind::Capacity(_) => Code::Capacity,
+        Kind::Guarantee(_) => Code::Guarantee,
+        Kind::Borrowing(_) => Code::Borrowing,
+        Kind::Turn(_) | Kind::TurnJobs => Code::Turn,
+    }
+}

@@ -1,0 +1,420 @@
+//! Submitting, explaining, stopping.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use super::check::{Check, Fit, Hit, Kind, Place, Promised, Scope};
+use super::moment::{Gate, Moment};
+use super::queue::somebody_waited;
+use super::render::{Render, fits_now};
+use super::resolve::Submission;
+use super::violation::{Code, Explanation, Shadow, Verdict, Violation, When};
+use crate::ledger::{Event, Job, NewJob, ResIx, Seat, State};
+use crate::policy::{Mode, WhenDown};
+use crate::subject::JobId;
+
+/// What identifies a submission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The id that it is to have.
+    pub id: JobId,
+    /// SHA-256 of its whole request, in hex.
+    pub spec: String,
+    /// A random mark.
+    pub stamp: String,
+    /// The client's idempotency key.
+    pub key: Option<String>,
+}
+
+/// What comes of a submission.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Submitted {
+    /// Its grant is reserved: give it to Ray.
+    Admitted,
+    /// It waits.
+    Queued(Box<Explanation>),
+    /// It was refused.
+    Refused(Box<Explanation>),
+    /// The same was submitted before with the same key: that job is the answer.
+    Same,
+    /// The id is taken by another.
+    Taken,
+}
+
+fn nothing() -> &'static (Promised, HashMap<(u32, ResIx), bool>) {
+    static NOTHING: OnceLock<(Promised, HashMap<(u32, ResIx), bool>)> = OnceLock::new();
+    NOTHING.get_or_init(Default::default)
+}
+
+/// Decides a submission.
+#[must_use]
+pub fn submit(
+    state: &State,
+    submission: &Submission,
+    identity: &Identity,
+    moment: &Moment,
+) -> (Vec<Event>, Submitted) {
+    if let Some(job) = state.job(&identity.id) {
+        return (Vec::new(), again(job, submission, identity));
+    }
+    let Some(seat) = state.find_seat(&submission.subject, &submission.cluster) else {
+        // Its buckets have to be made first. That is once for each subject, so that a copy of the state may do.
+        return on_copy(state, submission, |s| submit(s, submission, identity, moment));
+    };
+    let ask = ask_of(state, submission);
+    let view = View {
+        state,
+        moment,
+        submission,
+        seat: &state.seats[seat as usize],
+        ask: &ask,
+    };
+    let recorded = view.recorded();
+    let shadow: Vec<Shadow> = recorded.iter().map(Shadow::from).collect();
+    let denied = state.mode() == Mode::Enforce && !submission.denials.is_empty();
+    let gate = moment.gate(&submission.cluster);
+    let fit = view.check(Scope::Enforced, true).fits();
+    let job = || Box::new(new_job(submission, identity));
+    if let (Fit::Yes { borrowed }, false, Gate::Open) = (fit, denied, gate) {
+        let crowd = state.queued_count() > 0;
+        let in_turn = !crowd || (moment.settled && !borrowed && !somebody_waited(state, moment));
+        if in_turn {
+            let event = Event::Admitted {
+                job: job(),
+                borrowed,
+                shadow,
+            };
+            return (vec![event], Submitted::Admitted);
+        }
+    }
+    let explanation = Box::new(view.explain(recorded));
+    if explanation.refused {
+        let event = Event::Refused {
+            subject: submission.subject.clone(),
+            cluster: submission.cluster.clone(),
+            request: submission.request.clone(),
+            status: explanation.status,
+            violations: explanation.violations.iter().map(Shadow::from).collect(),
+        };
+        return (vec![event], Submitted::Refused(explanation));
+    }
+    let code = explanation
+        .violations
+        .first()
+        .map_or(Code::Turn, |v| v.code)
+        .to_string();
+    let event = Event::Queued {
+        job: job(),
+        code,
+        shadow,
+    };
+    (vec![event], Submitted::Queued(explanation))
+}
+
+/// Answers "would it start, and if not, why and when" without submitting.
+#[must_use]
+pub fn explain(state: &State, submission: &Submission, moment: &Moment) -> Explanation {
+    let Some(seat) = state.find_seat(&submission.subject, &submission.cluster) else {
+        return on_copy(state, submission, |s| explain(s, submission, moment));
+    };
+    let ask = ask_of(state, submission);
+    let view = View {
+        state,
+        moment,
+        submission,
+        seat: &state.seats[seat as usize],
+        ask: &ask,
+    };
+    let recorded = view.recorded();
+    view.explain(recorded)
+}
+
+/// Why a waiting job waits. `None` when it does not wait.
+#[must_use]
+pub fn why_waiting(state: &State, id: &JobId, moment: &Moment) -> Option<Explanation> {
+    let (_, slot) = state.slot(id)?;
+    if !slot.job.is_queued() {
+        return None;
+    }
+    let new = &slot.job.new;
+    let submission = Submission {
+        subject: new.subject.clone(),
+        cluster: new.cluster.clone(),
+        request: new.request.clone(),
+        duration: new.duration,
+        priority: new.priority,
+        denials: Vec::new(),
+    };
+    let view = View {
+        state,
+        moment,
+        submission: &submission,
+        seat: &state.seats[slot.seat as usize],
+        ask: &slot.ask,
+    };
+    let hits = view.check(Scope::Enforced, false).all();
+    let mut violations = view.violations(&hits);
+    view.gate_and_turn(&mut violations);
+    Some(view.explanation(violations, Vec::new()))
+}
+
+/// What comes of a wish to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// It waited, and is over.
+    Cancelled,
+    /// It is being stopped.
+    Stopping,
+    /// It was over already.
+    AlreadyEnded,
+    /// There is no such job.
+    Unknown,
+}
+
+/// Decides a wish to stop a job.
+#[must_use]
+pub fn stop(state: &State, id: &JobId, by: &str, why: &str) -> (Vec<Event>, Stopped) {
+    let Some(job) = state.job(id) else {
+        return (Vec::new(), Stopped::Unknown);
+    };
+    if job.is_ended() {
+        return (Vec::new(), Stopped::AlreadyEnded);
+    }
+    let event = Event::StopRequested {
+        id: id.clone(),
+        by: by.to_owned(),
+        why: why.to_owned(),
+    };
+    let outcome = if job.is_queued() {
+        Stopped::Cancelled
+    } else {
+        Stopped::Stopping
+    };
+    // A wish that is there already needs no second event.
+    let events = if job.stop.is_some() { vec![] } else { vec![event] };
+    (events, outcome)
+}
+
+fn again(job: &Job, submission: &Submission, identity: &Identity) -> Submitted {
+    let same = identity.key.is_some()
+        && job.new.key == identity.key
+        && job.new.spec == identity.spec
+        && job.new.subject.user == submission.subject.user;
+    if same { Submitted::Same } else { Submitted::Taken }
+}
+
+fn new_job(submission: &Submission, identity: &Identity) -> NewJob {
+    NewJob {
+        id: identity.id.clone(),
+        subject: submission.subject.clone(),
+        cluster: submission.cluster.clone(),
+        request: submission.request.clone(),
+        duration: submission.duration,
+        priority: submission.priority,
+        spec: identity.spec.clone(),
+        stamp: identity.stamp.clone(),
+        key: identity.key.clone(),
+    }
+}
+
+fn on_copy<T>(state: &State, submission: &Submission, then: impl FnOnce(&State) -> T) -> T {
+    let mut copy = state.clone();
+    copy.seat(&submission.subject, &submission.cluster);
+    then(&copy)
+}
+
+/// The request by number of resource. A resource that nothing has named before is not limited and held by nobody, but the
+/// cluster may be known not to have it: it gets a number past all others.
+fn ask_of(state: &State, submission: &Submission) -> Vec<(ResIx, u64)> {
+    let mut ask: Vec<(ResIx, u64)> = submission
+        .request
+        .iter()
+        .filter(|(_, a)| a.0 > 0)
+        .map(|(r, a)| (state.names.find(r).unwrap_or(ResIx::MAX), a.0))
+        .collect();
+    ask.sort_unstable();
+    ask
+}
+
+/// A submission seen in a state at a moment.
+pub(super) struct View<'a> {
+    pub(super) state: &'a State,
+    pub(super) moment: &'a Moment,
+    pub(super) submission: &'a Submission,
+    pub(super) seat: &'a Seat,
+    pub(super) ask: &'a [(ResIx, u64)],
+}
+
+impl View<'_> {
+    pub(super) fn check(&self, scope: Scope, submitting: bool) -> Check<'_> {
+        let (promised, wanted) = nothing();
+        Check {
+            state: self.state,
+            moment: self.moment,
+            seat: self.seat,
+            ask: self.ask,
+            duration: self.submission.duration,
+            scope,
+            submitting,
+            promised,
+            wanted,
+        }
+    }
+
+    fn violations(&self, hits: &[Hit]) -> Vec<Violation> {
+        let render = Render { view: self };
+        hits.iter().map(|h| render.violation(h)).collect()
+    }
+
+    /// What is in the way in rules that are only recorded.
+    fn recorded(&self) -> Vec<Violation> {
+        let observing = self.state.mode() == Mode::Audit;
+        let audits = self
+            .seat
+            .buckets
+            .iter()
+            .any(|b| self.state.rules[self.state.buckets[*b as usize].quota].audit);
+        if !observing && !audits {
+            return Vec::new();
+        }
+        let hits = self.check(Scope::Recorded, true).all();
+        let mut all = self.violations(&hits);
+        if observing {
+            all.extend(self.submission.denials.iter().cloned());
+        }
+        all
+    }
+
+    fn explain(&self, recorded: Vec<Violation>) -> Explanation {
+        let enforcing = self.state.mode() == Mode::Enforce;
+        let hits = self.check(Scope::Enforced, true).all();
+        let mut violations = self.violations(&hits);
+        if enforcing {
+            violations.extend(self.submission.denials.iter().cloned());
+        }
+        self.gate_and_turn(&mut violations);
+        // Only a job that has to wait needs a place in the queue.
+        if !violations.is_empty() && !violations.iter().any(Violation::refuses) {
+            let hits = self.check(Scope::Enforced, true).queue_hits();
+            violations.extend(self.violations(&hits));
+        }
+        self.explanation(violations, recorded)
+    }
+
+    /// What is in the way besides limits: the gate, and those who go first.
+    fn gate_and_turn(&self, violations: &mut Vec<Violation>) {
+        let cluster = &self.submission.cluster;
+        let plain = |code, when, rejects| Violation {
+            code,
+            quota: None,
+            bucket: format!("cluster {cluster}"),
+            limit: None,
+            used: None,
+            asked: None,
+            over: None,
+            when,
+            rejects,
+            holders: Vec::new(),
+            more_holders: 0,
+            note: None,
+        };
+        match self.moment.gate(cluster) {
+            Gate::Open if violations.is_empty() && self.others_first() => {
+                violations.push(plain(Code::Turn, When::Turn, false));
+            }
+            Gate::Open => {}
+            Gate::Paced { next } => {
+                violations.push(plain(Code::StartRate, When::At(next), false));
+            }
+            Gate::Down => {
+                let refuse = self.state.policy().when_ray_is_down == WhenDown::Refuse;
+                violations.push(plain(Code::ClusterDown, When::ClusterBack, refuse));
+            }
+        }
+    }
+
+    fn others_first(&self) -> bool {
+        self.state.queued_count() > 0
+            && (!self.moment.settled || somebody_waited(self.state, self.moment))
+    }
+
+    fn explanation(&self, mut violations: Vec<Violation>, recorded: Vec<Violation>) -> Explanation {
+        violations.sort_by_key(binding_first);
+        let verdict = match violations.first().map(|v| &v.when) {
+            None => Verdict::Now,
+            Some(When::Never) => Verdict::Never,
+            Some(When::PolicyChange) => Verdict::AfterPolicyChange,
+            Some(_) => Verdict::Later,
+        };
+        let refused = violations.iter().any(Violation::refuses);
+        let status = match violations.iter().find(|v| v.refuses()) {
+            None => 200,
+            Some(v) if v.is_hopeless() => 422,
+            Some(v) if v.code == Code::ClusterDown => 503,
+            Some(_) => 429,
+        };
+        Explanation {
+            verdict,
+            refused,
+            status,
+            request: self.submission.request.clone(),
+            duration: self.submission.duration,
+            expected: expected(&violations),
+            fits_now: if violations.is_empty() {
+                None
+            } else {
+                fits_now(self, &violations)
+            },
+            violations,
+            recorded,
+        }
+    }
+}
+
+/// The binding violation first: what no waiting helps, then what refuses, then what lasts longest.
+fn binding_first(v: &Violation) -> (u8, bool, std::cmp::Reverse<i64>) {
+    let (class, at) = match &v.when {
+        When::Never => (0, 0),
+        When::PolicyChange => (1, 0),
+        When::ClusterBack => (2, i64::MAX),
+        When::JobsEnd(Some(t)) | When::At(t) => (2, t.0),
+        When::JobsEnd(None) => (2, i64::MAX - 1),
+        When::Turn => (3, 0),
+    };
+    (class, !v.rejects, std::cmp::Reverse(at))
+}
+
+/// When all of them could be over, if each can say.
+fn expected(violations: &[Violation]) -> Option<crate::time::Timestamp> {
+    violations
+        .iter()
+        .map(|v| match &v.when {
+            When::JobsEnd(t) => *t,
+            When::At(t) => Some(*t),
+            _ => None,
+        })
+        .collect::<Option<Vec<_>>>()?
+        .into_iter()
+        .max()
+}
+
+/// Where a hit is, for those who render it.
+pub(super) fn bucket_of_hit(hit: &Hit) -> Option<u32> {
+    match hit.place {
+        Place::Bucket(b) => Some(b),
+        Place::Cluster => None,
+    }
+}
+
+/// Whether a hit is about a resource, and which.
+pub(super) fn resource_of(kind: Kind) -> Option<ResIx> {
+    match kind {
+        Kind::PerJob(r)
+        | Kind::Concurrent(r)
+        | Kind::Capacity(r)
+        | Kind::Guarantee(r)
+        | Kind::Borrowing(r)
+        | Kind::Turn(r) => Some(r),
+        _ => None,
+    }
+}
