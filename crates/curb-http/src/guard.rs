@@ -268,9 +268,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> GuardedIo<T> {
             return Poll::Ready(self.refuse(Violation::HeadTimeout).map(|()| true));
         }
         self.hold.shrink();
+        // Never zero, so that looking again always waits.
+        let idle = self.deadlines.idle.max(Duration::from_millis(1));
         loop {
             let quiet = self.link.quiet_since();
-            let deadline = quiet.unwrap_or_else(Instant::now) + self.deadlines.idle;
+            let deadline = quiet.unwrap_or_else(Instant::now) + idle;
             ready!(self.read_alarm.poll(cx, deadline));
             if quiet.is_some() {
                 return Poll::Ready(Ok(false));
@@ -376,9 +378,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> GuardedIo<T> {
         Poll::Ready(Ok(true))
     }
 
+    /// Nothing is read any more. hyper hands a connection whose upgrade was declined to whoever
+    /// took the upgrade: that reader gets an error, after the time that the answer has to leave.
+    fn poll_deaf(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.link.declined() {
+            return Poll::Pending;
+        }
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        ready!(self.read_alarm.poll(cx, since + self.deadlines.linger));
+        Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+    }
+
     /// While an upgrade is being answered the peer must be silent.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let n = ready!(self.fill_hold(cx))?;
+        let n = match self.fill_hold(cx) {
+            Poll::Ready(read) => read?,
+            Poll::Pending => return self.poll_deaf(cx),
+        };
         if n == 0 {
             return Poll::Ready(Ok(()));
         }
@@ -504,7 +520,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedIo<T> {
                     }
                     return Pin::new(&mut this.io).poll_read(cx, buf);
                 }
-                State::Deaf => return Poll::Pending,
+                State::Deaf => return this.poll_deaf(cx),
             };
             if !go_on {
                 return Poll::Ready(Ok(()));

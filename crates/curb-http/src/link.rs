@@ -40,6 +40,7 @@ struct Inner {
     verdicts: VecDeque<Verdict>,
     failed: Option<(u64, Violation)>,
     switched: bool,
+    declined: bool,
     last_answer: Instant,
 }
 
@@ -60,6 +61,7 @@ impl Link {
             verdicts: VecDeque::new(),
             failed: None,
             switched: false,
+            declined: false,
             last_answer: Instant::now(),
         };
         Arc::new(Self {
@@ -98,16 +100,23 @@ impl Link {
         self.inner().failed.get_or_insert((seq, violation));
     }
 
-    /// The service answered request `seq`. With `switch` the answer is a 101.
-    pub(crate) fn settle(&self, seq: u64, switch: bool) -> Settled {
+    /// The service answered request `seq`. With `upgrade` the request asked for one, with `switch`
+    /// the answer is a 101.
+    pub(crate) fn settle(&self, seq: u64, upgrade: bool, switch: bool) -> Settled {
         let mut inner = self.inner();
-        match inner.failed {
+        let settled = match inner.failed {
             Some((failed, violation)) if failed == seq => Settled::Replace(violation),
-            _ => {
-                inner.switched |= switch;
-                Settled::Send
-            }
-        }
+            _ => Settled::Send,
+        };
+        let switched = switch && settled == Settled::Send;
+        inner.switched |= switched;
+        inner.declined |= upgrade && !switched;
+        settled
+    }
+
+    /// Whether an upgrade was asked for and not granted.
+    pub(crate) fn declined(&self) -> bool {
+        self.inner().declined
     }
 
     /// Whether a 101 was let through.

@@ -26,8 +26,9 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -56,7 +57,7 @@ const CUT_GRACE: Duration = Duration::from_secs(1);
 
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
-    retry-after: 1\r\nconnection: close\r\ncontent-length: 39\r\n\r\n\
+    retry-after: 1\r\nconnection: close\r\ncontent-length: 40\r\n\r\n\
     the server has too many open connections";
 
 /// Bounds and deadlines of a listener.
@@ -127,12 +128,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     F: Future<Output = ()>,
 {
-    let server = Server {
-        service,
-        options,
-        drain: CancellationToken::new(),
-        cut: CancellationToken::new(),
-    };
+    let server = Server::new(service, options);
     let max = options
         .max_connections
         .clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
@@ -160,6 +156,24 @@ where
     server.finish(&slots, max).await
 }
 
+/// Serves one connection over any byte stream, to its end, as [`serve`] does over TCP. For tests
+/// of a service without sockets, and for streams that are accepted elsewhere.
+pub async fn serve_stream<T, S, B>(io: T, peer: SocketAddr, service: S, options: ServeOptions)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    Server::new(service, options)
+        .connection(io, peer, None)
+        .await;
+}
+
 struct Server<S> {
     service: S,
     options: ServeOptions,
@@ -177,20 +191,42 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    fn new(service: S, options: ServeOptions) -> Self {
+        Self {
+            service,
+            options,
+            drain: CancellationToken::new(),
+            cut: CancellationToken::new(),
+        }
+    }
+
     fn spawn(&self, stream: TcpStream, peer: SocketAddr, slot: OwnedSemaphorePermit) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "could not set TCP_NODELAY");
         }
+        tokio::spawn(self.connection(stream, peer, Some(slot)));
+    }
+
+    /// Serves one connection to its end.
+    fn connection<T>(
+        &self,
+        io: T,
+        peer: SocketAddr,
+        slot: Option<OwnedSemaphorePermit>,
+    ) -> impl Future<Output = ()> + Send + use<T, S, B>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let deadlines = self.options.deadlines;
         let link = Link::new();
         let limits = self.options.head_limits();
         let io = GuardedIo::new(
-            stream,
+            io,
             Arc::clone(&link),
             limits,
             deadlines,
             self.cut.clone(),
-            Some(slot),
+            slot,
         );
         let service = self.service.clone();
         let service = hyper::service::service_fn(move |request| {
@@ -204,7 +240,7 @@ where
             .serve_connection(TokioIo::new(io), service)
             .with_upgrades();
         let (drain, cut) = (self.drain.clone(), self.cut.clone());
-        tokio::spawn(async move {
+        async move {
             let mut connection = pin!(connection);
             let ended = tokio::select! {
                 biased;
@@ -225,7 +261,7 @@ where
             if let Err(error) = ended {
                 tracing::debug!(%peer, %error, "a connection ended early");
             }
-        });
+        }
     }
 
     async fn finish(self, slots: &Semaphore, max: usize) -> Served {
@@ -309,6 +345,7 @@ where
     request.headers_mut().remove(X_REQUEST_ID);
     request.extensions_mut().insert(id);
     request.extensions_mut().insert(Peer(peer));
+    let upgrade = request.extensions().get::<OnUpgrade>().cloned();
     let Ok(mut response) = service.oneshot(request).await;
     let switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if switch && !head.upgrade {
@@ -321,7 +358,11 @@ where
         );
         return Ok(closing(response).map(|body| Answer::refusal(body, in_flight)));
     }
-    if let Settled::Replace(violation) = link.settle(seq, switch) {
+    let settled = link.settle(seq, head.upgrade, switch);
+    if let Some(upgrade) = upgrade.filter(|_| link.declined()) {
+        tokio::spawn(close_declined(upgrade));
+    }
+    if let Settled::Replace(violation) = settled {
         return Ok(refusal(violation, id, in_flight));
     }
     response
@@ -331,6 +372,14 @@ where
         response = closing(response);
     }
     Ok(response.map(|body| Answer::service(body, in_flight)))
+}
+
+/// hyper hands the connection of a declined upgrade on instead of closing it; this closes it.
+async fn close_declined(upgrade: OnUpgrade) {
+    if let Ok(stream) = upgrade.await {
+        // The peer may have left already: closed is closed.
+        let _ = TokioIo::new(stream).shutdown().await;
+    }
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
