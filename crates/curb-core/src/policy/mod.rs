@@ -1,5 +1,11 @@
-//! Policies: the values ([`model`]) and how the file is read.
+//! Policies: the values ([`model`]), how the file is read (`parse`), described (`schema`) and written (`show`).
 
 mod model;
+mod parse;
+mod schema;
+mod show;
 
 pub use model::*;
+pub use parse::*;
+pub use schema::{field_names, schema, schema_draft07};
+pub use show::show;

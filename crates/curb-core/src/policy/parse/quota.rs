@@ -1,0 +1,263 @@
+//! One quota.
+
+use crate::policy::model::{
+    Above, Budget, Limits, Mode, PerJob, Quota, Reclaim, Selector, Validity, Window,
+};
+use crate::policy::schema;
+use crate::time::Millis;
+
+use super::{MAX_REASON, MAX_SMALL_LIST};
+use super::reader::{Place, Reader};
+use super::top::{Known, amounts, choice, read_zone, selector, span, too_many, value};
+use super::tree::Value;
+use super::values;
+
+/// Reads a quota. What is wrong is reported, and left at its default.
+pub fn quota(r: &mut Reader<'_>, at: &Place<'_>, known: &Known<'_>) -> Quota {
+    r.is_map_of(at, schema::QUOTA, "a quota, such as `{name: all, limits: {gpu: 4}}`");
+    let above = [("queue", Above::Queue), ("reject", Above::Reject)];
+    let mode = [("enforce", Mode::Enforce), ("audit", Mode::Audit)];
+    Quota {
+        name: name(r, at),
+        reason: at.field("reason").and_then(|f| reason(r, &f)),
+        selector: at.field("for").map(|f| covers(r, &f, known)).unwrap_or_default(),
+        limits: at.field("limits").map(|f| limits(r, &f)).unwrap_or_default(),
+        borrow: resources(r, at, "borrow"),
+        reclaim: at.field("reclaim").map(|f| reclaim(r, &f)).unwrap_or_default(),
+        guarantee: resources(r, at, "guarantee"),
+        per_job: at.field("per_job").map(|f| per_job(r, &f)).unwrap_or_default(),
+        submit_rate: at
+            .field("submit_rate")
+            .and_then(|f| value(r, &f, "a rate such as `30/min`", values::rate)),
+        budgets: at.field("budget").map(|f| budgets(r, &f)).unwrap_or_default(),
+        when: at.field("when").and_then(|f| window(r, &f, known)),
+        valid: at.field("valid").map(|f| validity(r, &f, known)).unwrap_or_default(),
+        above: choice(r, at, "above", &above),
+        mode: choice(r, at, "mode", &mode),
+        alert_at: at.field("alert_at").map(|f| alerts(r, &f)).unwrap_or_default(),
+    }
+}
+
+fn name(r: &mut Reader<'_>, at: &Place<'_>) -> String {
+    match at.field("name") {
+        Some(field) => r.name(&field, "the name of a quota"),
+        None => {
+            if matches!(at.node.value, Value::Map(_)) {
+                r.error(at, "this quota has no `name`", "add `name:`, unique in the file");
+            }
+            None
+        }
+    }
+    .unwrap_or_default()
+}
+
+/// A sentence; line breaks in it become spaces.
+fn reason(r: &mut Reader<'_>, at: &Place<'_>) -> Option<String> {
+    let text = r.string(at, "a sentence")?;
+    let length = text.chars().count();
+    if length > MAX_REASON {
+        r.error(at, &format!("a reason of {length} characters: at most {MAX_REASON}"), "");
+        return None;
+    }
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line = words.join(" ");
+    if line.is_empty() || line.chars().any(char::is_control) {
+        r.error(at, "a reason is a sentence without control characters", "");
+        return None;
+    }
+    Some(line)
+}
+
+fn covers(r: &mut Reader<'_>, at: &Place<'_>, known: &Known<'_>) -> Selector {
+    match &at.node.value {
+        Value::Scalar { text, .. } if text == "everybody" => Selector::default(),
+        _ => selector(r, at, known),
+    }
+}
+
+fn limits(r: &mut Reader<'_>, at: &Place<'_>) -> Limits {
+    Limits {
+        jobs: count(r, at, "jobs"),
+        queued: count(r, at, "queued"),
+        resources: amounts(r, at, schema::LIMITS),
+    }
+}
+
+fn count(r: &mut Reader<'_>, at: &Place<'_>, field: &str) -> Option<u32> {
+    let at = at.field(field)?;
+    let n = r.whole(&at, &format!("a number of {field}"), 0, i64::from(u32::MAX))?;
+    u32::try_from(n).ok()
+}
+
+fn resources(r: &mut Reader<'_>, at: &Place<'_>, field: &str) -> crate::resource::Resources {
+    at.field(field)
+        .map(|f| amounts(r, &f, &[]).into_iter().collect())
+        .unwrap_or_default()
+}
+
+fn per_job(r: &mut Reader<'_>, at: &Place<'_>) -> PerJob {
+    PerJob {
+        resources: amounts(r, at, schema::REQUEST),
+        duration: at.field("duration").and_then(|d| span(r, &d, Millis::SECOND)),
+    }
+}
+
+fn reclaim(r: &mut Reader<'_>, at: &Place<'_>) -> Reclaim {
+    let wanted = "`drain` or `{stop_after: 10m}`";
+    match &at.node.value {
+        Value::Scalar { text, .. } if text == "drain" => return Reclaim::Drain,
+        Value::Map(_) => {}
+        _ => {
+            r.wanted(at, wanted);
+            return Reclaim::Drain;
+        }
+    }
+    r.is_map_of(at, schema::RECLAIM, wanted);
+    match at.field("stop_after") {
+        Some(field) => span(r, &field, Millis::SECOND).map_or(Reclaim::Drain, Reclaim::StopAfter),
+        None => {
+            r.error(at, "missing field `stop_after`", "write `{stop_after: 10m}`, or `drain`");
+            Reclaim::Drain
+        }
+    }
+}
+
+fn budgets(r: &mut Reader<'_>, at: &Place<'_>) -> Vec<Budget> {
+    let mut all: Vec<Budget> = Vec::new();
+    let each = at.one_or_many();
+    if too_many(r, at, each.len(), "budgets") {
+        return all;
+    }
+    for one in &each {
+        budget(r, one, &mut all);
+    }
+    too_many(r, at, all.len(), "budgets");
+    all
+}
+
+/// One map of resource-hours and a period.
+fn budget(r: &mut Reader<'_>, at: &Place<'_>, all: &mut Vec<Budget>) {
+    if !r.is_map(at, "a budget such as `{gpu_hours: 500, per: month}`") {
+        return;
+    }
+    let per = match at.field("per") {
+        Some(field) => value(r, &field, "a period such as `month`", values::period),
+        None => {
+            r.error(at, "missing field `per`", "add `per: day`, `week`, `month` or `rolling 30d`");
+            None
+        }
+    };
+    let mut named = false;
+    for (key, entry) in at.fields().filter(|(key, _)| *key != "per") {
+        named = true;
+        // Past the bound, which the caller reports, nothing more is compared.
+        if all.len() > MAX_SMALL_LIST {
+            return;
+        }
+        let resource = match values::budget_resource(key) {
+            Some(Ok(resource)) => resource,
+            Some(Err(wrong)) => {
+                r.error_at_key(&entry, &wrong.message, &wrong.help);
+                continue;
+            }
+            None => {
+                let known = ["per", "cpu_hours", "memory_gib_hours", "gpu_hours"];
+                r.unknown(&entry, key, &known);
+                continue;
+            }
+        };
+        let amount = value(r, &entry, "a number of hours", |t| values::hours(&resource, t));
+        let (Some(amount), Some(per)) = (amount, per) else {
+            continue;
+        };
+        if all.iter().any(|b| b.resource == resource && b.per == per) {
+            let message = format!("a second budget of {} per {per}", resource.label());
+            r.error_at_key(&entry, &message, "keep one of them");
+            continue;
+        }
+        all.push(Budget { resource, amount, per });
+    }
+    if !named {
+        r.error(at, "a budget of nothing", "add what it limits, such as `gpu_hours: 500`");
+    }
+}
+
+fn window(r: &mut Reader<'_>, at: &Place<'_>, known: &Known<'_>) -> Option<Window> {
+    if !r.is_map_of(at, schema::WINDOW, "a window such as `{days: [mon-fri], hours: \"08:00-20:00\"}`") {
+        return None;
+    }
+    if at.field("days").is_none() && at.field("hours").is_none() {
+        r.error(at, "a window without days and hours", "add `days` or `hours`, or leave `when` out");
+    }
+    let days = match at.field("days") {
+        Some(field) => days(r, &field),
+        None => [true; 7],
+    };
+    let hours = at
+        .field("hours")
+        .and_then(|f| value(r, &f, "hours such as `08:00-20:00`", values::clock_hours));
+    let tz = at
+        .field("tz")
+        .and_then(|f| read_zone(r, &f))
+        .map_or_else(|| known.timezone.clone(), |(name, _)| name);
+    let (from, to) = hours.unwrap_or((0, 1440));
+    Some(Window { days, from, to, tz })
+}
+
+fn days(r: &mut Reader<'_>, at: &Place<'_>) -> [bool; 7] {
+    let mut set = [false; 7];
+    let each = at.one_or_many();
+    if each.is_empty() {
+        r.error(at, "the window is empty: it names no day", "name a day, or leave `days` out for all");
+    }
+    if too_many(r, at, each.len(), "days") {
+        return set;
+    }
+    for one in &each {
+        value(r, one, "days such as `mon-fri`", |t| values::days(t, &mut set));
+    }
+    set
+}
+
+fn validity(r: &mut Reader<'_>, at: &Place<'_>, known: &Known<'_>) -> Validity {
+    let mut valid = Validity::default();
+    if !r.is_map_of(at, schema::VALID, "`{from: 2027-01-01, until: 2027-06-30}`, or one of them") {
+        return valid;
+    }
+    let mut moment = |field: &str| {
+        let at = at.field(field)?;
+        value(r, &at, "a date such as `2027-06-30`", |t| values::moment(t, &known.zone))
+    };
+    valid.from = moment("from");
+    valid.until = moment("until");
+    if let (Some(from), Some(until), Some(field)) = (valid.from, valid.until, at.field("until"))
+        && until <= from
+    {
+        r.error(
+            &field,
+            &format!("`until` ({until}) is not after `from` ({from})"),
+            "`until` is the first moment at which it does not apply any more",
+        );
+    }
+    valid
+}
+
+fn alerts(r: &mut Reader<'_>, at: &Place<'_>) -> Vec<u8> {
+    let mut all: Vec<u8> = Vec::new();
+    if !r.is_list(at, "a list of percents such as `[80%, 90%]`")
+        || too_many(r, at, at.items().count(), "alerts")
+    {
+        return all;
+    }
+    for item in at.items() {
+        let Some(percent) = value(r, &item, "percents such as `80%`", values::percent) else {
+            continue;
+        };
+        if let Some(last) = all.last().filter(|last| percent <= **last) {
+            r.error(&item, &format!("`{percent}%` does not come after `{last}%`"), "write them in ascending order");
+            continue;
+        }
+        all.push(percent);
+    }
+    all
+}
