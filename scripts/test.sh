@@ -42,7 +42,7 @@ check 'tests in Rust' nextest rust -E 'not package(curb-ray)'
 check 'tests of the client of Ray, with a real Ray' nextest_with_ray
 check 'examples in the documentation of the code' cargo test --workspace --doc --quiet
 check 'generated files' scripts/docs-check.sh
-check 'tests of the Python package' python_tests python python/tests
+check 'tests of the Python package and the scripts' python_tests python python/tests tests/tools
 check 'end-to-end tests with a real Ray' python_tests e2e tests/e2e
 
 echo
