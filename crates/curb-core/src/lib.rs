@@ -10,5 +10,6 @@ pub mod resource;
 pub mod subject;
 pub mod time;
 pub mod decide;
+pub mod explain;
 pub mod ledger;
 pub mod calendar;

@@ -11,6 +11,8 @@ mod resolve;
 mod submit;
 mod violation;
 
+pub(crate) use check::limits_of;
+
 pub use moment::{Gate, Moment};
 pub use queue::{Position, next, next_change, position};
 pub use resolve::{Ask, ResolveError, Submission, resolve};

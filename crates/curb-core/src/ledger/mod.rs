@@ -8,12 +8,14 @@ mod meter;
 mod rules;
 mod snapshot;
 mod state;
+mod view;
 
 pub use event::*;
 pub use job::*;
 pub use meter::{Carried, Meter, Reading};
 pub use rules::covers;
 pub use snapshot::{RestoreError, SNAPSHOT_FORMAT};
+pub use view::{BucketView, BudgetView, ResourceView};
 pub use state::{Cluster, ENDED_KEPT, State};
 
 pub(crate) use apply::interval_micros;
