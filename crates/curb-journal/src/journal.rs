@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
+#[cfg(test)]
+use rusqlite::ffi;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::entry::{
@@ -59,6 +61,9 @@ pub struct Journal {
     stopped: Option<String>,
     pages_since_checkpoint: u32,
     stats: Stats,
+    /// Error code that the next commits answer instead of committing.
+    #[cfg(test)]
+    pub(crate) failing: Option<std::ffi::c_int>,
     // Last: the lock is released after the connection is closed.
     _lock: DirLock,
 }
@@ -101,6 +106,8 @@ impl Journal {
             stopped: None,
             pages_since_checkpoint: 0,
             stats: Stats::default(),
+            #[cfg(test)]
+            failing: None,
             _lock: lock,
         })
     }
@@ -209,9 +216,9 @@ impl Journal {
         }
         write_head(&tx, &head).map_err(engine)?;
         #[cfg(test)]
-        if let Some(code) = tests::FAIL_COMMIT.take() {
+        if let Some(code) = self.failing {
             return Err(engine(rusqlite::Error::SqliteFailure(
-                rusqlite::ffi::Error::new(code),
+                ffi::Error::new(code),
                 None,
             )));
         }
@@ -585,8 +592,108 @@ fn chain_text(error: &AppendError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-    thread_local! {
-        pub(super) static FAIL_COMMIT: Cell<Option<std::ffi::c_int>> = const { Cell::new(None) };
+    use super::*;
+
+    fn open() -> (tempfile::TempDir, Journal) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let journal = Journal::open(dir.path()).expect("a new journal");
+        (dir, journal)
+    }
+
+    fn event(n: i64) -> Entry<'static> {
+        Entry::new(n, "tick", &b"{}"[..])
+    }
+
+    #[test]
+    fn engine_errors_are_sorted_by_what_must_be_done() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let sort = |code| {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            match classify(error, dir.path()) {
+                AppendError::Full(_) => "full",
+                AppendError::Io(_) => "io",
+                AppendError::Other(_) => "other",
+                _ => "?",
+            }
+        };
+        assert_eq!(sort(ffi::SQLITE_FULL), "full");
+        for code in [
+            ffi::SQLITE_IOERR_FSYNC,
+            ffi::SQLITE_IOERR_DIR_FSYNC,
+            ffi::SQLITE_IOERR_READ,
+            ffi::SQLITE_IOERR_CORRUPTFS,
+            // There is room here, so a refused write is not for lack of it.
+            ffi::SQLITE_IOERR_WRITE,
+            ffi::SQLITE_CORRUPT,
+            ffi::SQLITE_NOTADB,
+            ffi::SQLITE_CANTOPEN,
+        ] {
+            assert_eq!(sort(code), "io", "{code}");
+        }
+        for code in [
+            ffi::SQLITE_BUSY,
+            ffi::SQLITE_NOMEM,
+            ffi::SQLITE_READONLY,
+            ffi::SQLITE_CONSTRAINT,
+        ] {
+            assert_eq!(sort(code), "other", "{code}");
+        }
+        let left: Vec<_> = std::fs::read_dir(dir.path())
+            .expect("a directory")
+            .collect();
+        assert!(
+            left.is_empty(),
+            "the probe for room leaves nothing behind: {left:?}"
+        );
+    }
+
+    #[test]
+    fn a_failed_sync_stops_the_journal_until_it_is_reopened() {
+        let (_dir, mut journal) = open();
+        let head = journal.append(&[event(1)]).expect("a working disk");
+        journal.failing = Some(ffi::SQLITE_IOERR_FSYNC);
+        assert!(matches!(
+            journal.append(&[event(2)]),
+            Err(AppendError::Io(_))
+        ));
+        journal.failing = None;
+        // The disk works again, but a sync that failed is not tried again behind anybody's back.
+        let error = journal.append(&[event(2)]).expect_err("stopped");
+        assert!(matches!(error, AppendError::Stopped { .. }), "{error}");
+        assert_eq!(journal.head(), head);
+        assert_eq!(journal.reopen().expect("a working disk"), head);
+        assert_eq!(journal.append(&[event(2)]).expect("a working disk").seq, 2);
+    }
+
+    #[test]
+    fn an_error_that_says_nothing_about_the_disk_costs_only_its_batch() {
+        let (_dir, mut journal) = open();
+        journal.failing = Some(ffi::SQLITE_NOMEM);
+        assert!(matches!(
+            journal.append(&[event(1)]),
+            Err(AppendError::Other(_))
+        ));
+        journal.failing = None;
+        assert_eq!(journal.append(&[event(1)]).expect("a working disk").seq, 1);
+    }
+
+    #[test]
+    fn a_head_changed_behind_our_back_stops_the_journal_at_the_next_failure() {
+        let (_dir, mut journal) = open();
+        journal.append(&[event(1)]).expect("a working disk");
+        journal
+            .conn
+            .execute_batch("UPDATE head SET at_ms = 77")
+            .expect("our own connection");
+        journal.failing = Some(ffi::SQLITE_FULL);
+        assert!(matches!(
+            journal.append(&[event(2)]),
+            Err(AppendError::Stopped { .. })
+        ));
+        assert!(matches!(journal.reopen(), Err(OpenError::Damaged { .. })));
+        assert!(matches!(
+            journal.append(&[event(2)]),
+            Err(AppendError::Stopped { .. })
+        ));
     }
 }

@@ -283,3 +283,40 @@ fn whole_batches_before(batches: &[Batch], index: usize) -> usize {
         })
         .count()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::writer::{SubmitError, Writer, WriterOptions};
+    use crate::{AppendError, Entry, Journal};
+
+    #[test]
+    fn after_a_failed_sync_nothing_is_taken_until_resume_has_reopened_the_journal() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut journal = Journal::open(dir.path()).expect("a new journal");
+        let event = |n| vec![Entry::new(n, "tick", &b"{}"[..])];
+        let head = journal.append(&event(1)).expect("a working disk");
+        journal.failing = Some(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+        let writer = Writer::spawn(journal, WriterOptions::default()).expect("a thread");
+
+        let failed = |outcome| match outcome {
+            Err(SubmitError::Failed(error)) => error,
+            other => panic!("not failed: {other:?}"),
+        };
+        let first = failed(writer.submit_and_wait(event(2)));
+        assert!(matches!(*first, AppendError::Io(_)), "{first}");
+        let second = failed(writer.submit_and_wait(event(2)));
+        assert!(
+            Arc::ptr_eq(&first, &second),
+            "the same error until it is resumed"
+        );
+
+        let resumed = writer.resume().expect("a working disk");
+        assert_eq!((resumed.head, resumed.acknowledged), (head, head));
+        // Still failing: it fails anew instead of remembering.
+        let third = failed(writer.submit_and_wait(event(2)));
+        assert!(matches!(*third, AppendError::Io(_)) && !Arc::ptr_eq(&first, &third));
+        assert_eq!(writer.metrics().failures, 2);
+    }
+}

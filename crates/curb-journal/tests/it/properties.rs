@@ -170,13 +170,18 @@ proptest! {
     ) {
         let (dir, _) = crate::common::filled(20);
         let conn = shell(dir.path());
-        let edit = ["at_ms = at_ms + ?1", "kind = kind || ?1", "payload = payload || ?1", "prev = ?1", "hash = ?1"];
+        let edit = [
+            "at_ms = at_ms + ?1",
+            "kind = kind || ?1",
+            "payload = CAST(payload || ?1 AS BLOB)",
+            "prev = ?1",
+            "hash = ?1",
+        ];
         let sql = format!("UPDATE events SET {} WHERE seq = ?2", edit[column]);
         let seq = n.cast_signed();
         let changed = match column {
             0 => conn.execute(&sql, (i64::from(noise[0]) + 1, seq)),
             1 => conn.execute(&sql, (hex::encode(&noise), seq)),
-            2 => conn.execute(&format!("UPDATE events SET payload = CAST(payload || ?1 AS BLOB) WHERE seq = ?2"), (noise, seq)),
             _ => conn.execute(&sql, (noise, seq)),
         };
         prop_assert_eq!(changed.unwrap(), 1);
