@@ -14,7 +14,9 @@ find_python() {
   return 1
 }
 
-key() { cat requirements.lock python/pyproject.toml | sha256sum | cut -d' ' -f1; }
+key() { sha256sum <"$1" | cut -d' ' -f1; }
+up_to_date() { [ "$(cat ".venv/.key-$(basename "$1")" 2>/dev/null)" = "$(key "$1")" ]; }
+done_with() { key "$1" >".venv/.key-$(basename "$1")"; }
 
 make_venv() {
   local python=$1 packages
@@ -32,29 +34,34 @@ make_venv() {
     seen=$(grep -c '^Collecting' .venv/install.log || true)
     if [ $((SECONDS - began - told)) -ge 5 ]; then
       told=$((SECONDS - began))
-      say "  $seen of $packages found, ${told} s"
+      if grep -q '^Installing collected' .venv/install.log; then
+        say "  all found; installing them, ${told} s"
+      else
+        say "  $seen of $packages found, ${told} s"
+      fi
     fi
   done
   if ! wait "$pip"; then
     tail -n 15 .venv/install.log >&2
     die "pip could not install requirements.lock (the end of .venv/install.log is above); run this again"
   fi
-  .venv/bin/pip install --quiet --no-deps --no-build-isolation --disable-pip-version-check --editable python/ </dev/null
   say "  done after $((SECONDS - began)) s"
 }
 
 main() {
-  if [ "$(cat .venv/.key 2>/dev/null)" = "$(key)" ]; then
-    return
-  fi
   local python
-  if ! python=$(find_python); then
-    command -v apt-get >/dev/null || die "needs Python 3.11, 3.12 or 3.13 with its venv module"
-    need_command "no Python 3.11 with venv" python3-venv
-    python=$(find_python) || die "python3-venv is installed, and still no Python 3.11 to 3.13 can make an environment"
+  if ! up_to_date requirements.lock; then
+    if ! python=$(find_python); then
+      need_command 'Python 3.11 or newer, with venv' python3-venv
+      python=$(find_python) || die 'python3-venv is installed, and still no Python 3.11 to 3.13 can make an environment'
+    fi
+    make_venv "$python"
+    done_with requirements.lock
   fi
-  make_venv "$python"
-  key >.venv/.key
+  if ! up_to_date python/pyproject.toml; then
+    .venv/bin/pip install --quiet --no-deps --no-build-isolation --disable-pip-version-check --editable python/ </dev/null
+    done_with python/pyproject.toml
+  fi
 }
 
 main
