@@ -82,7 +82,7 @@ impl fmt::Display for Milli {
 
 impl Serialize for Milli {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0 % 1000 == 0 {
+        if self.0.is_multiple_of(1000) {
             return serializer.serialize_u64(self.0 / 1000);
         }
         RawValue::from_string(self.to_string())

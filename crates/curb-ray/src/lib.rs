@@ -38,7 +38,7 @@ pub use config::{ConfigError, RayConfig, Secret};
 pub use error::{RayError, SubmitError};
 pub use id::{BadSegment, MAX_SEGMENT_BYTES, check_id};
 pub use nodes::{Cluster, ClusterTotals, Node};
-pub use reason::MAX_REASON_CHARS;
+pub use reason::{MAX_REASON_CHARS, clean_reason};
 pub use submit::{CLAIM_KEY, SubmitRequest, Submitted};
 pub use tail::{Tail, TailFrame};
 pub use types::{DriverInfo, JobDetails, JobKind, JobStatus, PackageProtocol, StopReply, Version};

@@ -6,6 +6,12 @@ pub const MAX_REASON_CHARS: usize = 300;
 /// How much of a body is looked at: a traceback's last line is at its end.
 const TAIL_BYTES: usize = 16 * 1024;
 
+/// The last meaningful line of a text of Ray's (a job's `message` may hold a traceback too), without
+/// control characters and without the name of a Python exception, bounded by [`MAX_REASON_CHARS`].
+pub fn clean_reason(text: &str) -> String {
+    clean(text.as_bytes())
+}
+
 /// The last meaningful line of `body`, without control characters and without the name of a Python
 /// exception, at most [`MAX_REASON_CHARS`] long. Empty bodies give an honest "no reason given".
 pub(crate) fn clean(body: &[u8]) -> String {

@@ -134,12 +134,19 @@ fn unknown(id: String, status: u16, reason: String) -> SubmitError {
 /// only for what it finds wrong before it writes the record. Any other 5xx proves nothing: the
 /// dashboard also says 500 when it lost the agent's answer.
 fn status_of_refusal(status: u16, body: &[u8]) -> Option<u16> {
-    const WRAPPED: &str = "\nRuntimeError: Request failed with status code 400: Traceback";
     match status {
         400..=407 | 409..=499 => Some(status),
-        500 if String::from_utf8_lossy(body).contains(WRAPPED) => Some(400),
+        500 if wraps_400(body) => Some(400),
         _ => None,
     }
+}
+
+/// Only the first such sentence counts: what follows it may hold text that the user chose.
+fn wraps_400(body: &[u8]) -> bool {
+    const SENTENCE: &str = "RuntimeError: Request failed with status code ";
+    let text = String::from_utf8_lossy(body);
+    let status = text.split_once(SENTENCE).map(|(_, rest)| rest);
+    text.starts_with("Traceback") && status.is_some_and(|rest| rest.starts_with("400: "))
 }
 
 pub(crate) fn encode(request: &SubmitRequest) -> Result<Vec<u8>, SubmitError> {
@@ -255,6 +262,17 @@ mod tests {
                 "{body}"
             );
         }
+    }
+
+    #[test]
+    fn a_wrapped_500_is_unknown_whatever_its_text_quotes() {
+        let forged = wrapped("x\nRuntimeError: Request failed with status code 400: Traceback")
+            .replacen("400", "500", 1);
+        let answer = read_answer("a", 500, forged.as_bytes());
+        assert!(
+            matches!(answer, Err(SubmitError::Unknown { .. })),
+            "{answer:?}"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | `POST /standin/restart` `{"memory":"forget"}` | a new session |
 //! | `POST /standin/refuse` `{"ms":N}` | closes everything and refuses connections |
 //! | `POST /standin/forget` `{"id":…}` | deletes a record behind everybody's back |
+//! | `POST /standin/drop-package` `{"name":…}` | drops a package |
 //! | `POST /standin/lie` `{"id":…,"status":…}` | tells another status; null for the truth |
 //! | `POST /standin/finish` `{"id":…,"exit_code":N}` | ends a job now |
 
@@ -44,6 +45,12 @@ struct Refuse {
 #[serde(deny_unknown_fields)]
 struct Forget {
     id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DropPackage {
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -122,14 +129,12 @@ fn change(shared: &Shared, verb: &str, body: &[u8]) -> Result<Option<Reply>, ser
         }
         "restart" => json!({"session": world.restart(read::<Restart>(body)?.memory)}),
         "refuse" => {
-            let (closed, _nobody_waits) = std::sync::mpsc::channel();
-            shared.command(Command::Refuse(
-                Duration::from_millis(read::<Refuse>(body)?.ms),
-                closed,
-            ));
-            json!({})
+            let (closed, _nobody_waits) = std::sync::mpsc::sync_channel(1);
+            let pause = Duration::from_millis(read::<Refuse>(body)?.ms);
+            json!({"done": shared.command(Command::Refuse(pause, closed))})
         }
         "forget" => json!({"done": world.forget(&read::<Forget>(body)?.id)}),
+        "drop-package" => json!({"done": world.drop_package(&read::<DropPackage>(body)?.name)}),
         "lie" => {
             let lie: Lie = read(body)?;
             json!({"done": world.lie(&lie.id, lie.status)})

@@ -9,7 +9,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+
+/// Commands that may wait for the listener.
+const MAX_COMMANDS: usize = 16;
 
 /// Starts stand-ins.
 #[derive(Debug)]
@@ -22,7 +25,8 @@ impl Standin {
         let listener = TcpListener::bind(options.listen)?;
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
-        let (commands, inbox) = mpsc::unbounded_channel();
+        let (commands, inbox) = mpsc::channel(MAX_COMMANDS);
+        let (stop, stopped) = watch::channel(());
         let shared = Arc::new(Shared::new(World::new(options)?, commands));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -32,7 +36,13 @@ impl Standin {
             .name("ray-standin".to_owned())
             .spawn(move || {
                 let result = runtime.block_on(async {
-                    run(tokio::net::TcpListener::from_std(listener)?, served, inbox).await
+                    run(
+                        tokio::net::TcpListener::from_std(listener)?,
+                        served,
+                        inbox,
+                        stopped,
+                    )
+                    .await
                 });
                 runtime.shutdown_background();
                 result
@@ -40,6 +50,7 @@ impl Standin {
         Ok(Handle {
             addr,
             shared,
+            stop,
             thread: Some(thread),
         })
     }
@@ -49,6 +60,7 @@ impl Standin {
 pub struct Handle {
     addr: SocketAddr,
     shared: Arc<Shared>,
+    stop: watch::Sender<()>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -120,9 +132,10 @@ impl Handle {
 
     /// Closes all connections and refuses new ones for `pause`. Returns once nothing listens.
     pub fn refuse_connections(&self, pause: Duration) {
-        let (closed, wait) = std::sync::mpsc::channel();
-        self.shared.command(Command::Refuse(pause, closed));
-        let _an_ended_server_refuses_too = wait.recv_timeout(Duration::from_secs(5));
+        let (closed, wait) = std::sync::mpsc::sync_channel(1);
+        if self.shared.command(Command::Refuse(pause, closed)) {
+            let _an_ended_server_refuses_too = wait.recv_timeout(Duration::from_secs(5));
+        }
     }
 
     /// Deletes a record behind everybody's back; false if there is none.
@@ -152,6 +165,11 @@ impl Handle {
         self.shared.lock().package(name) == Some(hasher.finish())
     }
 
+    /// Drops a package, as Ray does with what nothing refers to; false if there was none.
+    pub fn drop_package(&self, name: &str) -> bool {
+        self.shared.lock().drop_package(name)
+    }
+
     /// Waits until it ends by itself, which it does only by an error of its listener.
     pub fn wait(mut self) -> io::Result<()> {
         match self.thread.take().map(JoinHandle::join) {
@@ -164,9 +182,9 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.command(Command::Shutdown);
+        let _already_ended = self.stop.send(());
         if let Some(thread) = self.thread.take() {
-            let _already_told = thread.join();
+            let _nobody_asks_how_it_ended = thread.join();
         }
     }
 }

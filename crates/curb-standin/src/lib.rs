@@ -21,6 +21,7 @@ mod handle;
 mod job;
 mod options;
 mod plan;
+mod request;
 mod routes;
 mod server;
 mod tail;

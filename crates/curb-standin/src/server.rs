@@ -2,7 +2,7 @@
 
 use crate::control;
 use crate::fault::Trouble;
-use crate::job::Asked;
+use crate::request::Asked;
 use crate::routes::{self, Call};
 use crate::tail;
 use crate::texts;
@@ -31,14 +31,17 @@ const MAX_BODY: u64 = 100 << 20;
 /// The world behind a lock that is held for microseconds.
 pub(crate) struct Shared {
     world: Mutex<World>,
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::Sender<Command>,
+    cut: watch::Sender<()>,
 }
 
 impl Shared {
-    pub(crate) fn new(world: World, commands: mpsc::UnboundedSender<Command>) -> Shared {
+    pub(crate) fn new(world: World, commands: mpsc::Sender<Command>) -> Shared {
+        let (cut, _) = watch::channel(());
         Shared {
             world: Mutex::new(world),
             commands,
+            cut,
         }
     }
 
@@ -47,42 +50,54 @@ impl Shared {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn command(&self, command: Command) {
-        let _the_server_has_ended = self.commands.send(command);
+    /// Changes when every open connection is to be cut.
+    pub(crate) fn cut(&self) -> watch::Receiver<()> {
+        self.cut.subscribe()
+    }
+
+    /// Asks the listener for something; false if it has ended or too much was asked before.
+    pub(crate) fn command(&self, command: Command) -> bool {
+        self.commands.try_send(command).is_ok()
     }
 }
 
 /// What can be asked of the listener.
 pub(crate) enum Command {
     /// Close everything, refuse connections for so long; the answer comes once it is closed.
-    Refuse(Duration, std::sync::mpsc::Sender<()>),
-    /// End.
-    Shutdown,
+    Refuse(Duration, std::sync::mpsc::SyncSender<()>),
 }
 
-/// Serves until told to shut down.
+/// Serves until the sender of `stop` says so or goes away.
 pub(crate) async fn run(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    commands: mpsc::Receiver<Command>,
+    mut stop: watch::Receiver<()>,
+) -> io::Result<()> {
+    tokio::select! {
+        result = listen(listener, shared, commands) => result,
+        _stop = stop.changed() => Ok(()),
+    }
+}
+
+async fn listen(
     mut listener: TcpListener,
     shared: Arc<Shared>,
-    mut commands: mpsc::UnboundedReceiver<Command>,
+    mut commands: mpsc::Receiver<Command>,
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
-    let (cut, _) = watch::channel(());
     loop {
         tokio::select! {
-            command = commands.recv() => match command {
-                Some(Command::Refuse(pause, closed)) => {
-                    drop(listener);
-                    cut.send_replace(());
-                    let _nobody_waits = closed.send(());
-                    tokio::time::sleep(pause).await;
-                    listener = bind_again(address).await?;
-                }
-                Some(Command::Shutdown) | None => return Ok(()),
-            },
+            Some(Command::Refuse(pause, closed)) = commands.recv() => {
+                drop(listener);
+                shared.cut.send_replace(());
+                let _nobody_waits = closed.try_send(());
+                tokio::time::sleep(pause).await;
+                listener = bind_again(address).await?;
+            }
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    tokio::spawn(serve(stream, shared.clone(), cut.subscribe()));
+                    tokio::spawn(serve(stream, shared.clone(), shared.cut()));
                 }
                 // Out of descriptors: give others a moment to close theirs.
                 Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,

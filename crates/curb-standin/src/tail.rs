@@ -37,7 +37,11 @@ pub(crate) fn answer(
         if let Ok(upgraded) = upgraded.await {
             let socket =
                 WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
-            follow(socket, &shared, &id).await;
+            let mut cut = shared.cut();
+            tokio::select! {
+                () = follow(socket, &shared, &id) => {}
+                _cut = cut.changed() => {}
+            }
         }
     });
     let mut response = Response::new(ReplyBody::empty());

@@ -40,3 +40,9 @@ pub(crate) fn type_error(sentence: &str) -> String {
         "Traceback (most recent call last):\n  File \"ray/dashboard/modules/job/utils.py\", line 128, in parse_and_validate_request\nTypeError: {sentence}\n"
     )
 }
+
+pub(crate) fn no_runtime_env(package: &str) -> String {
+    format!(
+        "runtime_env setup failed: Failed to set up runtime environment.\nCould not create the actor because its associated runtime env failed to be created.\n[Node 127.0.0.1] Traceback (most recent call last):\n  File \"ray/_private/runtime_env/packaging.py\", line 957, in download_and_unpack_package\nOSError: Failed to download runtime_env file package gcs://{package} from the GCS to the Ray worker node. The package may have prematurely been deleted from the GCS.\n"
+    )
+}

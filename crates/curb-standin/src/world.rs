@@ -1,9 +1,10 @@
 //! Everything a stand-in knows. Pure but for the clock and the file of starts.
 
 use crate::fault::Script;
-use crate::job::{Asked, BadBody, Job, NODE_ID, Phase};
+use crate::job::{Job, NODE_ID, Phase};
 use crate::options::Options;
 use crate::plan::Plan;
+use crate::request::{Asked, BadBody};
 use crate::texts;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,8 @@ pub struct Start {
     pub session: String,
     /// When, in ms since 1970.
     pub at_ms: u64,
+    /// Whether its entrypoint ran. Not if a package that it needs was missing.
+    pub ran: bool,
     /// Whether its metadata marks it as Curb's no-op.
     pub claim: bool,
     /// Its metadata as sent.
@@ -74,6 +77,7 @@ struct StartRow {
     session: Arc<str>,
     at_ms: u64,
     claim: bool,
+    ran: bool,
     body: Bytes,
 }
 
@@ -218,7 +222,12 @@ impl World {
             );
         }
         let plan = Plan::read(&asked.entrypoint, self.options.job_time);
-        if let Err(error) = self.record_start(&id, asked.is_claim, body) {
+        let missing_package = asked
+            .packages()
+            .find(|name| !self.packages.contains_key(*name))
+            .map(str::to_owned);
+        if let Err(error) = self.record_start(&id, asked.is_claim, missing_package.is_none(), body)
+        {
             return Reply::text(
                 500,
                 format!("the stand-in could not write its file of starts: {error}"),
@@ -236,21 +245,30 @@ impl World {
                 plan,
                 stopped_ms: None,
                 lie: None,
+                missing_package,
             },
         );
         reply
     }
 
-    fn record_start(&mut self, id: &Arc<str>, claim: bool, body: &Bytes) -> std::io::Result<()> {
+    fn record_start(
+        &mut self,
+        id: &Arc<str>,
+        claim: bool,
+        ran: bool,
+        body: &Bytes,
+    ) -> std::io::Result<()> {
         let row = StartRow {
             id: id.clone(),
             session: self.session.clone(),
             at_ms: self.now_ms(),
             claim,
+            ran,
             body: body.clone(),
         };
         if let Some(file) = &mut self.starts_file {
-            let mut line = json!({"id": **id, "session": *row.session, "claim": claim}).to_string();
+            let mut line = json!({"id": **id, "session": *row.session, "claim": claim, "ran": ran})
+                .to_string();
             line.push('\n');
             file.write_all(line.as_bytes())?;
         }
@@ -296,12 +314,12 @@ impl World {
         let now = self.now_ms();
         let status = match self.jobs.get(id).map(|job| job.phase(now)) {
             None => return no_such_job(id),
-            Some(Phase::Ended { .. }) => {
+            Some(phase) if phase.is_over() => {
                 self.jobs.remove(id);
                 return Reply::json(r#"{"deleted": true}"#);
             }
             Some(Phase::Pending) => "PENDING",
-            Some(Phase::Running) => "RUNNING",
+            Some(_) => "RUNNING",
         };
         let error = format!(
             "RuntimeError: Attempted to delete job '{id}', but it is in a non-terminal state {status}."
@@ -319,12 +337,9 @@ impl World {
     /// The log so far and whether the job has ended; none if there is no such job.
     pub(crate) fn log(&self, id: &str) -> Option<(String, bool)> {
         let now = self.now_ms();
-        self.jobs.get(id).map(|job| {
-            (
-                job.log(id, now),
-                matches!(job.phase(now), Phase::Ended { .. }),
-            )
-        })
+        self.jobs
+            .get(id)
+            .map(|job| (job.log(id, now), job.phase(now).is_over()))
     }
 
     pub(crate) fn has_job(&self, id: &str) -> bool {
@@ -337,6 +352,10 @@ impl World {
 
     pub(crate) fn put_package(&mut self, name: &str, package: Package) {
         self.packages.insert(name.to_owned(), package);
+    }
+
+    pub(crate) fn drop_package(&mut self, name: &str) -> bool {
+        self.packages.remove(name).is_some()
     }
 
     pub(crate) fn nodes(&self) -> Reply {
@@ -366,7 +385,7 @@ impl World {
         let Some(job) = self.jobs.get_mut(id) else {
             return false;
         };
-        if matches!(job.phase(now), Phase::Ended { .. }) {
+        if job.phase(now).is_over() {
             return false;
         }
         job.begins_ms = job.begins_ms.min(now);
@@ -404,6 +423,7 @@ impl World {
             session: row.session.to_string(),
             at_ms: row.at_ms,
             claim: row.claim,
+            ran: row.ran,
             metadata: Job::metadata_of(&row.body),
         })
         .collect()
