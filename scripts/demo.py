@@ -145,13 +145,12 @@ class _Reader:
 
 
 def expect(output: str, *wanted: str) -> None:
-    """Fails the step unless each of these is in the output, in this order."""
-    position = 0
+    """Fails the step unless each of these is in the output, in this order. Line breaks count as blanks."""
+    rest = " ".join(output.split())
     for text in wanted:
-        found = output.find(text, position)
-        if found < 0:
+        _, found, rest = rest.partition(text)
+        if not found:
             raise StepFailed(f"the output should have had, in this order, {wanted}: {text!r} is missing")
-        position = found + len(text)
 
 
 def declare(**amounts: str) -> list[str]:
@@ -233,7 +232,7 @@ Try it yourself, in another terminal, in this directory. First become somebody:
         say(f"  export CURB_TOKEN={user.token} RAY_AUTH_TOKEN={user.token}  # {name}")
     say(f"""
   ray job submit -- python -c 'print("hello")'
-  {curb} explain --cpu 4 --job-type training -- python train.py
+  {curb} explain --cpu 4 --job-type training
   {curb} submit --cpu 1 --duration 10m -- sleep 30
   {curb} jobs
   {curb} quota

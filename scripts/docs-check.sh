@@ -1,38 +1,46 @@
 #!/usr/bin/env bash
-# Are the committed files that the code makes (schema, OpenAPI, man pages, completions) the ones it makes today?
+# Are the committed files that the code makes (schemas, OpenAPI, man pages, completions) the ones it makes today?
 # WRITE=1 writes them instead. CURB_BIN names the binary; else it is built.
 . "$(dirname "$0")/common.sh"
 
-place=docs/generated
+# Whole directories and single files that are generated; nothing else may be in the directories.
+readonly GENERATED=(docs/openapi.json docs/policy.schema.json docs/policy.schema.draft07.json docs/man deploy/completions)
 
+# generate CURB DIR: all of them below DIR, laid out as here.
 generate() {
-  local curb=$1 out=$2
-  mkdir -p "$out/man" "$out/completions"
-  "$curb" policy schema >"$out/policy.schema.json"
-  "$curb" openapi >"$out/openapi.json"
-  "$curb" man "$out/man" >&2
-  local shell
+  local curb=$1 out=$2 shell
+  mkdir -p "$out/docs/man" "$out/deploy/completions"
+  "$curb" openapi >"$out/docs/openapi.json"
+  "$curb" policy schema >"$out/docs/policy.schema.json"
+  "$curb" policy schema --draft07 >"$out/docs/policy.schema.draft07.json"
+  "$curb" man "$out/docs/man" >&2
   for shell in bash zsh fish; do
-    "$curb" completions "$shell" >"$out/completions/curb.$shell"
+    "$curb" completions "$shell" >"$out/deploy/completions/curb.$shell"
   done
 }
 
 main() {
-  local curb=${CURB_BIN:-} fresh
+  local curb=${CURB_BIN:-} path stale=()
   [ -n "$curb" ] || curb=$(scripts/build.sh debug)
-  fresh=$(mktemp -d)
-  # shellcheck disable=SC2064 # its value of now is meant
-  trap "rm -rf '$fresh'" EXIT
+  fresh=$(mktemp -d) # not local: the trap reads it after main has returned
+  trap 'rm -rf "$fresh"' EXIT
   generate "$curb" "$fresh"
+  for path in "${GENERATED[@]}"; do
+    if [ -n "${WRITE:-}" ]; then
+      rm -rf "$path"
+      mkdir -p "$(dirname "$path")"
+      cp -r "$fresh/$path" "$path"
+    elif ! diff -ruN "$path" "$fresh/$path" >&2; then
+      stale+=("$path")
+    fi
+  done
+  if [ "${#stale[@]}" -gt 0 ]; then
+    die "not what the code makes: ${stale[*]}. To make them so: WRITE=1 make docs-check"
+  fi
   if [ -n "${WRITE:-}" ]; then
-    rm -rf "$place"
-    mkdir -p "$place"
-    cp -r "$fresh/." "$place/"
-    say "wrote $(find "$place" -type f | wc -l) files to $place/"
-  elif diff -ru "$place" "$fresh" >&2; then
-    say "$(find "$place" -type f | wc -l) files in $place/ are fresh"
+    say "written: ${GENERATED[*]}"
   else
-    die "the files in $place/ are not those that the code makes. To make them so: WRITE=1 make docs-check"
+    say "fresh: ${GENERATED[*]}"
   fi
 }
 

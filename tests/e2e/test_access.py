@@ -6,11 +6,13 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from conftest import Gate
 from curbserver import CurbServer, User, eventually
 
+NOT_ALLOWED = 4  # exit code of `curb`
 JOB_VERBS = [("GET", ""), ("POST", "/stop"), ("DELETE", ""), ("GET", "/logs")]
 
 
@@ -130,10 +132,14 @@ def test_reserved_keys_are_refused_by_name(user: User, key: str) -> None:
     assert key in str(caught.value)
 
 
-def test_a_user_may_not_change_what_only_an_admin_may(user: User, policy: object) -> None:
-    for arguments in (["token", "create", "--user", "me", "--role", "admin"], ["policy", "apply", str(policy)],
-                      ["enforce", "--observe"], ["token", "list"]):  # fmt: skip
-        refused = user.curb(*arguments)
-        assert refused.status != 0, arguments
+def test_a_user_may_not_change_what_only_an_admin_may(user: User, policy: Path) -> None:
+    for arguments in (
+        ["token", "create", "--user", "me", "--role", "admin"],
+        ["token", "list"],
+        ["policy", "apply", str(policy)],
+        ["enforce", "--observe", "--why", "I want to"],
+        ["override", "add", "--user", user.name, "--cpu", "+2", "--for", "1h", "--why", "I want to"],
+    ):
+        refused = user.curb(*arguments).must(NOT_ALLOWED)
         assert refused.stdout == ""
         assert refused.stderr
