@@ -18,18 +18,18 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::alarm::Alarm;
 use crate::chunked::ChunkReader;
 use crate::head::{Framing, Head, HeadLimits, HeadReader};
+use crate::hold::Hold;
 use crate::link::{Link, Verdict};
 use crate::violation::Violation;
 
 /// What hyper reads in place of a refused head. The service never sees it: its verdict says so.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
-/// Size of the buffer for heads when a connection is new or idle.
-const SMALL_HOLD: usize = 2 * 1024;
 /// Bytes read at once while a closed connection's rest is thrown away.
 const DISCARD: usize = 16 * 1024;
 /// Reads in one poll while discarding, before other tasks get their turn.
@@ -69,62 +69,6 @@ impl Default for Deadlines {
     }
 }
 
-/// Bytes read and not handed on yet, in `bytes[start..end]`.
-#[derive(Debug, Default)]
-struct Hold {
-    bytes: Vec<u8>,
-    start: usize,
-    end: usize,
-}
-
-impl Hold {
-    fn held(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
-    }
-
-    fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
-    /// Drops `n` bytes from the front.
-    fn advance(&mut self, n: usize) {
-        self.start += n;
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        }
-    }
-
-    /// Makes room for at least one byte; doubles, so that a small head costs a small buffer.
-    fn make_room(&mut self) {
-        if self.start > 0 {
-            self.bytes.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        if self.end == self.bytes.len() {
-            let len = (self.bytes.len() * 2).max(SMALL_HOLD);
-            self.bytes.resize(len, 0);
-        }
-    }
-
-    fn push(&mut self, more: &[u8]) {
-        self.bytes.truncate(self.end);
-        self.bytes.extend_from_slice(more);
-        self.end = self.bytes.len();
-    }
-
-    /// Gives memory back while nothing is held.
-    fn shrink(&mut self) {
-        if self.is_empty() && self.bytes.len() > SMALL_HOLD {
-            *self = Self::default();
-        }
-    }
-
-    fn clear(&mut self) {
-        (self.start, self.end) = (0, 0);
-    }
-}
-
 #[derive(Debug)]
 enum State {
     Head(HeadReader),
@@ -138,30 +82,6 @@ enum State {
     Tunnel(Pin<Box<WaitForCancellationFutureOwned>>),
     /// Nothing is read any more; only answers go out.
     Deaf,
-}
-
-/// A timer that is only ever touched when something waits.
-#[derive(Debug, Default)]
-struct Alarm(Option<Pin<Box<Sleep>>>);
-
-impl Alarm {
-    /// Ready once `deadline` has passed. An alarm set for an earlier moment is left alone and
-    /// set anew when it rings, so that a busy connection seldom touches the timer wheel.
-    fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let sleep = self
-            .0
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if sleep.deadline() > deadline {
-            sleep.as_mut().reset(deadline);
-        }
-        loop {
-            ready!(sleep.as_mut().poll(cx));
-            if sleep.deadline() >= deadline {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(deadline);
-        }
-    }
 }
 
 /// The guarded connection: what hyper reads from and writes to.

@@ -4,7 +4,7 @@
 //! The pieces, from the socket upwards:
 //!
 //! 1. [`listener`] accepts connections, bounds them, and drives hyper (HTTP/1 only).
-//! 2. [`guard`] sits between the socket and hyper. It follows message boundaries by itself and
+//! 2. The guard (`guard.rs`) sits between the socket and hyper. It follows message boundaries by itself and
 //!    lets only bytes through that have exactly one reading. What it refuses becomes a response
 //!    in its place in the pipeline, and the connection ends there.
 //! 3. [`checks`] is the layer in front of the routes: canonical path, `Host`, `Origin`,
@@ -15,6 +15,8 @@
 //! same order, with the same framing that hyper saw; anything else is refused (see
 //! [`listener::serve`]).
 
+mod alarm;
+mod answer;
 pub mod body;
 pub mod canonical;
 pub mod checks;
@@ -22,6 +24,7 @@ pub mod chunked;
 pub mod fuzz;
 mod guard;
 pub mod head;
+mod hold;
 mod link;
 pub mod listener;
 pub mod origin;
