@@ -282,6 +282,8 @@ def demo(args: argparse.Namespace, data: Path) -> int:
         commands_to_try(server, users)
         try:
             return stay(server, ray)
+        except KeyboardInterrupt:
+            return 0
         finally:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it behind
             say("\nStopping Curb and Ray ...")
@@ -304,7 +306,7 @@ def main() -> int:
         return demo(args, data)
     except KeyboardInterrupt:
         say("Stopped.")
-        return 130 if args.once else 0
+        return 130
     except (RayError, CurbError, AssertionError) as error:
         say(f"demo: {error}")
         return 1
