@@ -375,9 +375,8 @@ def _cli_start(args: argparse.Namespace) -> int:
     if args.state.exists():
         old = RayCluster.from_state(json.loads(args.state.read_text()))
         if old.processes():
-            _say(
-                f"ray: already running at {old.address} (pid {old.pid}, {args.state}); to end it: scripts/ray-loopback.sh stop"
-            )
+            _say(f"ray: already running at {old.address} (pid {old.pid}, {args.state})")
+            _say("ray: to end it: scripts/ray-loopback.sh stop")
             return 1
     cluster = RayCluster(num_cpus=args.cpus)
     _start(cluster, daemon=True)
