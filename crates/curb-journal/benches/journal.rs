@@ -1,4 +1,5 @@
-//! How fast the journal is: `cargo bench -p curb-journal`.
+//! How fast the journal is: `cargo bench -p curb-journal --bench journal`, or only what has a word in its
+//! name: `… --bench journal -- admissions`.
 //!
 //! Plain timing, medians of several runs. Events have payloads of about 300 bytes. The journal lives in
 //! `CURB_BENCH_DIR` or the system's temporary directory: what a commit costs is what that disk's sync costs,
@@ -6,14 +7,15 @@
 //! 1,000,000) is the size of the journal that is verified.
 
 #![allow(clippy::print_stdout, clippy::cast_precision_loss)]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // of figures that are printed
 
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use curb_journal::writer::{Writer, WriterOptions};
-use curb_journal::{Entry, Journal, OwnedEntry, Reader, SideWrite, export, verify};
+use curb_journal::writer::{Writer, WriterHandle, WriterOptions};
+use curb_journal::{Entry, Journal, OpenOptions, OwnedEntry, Reader, SideWrite, export, verify};
 
 const RUNS: usize = 5;
 
@@ -50,6 +52,9 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// Runs it several times; prints the median of what it gives, and all of them.
 fn several(name: &str, unit: &str, mut run: impl FnMut() -> f64) {
+    if !is_wanted(name) {
+        return;
+    }
     let values: Vec<f64> = (0..RUNS).map(|_| run()).collect();
     let all: Vec<String> = values.iter().map(|value| format!("{value:.0}")).collect();
     println!(
@@ -57,6 +62,15 @@ fn several(name: &str, unit: &str, mut run: impl FnMut() -> f64) {
         median(values.clone()),
         all.join(" ")
     );
+}
+
+/// Whether the command line names a part of this name, or nothing at all. (Cargo adds options of its own.)
+fn is_wanted(name: &str) -> bool {
+    let mut words = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .peekable();
+    words.peek().is_none() || words.any(|word| name.contains(&word))
 }
 
 fn per_second(count: u64, elapsed: Duration) -> f64 {
@@ -89,42 +103,61 @@ fn append(batch: u64, commits: u64, make: fn(u64) -> OwnedEntry) -> f64 {
 }
 
 /// `waiting` submissions are always under way; each is answered before its successor comes.
-fn group_commit(waiting: u64, total: u64) -> f64 {
+fn group_commit(waiting: usize, total: u64, checkpoint_pages: u32) -> f64 {
     let dir = temp();
-    let journal = Journal::open(dir.path()).expect("a journal");
+    let options = OpenOptions {
+        checkpoint_pages,
+        ..OpenOptions::default()
+    };
+    let journal = Journal::open_with(dir.path(), options).expect("a journal");
     let writer = Writer::spawn(journal, WriterOptions::default()).expect("a thread");
     let next = AtomicU64::new(0);
     let started = Instant::now();
-    std::thread::scope(|scope| {
-        for _ in 0..waiting {
-            scope.spawn(|| {
-                loop {
-                    let n = next.fetch_add(1, Ordering::Relaxed);
-                    if n >= total {
-                        return;
-                    }
-                    // All at one time: the order among the threads is not known.
-                    let entry = OwnedEntry {
-                        at_ms: 0,
-                        ..admission(n)
-                    };
-                    writer.submit_and_wait(vec![entry]).expect("a working disk");
-                }
-            });
-        }
+    let mut micros: Vec<u128> = std::thread::scope(|scope| {
+        let submitters: Vec<_> = (0..waiting)
+            .map(|_| scope.spawn(|| submit_until(&writer, &next, total)))
+            .collect();
+        submitters
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("no panic"))
+            .collect()
     });
     let elapsed = started.elapsed();
+    micros.sort_unstable();
+    let at = |share: f64| micros[((micros.len() - 1) as f64 * share) as usize];
     let metrics = writer.metrics();
-    if waiting == 64 {
-        println!(
-            "    {} rows a commit, a commit takes {} us on average, 99 % at most {:?} us",
-            metrics.rows / metrics.commits.max(1),
-            metrics.commit_micros / metrics.commits.max(1),
-            metrics.commit_micros_at(0.99),
-        );
-    }
+    println!(
+        "    answered in {} us at the median, {} us at 99 %, {} us at 99.9 %, {} us at most; {} rows a commit of \
+         {} us; {} checkpoints, the last took {} us",
+        at(0.5),
+        at(0.99),
+        at(0.999),
+        at(1.0),
+        metrics.rows / metrics.commits.max(1),
+        metrics.commit_micros / metrics.commits.max(1),
+        metrics.checkpoints,
+        metrics.last_checkpoint_micros,
+    );
     writer.close();
     per_second(total, elapsed)
+}
+
+fn submit_until(writer: &WriterHandle, next: &AtomicU64, total: u64) -> Vec<u128> {
+    let mut micros = Vec::new();
+    loop {
+        let n = next.fetch_add(1, Ordering::Relaxed);
+        if n >= total {
+            return micros;
+        }
+        // All at one time: the order among the threads is not known.
+        let entry = OwnedEntry {
+            at_ms: 0,
+            ..admission(n)
+        };
+        let started = Instant::now();
+        writer.submit_and_wait(vec![entry]).expect("a working disk");
+        micros.push(started.elapsed().as_micros());
+    }
 }
 
 fn fill(dir: &Path, events: u64) -> Duration {
@@ -219,14 +252,21 @@ fn main() {
     several("append, 256 admissions a commit", "rows/s", || {
         append(256, 200, admission)
     });
+    let usual = OpenOptions::default().checkpoint_pages;
     several("group commit, 1 submitter, admissions", "rows/s", || {
-        group_commit(1, 300)
+        group_commit(1, 300, usual)
     });
     several("group commit, 64 submitters, admissions", "rows/s", || {
-        group_commit(64, 20_000)
+        group_commit(64, 40_000, usual)
     });
+    for pages in [250, 4_000, 16_000] {
+        let name = format!("group commit, 64, checkpoint after {pages} pages");
+        several(&name, "rows/s", || group_commit(64, 40_000, pages));
+    }
     let events = std::env::var("CURB_BENCH_EVENTS")
         .ok()
         .and_then(|text| text.parse().ok());
-    large_journal(events.unwrap_or(1_000_000));
+    if is_wanted("large journal: verify, read, export, snapshot") {
+        large_journal(events.unwrap_or(1_000_000));
+    }
 }

@@ -117,7 +117,8 @@ pub enum SideWrite<'a> {
         /// Up to [`MAX_SPEC_BYTES`].
         body: Cow<'a, [u8]>,
     },
-    /// Erase the body under `key`; its bytes are overwritten in the database. Fine if there is none.
+    /// Erase the body under `key`. Its bytes are overwritten in the database at the next checkpoint; a copy
+    /// in the write-ahead log goes when the log comes round or the journal is closed. Fine if there is none.
     DeleteSpec {
         /// The key that [`SideWrite::PutSpec`] was given.
         key: Cow<'a, str>,

@@ -108,6 +108,26 @@ pub enum OpenError {
         /// What does not fit.
         what: String,
     },
+    /// Its disk does not allow write-ahead logging (a network file system, usually).
+    #[error(
+        "the disk under {dir} allows journal mode {mode:?} but not write-ahead logging: \
+         put the data directory on a local disk"
+    )]
+    NoWriteAheadLog {
+        /// The data directory.
+        dir: PathBuf,
+        /// What it allows.
+        mode: String,
+    },
+    /// A reader held an old view for all of the time that this waits.
+    #[error(
+        "a reader (a database shell?) has kept the journal in {dir} busy for 5 seconds: \
+         close it and try again"
+    )]
+    Busy {
+        /// The data directory.
+        dir: PathBuf,
+    },
     /// A file or directory could not be made, opened or locked.
     #[error("cannot {doing} {path}")]
     File {

@@ -96,9 +96,9 @@ pub(crate) fn open_writer(dir: &Path, options: &OpenOptions) -> Result<Connectio
         .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
         .map_err(storage(dir, "switch on write-ahead logging for"))?;
     if mode != "wal" {
-        return Err(OpenError::Damaged {
+        return Err(OpenError::NoWriteAheadLog {
             dir: dir.to_owned(),
-            what: format!("its disk allows journal mode {mode:?} but not write-ahead logging"),
+            mode,
         });
     }
     configure_writer(&conn, options).map_err(storage(dir, "configure"))?;
@@ -238,4 +238,67 @@ fn create(conn: &Connection) -> rusqlite::Result<()> {
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     tx.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(conn: &Connection, pragma: &str) -> i64 {
+        conn.pragma_query_value(None, pragma, |row| row.get(0))
+            .expect("a pragma")
+    }
+
+    #[test]
+    fn the_writer_syncs_every_commit_and_folds_the_log_in_only_when_told() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let journal = crate::Journal::open(dir.path()).expect("a new journal");
+        let mode: String = journal
+            .conn
+            .pragma_query_value(None, "journal_mode", |row| row.get(0))
+            .expect("a pragma");
+        assert_eq!(mode, "wal");
+        let expected = [
+            ("synchronous", 2),
+            ("fullfsync", 1),
+            ("checkpoint_fullfsync", 1),
+            ("wal_autocheckpoint", 0),
+            ("foreign_keys", 1),
+            ("secure_delete", 1),
+            ("trusted_schema", 0),
+            ("cell_size_check", 1),
+            ("query_only", 0),
+            ("busy_timeout", 5_000),
+            ("mmap_size", 0),
+            ("application_id", i64::from(APPLICATION_ID)),
+            ("user_version", i64::from(SCHEMA_VERSION)),
+        ];
+        for (pragma, value) in expected {
+            assert_eq!(number(&journal.conn, pragma), value, "{pragma}");
+        }
+    }
+
+    #[test]
+    fn a_reader_cannot_write_and_never_folds_the_log_in() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let _journal = crate::Journal::open(dir.path()).expect("a new journal");
+        let reader = crate::Reader::open(dir.path()).expect("a journal");
+        assert_eq!(number(&reader.conn, "query_only"), 1);
+        assert_eq!(number(&reader.conn, "wal_autocheckpoint"), 0);
+        let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        assert!(reader.conn.db_config(no_checkpoint).expect("a setting"));
+        reader
+            .conn
+            .execute_batch("DELETE FROM ids")
+            .expect_err("it is read-only");
+    }
+
+    #[test]
+    fn the_handles_can_go_where_they_are_needed() {
+        fn send<T: Send>() {}
+        fn shared<T: Send + Sync + Clone + 'static>() {}
+        send::<crate::Journal>();
+        send::<crate::Reader>();
+        shared::<crate::writer::WriterHandle>();
+    }
 }

@@ -35,6 +35,8 @@ pub struct Metrics {
     pub checkpoints: u64,
     /// Checkpoints that found no room or were blocked by a reader.
     pub checkpoints_deferred: u64,
+    /// How long the last checkpoint took, in microseconds. The next commit waited for it.
+    pub last_checkpoint_micros: u64,
     /// Callbacks that panicked. The writer goes on, but somebody did not hear their answer.
     pub callback_panics: u64,
 }

@@ -77,6 +77,7 @@ impl Thread<'_> {
         let mut state = self.shared.lock();
         state.metrics.checkpoints = stats.checkpoints;
         state.metrics.checkpoints_deferred = stats.checkpoints_deferred;
+        state.metrics.last_checkpoint_micros = stats.last_checkpoint_micros;
         true
     }
 
