@@ -7,7 +7,7 @@
 //!   checkpoints. [`Journal::append`] returns when the batch is synced to the disk.
 //! - [`writer::Writer`] puts a journal on a thread of its own and commits what many threads submit together.
 //! - [`Reader`] reads beside the writer, from any thread or process, without ever holding it up.
-//! - [`verify`] walks the chain; [`export`] writes it as lines that anybody can verify with SHA-256 alone.
+//! - [`verify`] walks the chain; [`export()`] writes it as lines that anybody can verify with SHA-256 alone.
 //!
 //! What must stay true: a record is never changed or removed; numbers have no gap; the hash encoding (see
 //! [`hash::record_hash`]) never changes; time never runs back; whoever was told `Ok` finds the record after

@@ -1,22 +1,24 @@
 //! The writer: the only connection that changes the journal.
 
-use std::io::{self, Write};
+mod batch;
+mod recover;
+mod room;
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rusqlite::config::DbConfig;
 #[cfg(test)]
 use rusqlite::ffi;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
-use crate::entry::{
-    Entry, Head, MAX_BATCH_ENTRIES, MAX_KEY_BYTES, MAX_KIND_BYTES, MAX_PAYLOAD_BYTES,
-    MAX_SPEC_BYTES, SideWrite,
-};
+use self::batch::{WriteError, check, write_entry, write_head};
+use self::recover::{connect, wal_checkpoint};
+pub(crate) use self::room::classify;
+use crate::entry::{Entry, Head};
 use crate::error::{AppendError, OpenError, ReadError, StorageError};
 use crate::hash::Hash;
 use crate::lock::DirLock;
-use crate::page::Page;
 use crate::{JOURNAL_FILE, files, query, schema};
 
 /// How a journal is opened.
@@ -326,270 +328,6 @@ impl Journal {
     }
 }
 
-fn connect(dir: &Path, options: &OpenOptions) -> Result<(Connection, Head), OpenError> {
-    let conn = schema::open_writer(dir, options)?;
-    settle(&conn, dir)?;
-    let head = checked_head(&conn, dir)?;
-    Ok((conn, head))
-}
-
-/// Folds what an earlier process left in the log into the database, and syncs that.
-///
-/// If the earlier one died of a failed fsync, the log may be readable here only because the system still
-/// caches pages that never reached the disk. Copying them makes them new writes, and this sync counts.
-fn settle(conn: &Connection, dir: &Path) -> Result<(), OpenError> {
-    let storage = |source| OpenError::Storage {
-        doing: "settle",
-        dir: dir.to_owned(),
-        source,
-    };
-    match wal_checkpoint(conn, "FULL") {
-        Ok(done) if !done.busy => Ok(()),
-        Ok(_) => Err(OpenError::Busy {
-            dir: dir.to_owned(),
-        }),
-        Err(error) => match classify(error, dir) {
-            // Without room it stays in the log, from where it is read just as well.
-            AppendError::Full(_) => Ok(()),
-            AppendError::Io(source) | AppendError::Other(source) => Err(storage(source)),
-            other => Err(OpenError::Damaged {
-                dir: dir.to_owned(),
-                what: other.to_string(),
-            }),
-        },
-    }
-}
-
-/// The stored head, if the last record is what it says and nothing comes after it.
-fn checked_head(conn: &Connection, dir: &Path) -> Result<Head, OpenError> {
-    let damaged = |what: String| OpenError::Damaged {
-        dir: dir.to_owned(),
-        what,
-    };
-    let read = |error: ReadError| match error {
-        ReadError::Storage { doing, source } => OpenError::Storage {
-            doing,
-            dir: dir.to_owned(),
-            source,
-        },
-        other => damaged(other.to_string()),
-    };
-    let head = query::head(conn).map_err(read)?;
-    let mut page = Page::of(3);
-    // The last record and the one in front of it, and whatever should not be there.
-    let after =
-        i64::try_from(head.seq).map_err(|_| damaged("its head is out of range".to_owned()))? - 2;
-    page.load(conn, after, i64::MAX).map_err(read)?;
-    let mut previous = (head.seq == 1).then(Hash::genesis);
-    let mut last = (head.seq == 0).then(Head::genesis);
-    for row in page.rows() {
-        let record = row.to_record().map_err(read)?;
-        if record.seq > head.seq {
-            return Err(damaged(format!(
-                "record {} comes after the head, {}",
-                record.seq, head.seq
-            )));
-        }
-        if record.seq < head.seq {
-            previous = Some(record.hash);
-        } else if !record.is_self_consistent() {
-            return Err(damaged(format!(
-                "record {} is not what its hash says",
-                record.seq
-            )));
-        } else if previous != Some(record.prev_hash) {
-            return Err(damaged(format!(
-                "record {} does not follow the one in front",
-                record.seq
-            )));
-        } else {
-            last = Some(Head {
-                seq: record.seq,
-                hash: record.hash,
-                at_ms: record.at_ms,
-            });
-        }
-    }
-    match last {
-        Some(last) if last == head => Ok(head),
-        Some(_) => Err(damaged(format!(
-            "record {} is not the stored head",
-            head.seq
-        ))),
-        None => Err(damaged(format!(
-            "the head is record {}, which is missing",
-            head.seq
-        ))),
-    }
-}
-
-struct Checkpointed {
-    busy: bool,
-    frames: u32,
-    folded: u32,
-}
-
-fn wal_checkpoint(conn: &Connection, mode: &str) -> rusqlite::Result<Checkpointed> {
-    conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-        // -1 where there is no log yet.
-        let count = |value: i64| u32::try_from(value).unwrap_or(0);
-        Ok(Checkpointed {
-            busy: row.get(0)?,
-            frames: count(row.get(1)?),
-            folded: count(row.get(2)?),
-        })
-    })
-}
-
-/// Everything about a batch that can be judged without the database.
-fn check(groups: &[&[Entry<'_>]], mut last_ms: i64) -> Result<(), AppendError> {
-    let len = groups.iter().map(|group| group.len()).sum();
-    if len > MAX_BATCH_ENTRIES {
-        return Err(AppendError::TooManyEntries { len });
-    }
-    for (index, entry) in groups.iter().flat_map(|group| group.iter()).enumerate() {
-        if entry.at_ms < last_ms {
-            return Err(AppendError::TimeBack {
-                at_ms: entry.at_ms,
-                last_ms,
-                index,
-            });
-        }
-        last_ms = entry.at_ms;
-        let size = |what, len, min, max| {
-            let fits = (min..=max).contains(&len);
-            if fits {
-                Ok(())
-            } else {
-                Err(AppendError::Size {
-                    what,
-                    len,
-                    min,
-                    max,
-                    index,
-                })
-            }
-        };
-        size("the kind", entry.kind.len(), 1, MAX_KIND_BYTES)?;
-        size("the payload", entry.payload.len(), 0, MAX_PAYLOAD_BYTES)?;
-        for side in &entry.side {
-            match side {
-                SideWrite::PutSpec { key, body } => {
-                    size("a spec's key", key.len(), 1, MAX_KEY_BYTES)?;
-                    size("a spec's body", body.len(), 0, MAX_SPEC_BYTES)?;
-                }
-                SideWrite::DeleteSpec { key } => size("a spec's key", key.len(), 1, MAX_KEY_BYTES)?,
-                SideWrite::ClaimId { id } => size("an id", id.len(), 1, MAX_KEY_BYTES)?,
-            }
-        }
-    }
-    Ok(())
-}
-
-enum WriteError {
-    Refused(AppendError),
-    Engine(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for WriteError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Engine(error)
-    }
-}
-
-fn write_entry(
-    tx: &Transaction<'_>,
-    head: Head,
-    entry: &Entry<'_>,
-    index: usize,
-) -> Result<Head, WriteError> {
-    let next = head.followed_by(entry);
-    let seq = next.seq.cast_signed();
-    tx.prepare_cached(
-        "INSERT INTO events (seq, at_ms, kind, payload, prev, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?
-    .execute((seq, entry.at_ms, &*entry.kind, &*entry.payload, head.hash.0, next.hash.0))?;
-    for side in &entry.side {
-        write_side(tx, seq, side, index)?;
-    }
-    Ok(next)
-}
-
-fn write_side(
-    tx: &Transaction<'_>,
-    seq: i64,
-    side: &SideWrite<'_>,
-    index: usize,
-) -> Result<(), WriteError> {
-    match side {
-        SideWrite::PutSpec { key, body } => {
-            tx.prepare_cached(
-                "INSERT INTO specs (key, body) VALUES (?1, ?2) \
-                 ON CONFLICT (key) DO UPDATE SET body = excluded.body",
-            )?
-            .execute((&**key, &**body))?;
-        }
-        SideWrite::DeleteSpec { key } => {
-            tx.prepare_cached("DELETE FROM specs WHERE key = ?1")?
-                .execute([&**key])?;
-        }
-        SideWrite::ClaimId { id } => {
-            let claimed = tx
-                .prepare_cached("INSERT INTO ids (id, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-                .execute((&**id, seq))?;
-            if claimed == 0 {
-                let by_seq: i64 = tx
-                    .prepare_cached("SELECT seq FROM ids WHERE id = ?1")?
-                    .query_row([&**id], |row| row.get(0))?;
-                let (id, by_seq) = (id.to_string(), by_seq.unsigned_abs());
-                return Err(WriteError::Refused(AppendError::IdTaken {
-                    id,
-                    by_seq,
-                    index,
-                }));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn write_head(tx: &Transaction<'_>, head: &Head) -> rusqlite::Result<()> {
-    tx.prepare_cached("UPDATE head SET seq = ?1, hash = ?2, at_ms = ?3 WHERE one = 1")?
-        .execute((head.seq.cast_signed(), head.hash.0, head.at_ms))
-        .map(drop)
-}
-
-/// Sorts an engine error by what must be done about it.
-pub(crate) fn classify(error: rusqlite::Error, dir: &Path) -> AppendError {
-    let error = StorageError(error);
-    if error.is_full() || (error.may_be_lack_of_room() && lacks_room(dir)) {
-        AppendError::Full(error)
-    } else if error.is_io() {
-        AppendError::Io(error)
-    } else {
-        AppendError::Other(error)
-    }
-}
-
-/// Asks the file system itself. The engine turns "no space" into its own code, but reports a full quota as a
-/// failed write, and does not pass the system's error on.
-fn lacks_room(dir: &Path) -> bool {
-    const PROBE_BYTES: usize = 64 << 10;
-    let path = dir.join("room-probe");
-    let outcome = files::private_file(&path).and_then(|mut file| {
-        file.write_all(&vec![0; PROBE_BYTES])?;
-        file.sync_all()
-    });
-    // Best effort: a probe that stays is overwritten by the next one.
-    let _ = std::fs::remove_file(&path);
-    outcome.is_err_and(|error| {
-        matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        )
-    })
-}
-
 fn chain_text(error: &AppendError) -> String {
     match std::error::Error::source(error) {
         Some(source) => source.to_string(),
@@ -609,49 +347,6 @@ mod tests {
 
     fn event(n: i64) -> Entry<'static> {
         Entry::new(n, "tick", &b"{}"[..])
-    }
-
-    #[test]
-    fn engine_errors_are_sorted_by_what_must_be_done() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let sort = |code| {
-            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
-            match classify(error, dir.path()) {
-                AppendError::Full(_) => "full",
-                AppendError::Io(_) => "io",
-                AppendError::Other(_) => "other",
-                _ => "?",
-            }
-        };
-        assert_eq!(sort(ffi::SQLITE_FULL), "full");
-        for code in [
-            ffi::SQLITE_IOERR_FSYNC,
-            ffi::SQLITE_IOERR_DIR_FSYNC,
-            ffi::SQLITE_IOERR_READ,
-            ffi::SQLITE_IOERR_CORRUPTFS,
-            // There is room here, so a refused write is not for lack of it.
-            ffi::SQLITE_IOERR_WRITE,
-            ffi::SQLITE_CORRUPT,
-            ffi::SQLITE_NOTADB,
-            ffi::SQLITE_CANTOPEN,
-        ] {
-            assert_eq!(sort(code), "io", "{code}");
-        }
-        for code in [
-            ffi::SQLITE_BUSY,
-            ffi::SQLITE_NOMEM,
-            ffi::SQLITE_READONLY,
-            ffi::SQLITE_CONSTRAINT,
-        ] {
-            assert_eq!(sort(code), "other", "{code}");
-        }
-        let left: Vec<_> = std::fs::read_dir(dir.path())
-            .expect("a directory")
-            .collect();
-        assert!(
-            left.is_empty(),
-            "the probe for room leaves nothing behind: {left:?}"
-        );
     }
 
     #[test]
