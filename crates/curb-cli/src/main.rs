@@ -1,1 +1,7 @@
-fn main() {}
+//! The `curb` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    curb_cli::run()
+}

@@ -62,6 +62,20 @@ impl ClientConfig {
         }
     }
 
+    /// The address with its port said: `http://HOST:PORT`.
+    ///
+    /// # Errors
+    /// The address is not one.
+    pub fn base(&self) -> Result<String, ClientError> {
+        let authority = self.authority()?;
+        let host = authority.host;
+        Ok(if host.contains(':') {
+            format!("http://[{host}]:{}", authority.port)
+        } else {
+            format!("http://{host}:{}", authority.port)
+        })
+    }
+
     pub(super) fn authority(&self) -> Result<Authority, ClientError> {
         let bad = |why| ClientError::Address {
             address: self.address.clone(),
@@ -147,6 +161,13 @@ mod tests {
             let error = read(address).expect_err(address);
             assert!(error.contains(why), "{address}: {error}");
         }
+    }
+
+    #[test]
+    fn the_base_says_its_port() {
+        let base = |address| ClientConfig::new(address, None).base();
+        assert_eq!(base("http://curb/"), Ok("http://curb:80".into()));
+        assert_eq!(base("http://[::1]:8266"), Ok("http://[::1]:8266".into()));
     }
 
     #[test]

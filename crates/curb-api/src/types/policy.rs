@@ -1,5 +1,6 @@
 //! `/curb/v1/policy` and `/curb/v1/mode`.
 
+use curb_core::policy::Diagnostic;
 use curb_core::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,23 @@ pub struct Finding {
     /// All of it for people, with the line of the text.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub rendered: String,
+}
+
+impl From<&Diagnostic> for Finding {
+    fn from(d: &Diagnostic) -> Finding {
+        Finding {
+            severity: match d.severity {
+                curb_core::policy::Severity::Error => Severity::Error,
+                curb_core::policy::Severity::Warning => Severity::Warning,
+            },
+            line: u64::from(d.line),
+            column: u64::from(d.column),
+            field: d.field.clone(),
+            message: d.message.clone(),
+            help: d.help.clone().unwrap_or_default(),
+            rendered: d.render(),
+        }
+    }
 }
 
 /// How bad a finding is.

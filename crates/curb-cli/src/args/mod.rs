@@ -1,0 +1,110 @@
+//! The command line.
+
+mod admin;
+mod ask;
+mod jobs;
+mod local;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use admin::*;
+pub use ask::AskArgs;
+pub use jobs::*;
+pub use local::*;
+
+/// Quotas in front of Ray: who may use how much, decided when a job is submitted
+#[derive(Debug, Parser)]
+#[command(
+    name = "curb",
+    version,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = "Results go to stdout, all talk to stderr. Exit codes: curb help exit-codes"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What curb can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Look at a Ray cluster and write a policy for it that refuses nothing yet
+    Init(InitArgs),
+    /// Run the server in front of Ray
+    Serve(ServeArgs),
+    /// Submit a job, follow its log, and end as the job ends
+    Submit(SubmitArgs),
+    /// List, show, stop and release jobs
+    Jobs(JobsArgs),
+    /// Your limits and what is used of them
+    Quota(QuotaArgs),
+    /// Would this job fit, and if not, why and when? Submits nothing
+    Explain(ExplainArgs),
+    /// Change limits for a time
+    Override(OverrideArgs),
+    /// Make, list and revoke tokens
+    Token(TokenArgs),
+    /// Check, show and apply policies
+    Policy(PolicyArgs),
+    /// Turn enforcement on or off, or see what it would change
+    Enforce(EnforceArgs),
+    /// Verify, follow and export the journal
+    Journal(JournalArgs),
+    /// What the server does and knows, what is hard and what is watched
+    Status(StatusArgs),
+    /// Write completions for a shell to stdout
+    Completions(CompletionsArgs),
+    /// Write the man pages to a directory
+    Man(ManArgs),
+    /// Write the description of the HTTP API (OpenAPI 3.1) to stdout
+    Openapi,
+    /// This help, that of a command, or `exit-codes`
+    Help(HelpArgs),
+}
+
+/// How to reach the server.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Server")]
+pub struct Remote {
+    /// Where the server is
+    #[arg(long, value_name = "URL", env = "CURB_ADDRESS", hide_env_values = true, default_value = curb_api::client::DEFAULT_ADDRESS)]
+    pub address: String,
+    /// A file with your token [default: what CURB_TOKEN says]
+    #[arg(long, value_name = "FILE", env = "CURB_TOKEN_FILE", hide_env_values = true)]
+    pub token_file: Option<PathBuf>,
+}
+
+/// For programs.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Json {
+    /// For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `curb help`
+#[derive(Debug, Args)]
+pub struct HelpArgs {
+    /// A command, such as `jobs stop`, or `exit-codes`
+    #[arg(value_name = "COMMAND")]
+    pub topic: Vec<String>,
+}
+
+/// `curb completions`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// Which shell
+    #[arg(value_parser = clap::value_parser!(clap_complete::Shell), hide_possible_values = true, help = "Which shell: bash, zsh or fish")]
+    pub shell: clap_complete::Shell,
+}
+
+/// `curb man`
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Where to write them; made if it is not there
+    pub dir: PathBuf,
+}

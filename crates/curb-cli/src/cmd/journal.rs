@@ -1,0 +1,174 @@
+//! `curb journal`
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use curb_api::{JournalPage, JournalQuery, JournalRecord};
+use curb_core::time::{Millis, Timestamp};
+use curb_journal::{Filter, OwnedRecord, ReadError, Reader};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::args::{JournalArgs, JournalCommand, JournalExportArgs, JournalTailArgs, JournalVerifyArgs};
+use crate::cmd::token::open_failure;
+use crate::ctx::{Ctx, block};
+use crate::exit::Exit;
+use crate::fail::{Done, Failure};
+use crate::show;
+use crate::term::json_for_terminal;
+
+/// How often a local journal is looked at for new records.
+const LOOK: Duration = Duration::from_millis(200);
+/// How many records are read at once.
+const PAGE: usize = 1000;
+
+/// `curb journal ...`
+pub fn run(args: &JournalArgs, ctx: &mut Ctx) -> Done {
+    match &args.command {
+        JournalCommand::Verify(args) => verify(args, ctx),
+        JournalCommand::Tail(args) => tail(args, ctx),
+        JournalCommand::Export(args) => export(args, ctx),
+    }
+}
+
+fn verify(args: &JournalVerifyArgs, ctx: &mut Ctx) -> Done {
+    let dir = &args.dir.data;
+    let reader = Reader::open(dir).map_err(open_failure)?;
+    let begun = Instant::now();
+    let report = curb_journal::verify(&reader, None).map_err(|error| damaged(dir, &error))?;
+    let took = Millis(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
+    if args.json.json {
+        ctx.json(&json!({
+            "sound": report.is_sound(),
+            "records": report.records,
+            "bytes": report.bytes,
+            "took_ms": took.0,
+            "head": {"seq": report.head.seq, "hash": report.head.hash.to_hex()},
+            "first_break": report.first_break.as_ref().map(|b| json!({"seq": b.seq, "what": b.kind.to_string()})),
+            "breaks": report.breaks,
+            "consistent_after": report.consistent_after,
+            "cut_short": report.cut_short,
+        }))?;
+    } else {
+        let text = show::verify(&report, took, &ctx.view);
+        ctx.print(&text)?;
+    }
+    if report.is_sound() {
+        return Ok(Exit::Ok);
+    }
+    ctx.say("stop the server, keep a copy of the directory as it is, and restore the last good copy");
+    Ok(Exit::Journal)
+}
+
+fn damaged(dir: &Path, error: &ReadError) -> Failure {
+    Failure::new(Exit::Journal, format!("cannot read the journal in {}: {error}", dir.display()))
+}
+
+fn tail(args: &JournalTailArgs, ctx: &mut Ctx) -> Done {
+    match &args.data {
+        Some(dir) => tail_local(args, dir, ctx),
+        None => tail_remote(args, ctx),
+    }
+}
+
+fn tail_local(args: &JournalTailArgs, dir: &Path, ctx: &mut Ctx) -> Done {
+    let reader = Reader::open(dir).map_err(open_failure)?;
+    let kinds: Vec<&str> = args.kind.iter().map(String::as_str).collect();
+    let filter = Filter { kinds: &kinds, since_ms: None };
+    let fail = |error: ReadError| damaged(dir, &error);
+    let mut after = reader.head().map_err(fail)?.seq;
+    for record in reader.last(&filter, args.lines as usize).map_err(fail)? {
+        after = after.max(record.seq);
+        line(&local(&record)?, args.json, ctx)?;
+    }
+    while args.follow {
+        let records = reader.search(after, &filter, PAGE).map_err(fail)?;
+        if let Some(last) = records.last() {
+            after = last.seq;
+        } else {
+            std::thread::sleep(LOOK);
+        }
+        for record in &records {
+            line(&local(record)?, args.json, ctx)?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn local(record: &OwnedRecord) -> Result<JournalRecord, Failure> {
+    let text = String::from_utf8_lossy(&record.payload).into_owned();
+    let event = RawValue::from_string(text).map_err(|_| {
+        Failure::new(Exit::Journal, format!("record {} of the journal is not JSON", record.seq)).help("run `curb journal verify`")
+    })?;
+    Ok(JournalRecord {
+        seq: record.seq,
+        at: Timestamp(record.at_ms),
+        kind: record.kind.clone(),
+        event,
+        hash: record.hash.to_hex(),
+    })
+}
+
+fn tail_remote(args: &JournalTailArgs, ctx: &mut Ctx) -> Done {
+    let client = ctx.client(&args.remote)?;
+    let ask = |query: JournalQuery| -> Result<JournalPage, Failure> { block(async { Ok(client.journal(&query).await?) }) };
+    let limit = args.lines.clamp(1, curb_api::MAX_RECORDS);
+    let mut page = ask(JournalQuery { limit: Some(limit), kinds: args.kind.clone(), ..JournalQuery::default() })?;
+    if args.lines == 0 {
+        page.records.clear();
+    }
+    loop {
+        for record in &page.records {
+            line(record, args.json, ctx)?;
+        }
+        if !args.follow {
+            return Ok(Exit::Ok);
+        }
+        let wait_s = Some(curb_api::MAX_WAIT_S);
+        page = ask(JournalQuery { after: Some(page.next), limit: None, kinds: args.kind.clone(), wait_s })?;
+    }
+}
+
+fn line(record: &JournalRecord, json: bool, ctx: &mut Ctx) -> Result<(), Failure> {
+    if !json {
+        let text = show::record_line(record.seq, record.at, &record.kind, record.event.get().as_bytes(), &ctx.view);
+        return ctx.print(&text);
+    }
+    let text = serde_json::to_string(record).map_err(|e| Failure::new(Exit::Other, e.to_string()))?;
+    let text = if ctx.terminal { json_for_terminal(&text) } else { text };
+    ctx.raw(format!("{text}\n").as_bytes())
+}
+
+fn export(args: &JournalExportArgs, ctx: &mut Ctx) -> Done {
+    let reader = Reader::open(&args.dir.data).map_err(open_failure)?;
+    let Some(path) = &args.out else {
+        write_export(&reader, std::io::stdout().lock())?;
+        return Ok(Exit::Ok);
+    };
+    let file = create_new(path)?;
+    let records = write_export(&reader, &file)?;
+    file.sync_all()?;
+    ctx.say(&format!("wrote {records} records to {}", path.display()));
+    Ok(Exit::Ok)
+}
+
+fn write_export(reader: &Reader, out: impl Write) -> Result<u64, Failure> {
+    match curb_journal::export(reader, 0, out) {
+        Ok(last) => Ok(last.seq),
+        Err(ReadError::Output(error)) => Err(error.into()),
+        Err(error) => Err(damaged(reader.dir(), &error)),
+    }
+}
+
+/// A file that was not there: nothing is ever overwritten.
+pub fn create_new(path: &Path) -> Result<File, Failure> {
+    OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| {
+        let failure = Failure::local(format!("cannot write {}: {error}", path.display()));
+        if error.kind() == std::io::ErrorKind::AlreadyExists {
+            return failure.help("nothing is overwritten: name another file, or move this one away");
+        }
+        failure
+    })
+}

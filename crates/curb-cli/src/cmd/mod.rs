@@ -1,0 +1,13 @@
+//! One module for each command.
+
+pub mod docs;
+pub mod enforce;
+pub mod init;
+pub mod jobs;
+pub mod journal;
+pub mod look;
+pub mod overrides;
+pub mod policy;
+pub mod serve;
+pub mod submit;
+pub mod token;

@@ -1,0 +1,129 @@
+//! `curb policy`
+
+use std::path::Path;
+
+use curb_api::{Finding, PolicyCheck};
+use curb_core::policy::{self, Policy};
+use serde::Serialize;
+
+use crate::args::{PolicyApplyArgs, PolicyArgs, PolicyCheckArgs, PolicyCommand, PolicySchemaArgs, PolicyShowArgs};
+use crate::ctx::{Ctx, block, read_file};
+use crate::exit::Exit;
+use crate::fail::{Done, Failure};
+
+/// `curb policy ...`
+pub fn run(args: &PolicyArgs, ctx: &mut Ctx) -> Done {
+    match &args.command {
+        PolicyCommand::Check(args) => check(args, ctx),
+        PolicyCommand::Schema(args) => schema(args, ctx),
+        PolicyCommand::Show(args) => show(args, ctx),
+        PolicyCommand::Apply(args) => apply(args, ctx),
+    }
+}
+
+#[derive(Serialize)]
+struct Checked {
+    file: String,
+    #[serde(flatten)]
+    check: PolicyCheck,
+}
+
+fn check(args: &PolicyCheckArgs, ctx: &mut Ctx) -> Done {
+    let mut all = Vec::new();
+    for path in &args.files {
+        let text = read_file(path, "the policy")?;
+        all.push(Checked { file: path.display().to_string(), check: read(path, &text) });
+    }
+    let wrong = all.iter().filter(|c| !c.check.ok).count();
+    if args.json.json {
+        ctx.json(&all)?;
+    } else {
+        for checked in &all {
+            tell(checked, ctx)?;
+        }
+    }
+    Ok(if wrong == 0 { Exit::Ok } else { Exit::Failed })
+}
+
+/// What is found is the result of a check, hence stdout; the sum is talk.
+fn tell(checked: &Checked, ctx: &mut Ctx) -> Result<(), Failure> {
+    for finding in &checked.check.findings {
+        ctx.print(&format!("{}\n\n", finding.rendered))?;
+    }
+    let of = |wanted| checked.check.findings.iter().filter(|f| f.severity == wanted).count();
+    let (errors, warnings) = (of(curb_api::Severity::Error), of(curb_api::Severity::Warning));
+    let sum = match (errors, warnings) {
+        (0, 0) => "nothing is wrong".to_owned(),
+        (e, w) => format!("{e} errors, {w} warnings"),
+    };
+    ctx.say(&format!("{}: {sum}", checked.file));
+    Ok(())
+}
+
+fn read(path: &Path, text: &str) -> PolicyCheck {
+    match Policy::parse(&path.display().to_string(), text) {
+        Ok(parsed) => PolicyCheck { ok: true, findings: parsed.warnings.iter().map(Finding::from).collect() },
+        Err(errors) => PolicyCheck { ok: false, findings: errors.iter().map(Finding::from).collect() },
+    }
+}
+
+fn schema(args: &PolicySchemaArgs, ctx: &mut Ctx) -> Done {
+    let schema = if args.draft07 { policy::schema_draft07() } else { policy::schema() };
+    ctx.print(&format!("{schema:#}\n"))?;
+    Ok(Exit::Ok)
+}
+
+fn show(args: &PolicyShowArgs, ctx: &mut Ctx) -> Done {
+    if let Some(path) = &args.file {
+        let text = read_file(path, "the policy")?;
+        let parsed = parse(path, &text)?;
+        if args.json.json {
+            ctx.json(&parsed)?;
+        } else {
+            ctx.print(&policy::show(&parsed))?;
+        }
+        return Ok(Exit::Ok);
+    }
+    let client = ctx.client(&args.remote)?;
+    let view = block(async { Ok(client.policy(args.version).await?) })?;
+    if args.json.json {
+        ctx.json(&view)?;
+        return Ok(Exit::Ok);
+    }
+    let since = ctx.view.at_and_far(view.applied);
+    ctx.say(&format!("policy version {}, in force since {since}, applied by {}", view.version, view.by));
+    ctx.print(&crate::term::clean_text(&view.text))?;
+    Ok(Exit::Ok)
+}
+
+fn parse(path: &Path, text: &str) -> Result<Policy, Failure> {
+    let name = path.display().to_string();
+    match Policy::parse(&name, text) {
+        Ok(parsed) => Ok(parsed.policy),
+        Err(errors) => {
+            let all: Vec<_> = errors.iter().map(policy::Diagnostic::render).collect();
+            Err(Failure::local(format!("the policy cannot be used\n{}", all.join("\n\n"))))
+        }
+    }
+}
+
+fn apply(args: &PolicyApplyArgs, ctx: &mut Ctx) -> Done {
+    let text = read_file(&args.file, "the policy")?;
+    // The server has the last word; what is wrong is told from here, with the file's name.
+    parse(&args.file, &text)?;
+    let client = ctx.client(&args.remote)?;
+    let applied = block(async { Ok(client.apply_policy(&text).await?) })?;
+    if args.json.json {
+        ctx.json(&applied)?;
+        return Ok(Exit::Ok);
+    }
+    for warning in &applied.warnings {
+        ctx.say(&warning.rendered);
+    }
+    if applied.changed {
+        ctx.say(&format!("policy version {} is in force", applied.version));
+    } else {
+        ctx.say(&format!("nothing changed: this is policy version {} already", applied.version));
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,128 @@
+//! Where output goes, and how the server is reached.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+use curb_api::client::{Client, ClientConfig, TokenText};
+use curb_core::time::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use crate::args::Remote;
+use crate::exit::Exit;
+use crate::fail::Failure;
+use crate::term::{Ink, View, clean_text, json_for_terminal, sink_filter};
+
+/// What a command works with.
+pub struct Ctx {
+    /// How to render for stdout.
+    pub view: View,
+    /// Whether stdout is a terminal.
+    pub terminal: bool,
+    err_view: View,
+}
+
+impl Ctx {
+    pub fn new() -> Ctx {
+        let out = std::io::stdout();
+        let err = std::io::stderr();
+        let terminal = out.is_terminal();
+        let now = Timestamp(jiff::Timestamp::now().as_millisecond());
+        let zone = TimeZone::system();
+        let width = terminal.then(terminal_width);
+        let color = colored(anstream::AutoStream::choice(&out));
+        let err_color = colored(anstream::AutoStream::choice(&err));
+        let view = View { width, color, now, zone };
+        let err_view = View { color: err_color, ..view.clone() };
+        Ctx { view, terminal, err_view }
+    }
+
+    /// Text for stdout.
+    pub fn print(&mut self, text: &str) -> Result<(), Failure> {
+        self.raw(sink_filter(text).as_bytes())
+    }
+
+    /// Bytes for stdout, as they are: only what this program made itself, or what nobody looks at.
+    pub fn raw(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut out = std::io::stdout().lock();
+        out.write_all(bytes)?;
+        Ok(out.flush()?)
+    }
+
+    /// A value for programs.
+    pub fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|error| Failure::new(Exit::Other, format!("cannot write the answer as JSON: {error}")))?;
+        let text = if self.terminal { json_for_terminal(&text) } else { text };
+        self.raw(format!("{text}\n").as_bytes())
+    }
+
+    /// Talk: a line or more for stderr. That it cannot be written stops nothing.
+    pub fn say(&mut self, text: &str) {
+        let text = sink_filter(text);
+        let _nobody_reads = writeln!(std::io::stderr().lock(), "{}", text.trim_end_matches('\n'));
+    }
+
+    /// Talk in a colour.
+    pub fn say_in(&mut self, ink: Ink, text: &str) {
+        let text = self.err_view.ink(ink, &clean_text(text));
+        self.say(&text);
+    }
+
+    /// Tells why the command failed.
+    pub fn complain(&mut self, failure: &Failure) {
+        if failure.silent {
+            return;
+        }
+        let head = self.err_view.ink(Ink::Red, "error:");
+        self.say(&format!("{head} {}", clean_text(&failure.message)));
+        if let Some(help) = &failure.help {
+            let head = self.err_view.ink(Ink::Bold, "help:");
+            self.say(&format!("{head} {}", clean_text(help)));
+        }
+    }
+
+    /// A client of the server that the command line, or the environment, names.
+    pub fn client(&self, remote: &Remote) -> Result<Client, Failure> {
+        Ok(Client::new(ClientConfig::new(&remote.address, token(remote)?))?)
+    }
+}
+
+/// The token: of the file that is named, else of `CURB_TOKEN`.
+pub fn token(remote: &Remote) -> Result<Option<TokenText>, Failure> {
+    if let Some(path) = &remote.token_file {
+        return read_file(path, "the token file").map(|text| Some(TokenText::new(&text)));
+    }
+    Ok(std::env::var("CURB_TOKEN").ok().filter(|t| !t.trim().is_empty()).map(|t| TokenText::new(&t)))
+}
+
+/// The largest local file that is read whole, in bytes.
+const MAX_FILE: u64 = 4 << 20;
+
+/// A local text file, bounded.
+pub fn read_file(path: &Path, what: &str) -> Result<String, Failure> {
+    let fail = |why: String| Failure::local(format!("cannot read {what} {}: {why}", path.display()));
+    let size = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.len();
+    if size > MAX_FILE {
+        return Err(fail(format!("it has {size} bytes, allowed are {MAX_FILE}")));
+    }
+    std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))
+}
+
+/// Runs asynchronous work to its end, on this thread.
+pub fn block<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::local(format!("cannot start the event loop: {error}")))?
+        .block_on(work)
+}
+
+fn terminal_width() -> usize {
+    let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
+    columns.or_else(|| terminal_size::terminal_size().map(|(w, _)| usize::from(w.0))).unwrap_or(80)
+}
+
+fn colored(choice: anstream::ColorChoice) -> bool {
+    !matches!(choice, anstream::ColorChoice::Never)
+}

@@ -1,0 +1,72 @@
+//! The `curb` command line.
+//!
+//! - [`args`]: what can be said. - [`cmd`]: one module for each command; they call the server, read files, and print.
+//! - [`show`]: data to text, pure functions of the data and a [`term::View`]. - [`term`]: what may reach a terminal.
+//! - [`exit`]: the exit codes. - [`fail`]: errors with an exit code and a next step.
+//!
+//! Data goes to stdout, talk to stderr. Nothing that a server, a file or a cluster says reaches a terminal unfiltered.
+
+pub mod args;
+pub mod cmd;
+mod ctx;
+pub mod exit;
+pub mod fail;
+mod pack;
+pub mod show;
+pub mod term;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::args::{Cli, Command};
+use crate::ctx::Ctx;
+use crate::fail::Done;
+
+/// Runs the command line that this process was started with.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap knows where help goes (stdout, 0) and where a mistake goes (stderr, 2).
+            let code = u8::try_from(error.exit_code()).unwrap_or(exit::Exit::Usage as u8);
+            let _nobody_reads = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let mut ctx = Ctx::new();
+    match dispatch(cli.command, &mut ctx) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            ctx.complain(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+/// The whole command line, as clap knows it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+fn dispatch(command: Command, ctx: &mut Ctx) -> Done {
+    match command {
+        Command::Init(args) => cmd::init::run(&args, ctx),
+        Command::Serve(args) => cmd::serve::run(&args),
+        Command::Submit(args) => cmd::submit::run(&args, ctx),
+        Command::Jobs(args) => cmd::jobs::run(args, ctx),
+        Command::Quota(args) => cmd::look::quota(&args, ctx),
+        Command::Explain(args) => cmd::look::explain(&args, ctx),
+        Command::Override(args) => cmd::overrides::run(&args, ctx),
+        Command::Token(args) => cmd::token::run(&args, ctx),
+        Command::Policy(args) => cmd::policy::run(&args, ctx),
+        Command::Enforce(args) => cmd::enforce::run(&args, ctx),
+        Command::Journal(args) => cmd::journal::run(&args, ctx),
+        Command::Status(args) => cmd::look::status(&args, ctx),
+        Command::Completions(args) => cmd::docs::completions(&args, ctx),
+        Command::Man(args) => cmd::docs::man(&args, ctx),
+        Command::Openapi => cmd::docs::openapi(ctx),
+        Command::Help(args) => cmd::docs::help(&args, ctx),
+    }
+}

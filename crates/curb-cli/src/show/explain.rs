@@ -1,0 +1,138 @@
+//! An explanation: the verdict first, then every limit in the way with its numbers.
+
+use curb_api::ExplainReply;
+use curb_core::decide::{Holder, Verdict, Violation, When};
+
+use crate::term::{Ink, View, clean_line, wrap_indented};
+
+/// The whole answer to `curb explain`.
+#[must_use]
+pub fn explain(reply: &ExplainReply, view: &View) -> String {
+    let columns = view.columns();
+    let (ink, verdict) = verdict(reply, view);
+    let mut out = String::new();
+    for (i, line) in crate::term::wrap(&verdict, columns).iter().enumerate() {
+        out.push_str(&if i == 0 { view.ink(ink, line) } else { view.ink(ink, &format!("  {line}")) });
+        out.push('\n');
+    }
+    out.push('\n');
+    out.push_str(&charged(reply, columns));
+    if !reply.violations.is_empty() {
+        out.push('\n');
+        out.push_str(&violations(&reply.violations, view));
+    }
+    if let Some(fits) = &reply.fits_now
+        && reply.verdict != Verdict::Now
+    {
+        out.push('\n');
+        out.push_str(&wrap_indented("Would start now: ", &fits.to_string(), columns));
+    }
+    if !reply.recorded.is_empty() {
+        out.push_str("\nOnly recorded, not enforced:\n\n");
+        out.push_str(&violations(&reply.recorded, view));
+    }
+    out
+}
+
+fn verdict(reply: &ExplainReply, view: &View) -> (Ink, String) {
+    let limits = match reply.violations.len() {
+        1 => "1 limit is in the way".to_owned(),
+        n => format!("{n} limits are in the way"),
+    };
+    match (reply.verdict, reply.refused) {
+        (Verdict::Now, _) => (Ink::Green, "Now: it would start at once.".to_owned()),
+        (Verdict::Later, true) => (Ink::Red, format!("Refused for now: {limits}, and the policy refuses rather than queues.")),
+        (Verdict::Later, false) => {
+            let when = reply.expected.map_or("when cannot be said yet".to_owned(), |at| format!("start about {}", view.at_and_far(at)));
+            (Ink::Yellow, format!("Later: it would wait in the queue ({limits}); {when}."))
+        }
+        (Verdict::AfterPolicyChange, _) => (Ink::Red, format!("Not under this policy: {limits}, and waiting does not help.")),
+        (Verdict::Never, _) => (Ink::Red, format!("Never on this cluster: {limits}, and waiting does not help.")),
+    }
+}
+
+fn charged(reply: &ExplainReply, columns: usize) -> String {
+    let mut asks = reply.request.to_string();
+    if let Some(duration) = reply.duration {
+        asks.push_str(&format!(" for {duration}"));
+    }
+    let mut out = wrap_indented("  asks for    ", &asks, columns);
+    if let Some(subject) = &reply.subject {
+        let cluster = reply.cluster.as_deref().map(|c| format!(" on cluster {c}")).unwrap_or_default();
+        out.push_str(&wrap_indented("  charged to  ", &format!("{subject}{cluster}"), columns));
+    }
+    out
+}
+
+/// Limits in the way, numbered.
+#[must_use]
+pub fn violations(violations: &[Violation], view: &View) -> String {
+    let columns = view.columns();
+    let mut out = String::new();
+    for (i, v) in violations.iter().enumerate() {
+        let of = v.quota.as_deref().map_or("the cluster itself".to_owned(), |q| format!("quota {q}"));
+        let head = format!("{:>3}. ", i + 1);
+        let what = format!("{} ({of}, {})", v.code, v.bucket);
+        out.push_str(&view_head(view, &wrap_indented(&head, &what, columns)));
+        for (label, text) in details(v, view) {
+            out.push_str(&wrap_indented(&format!("     {label:<8}"), &text, columns));
+        }
+    }
+    out
+}
+
+fn view_head(view: &View, text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(|l| view.ink(Ink::Bold, l)).collect();
+    lines.join("\n") + "\n"
+}
+
+fn details(v: &Violation, view: &View) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    let numbers = [("limit", &v.limit), ("used", &v.used), ("asked", &v.asked), ("over by", &v.over)];
+    let said: Vec<_> = numbers.iter().filter_map(|(name, q)| q.as_ref().map(|q| format!("{name} {q}"))).collect();
+    if !said.is_empty() {
+        lines.push(("numbers", said.join(", ")));
+    }
+    if !v.holders.is_empty() || v.more_holders > 0 {
+        lines.push(("held by", holders(v, view)));
+    }
+    lines.push(("fits", when(&v.when, view)));
+    if v.rejects {
+        lines.push(("above", "the quota refuses; it does not queue".to_owned()));
+    }
+    if let Some(note) = &v.note {
+        lines.push(("note", clean_line(note).into_owned()));
+    }
+    lines
+}
+
+fn holders(v: &Violation, view: &View) -> String {
+    let mut names: Vec<String> = v.holders.iter().map(|h| holder(h, view)).collect();
+    if v.more_holders > 0 {
+        names.push(format!("{} more", v.more_holders));
+    }
+    names.join("; ")
+}
+
+fn holder(h: &Holder, view: &View) -> String {
+    let who = match (h.user.as_str(), &h.team) {
+        ("", Some(team)) => format!("team {team}"),
+        ("", None) => "somebody".to_owned(),
+        (user, _) => user.to_owned(),
+    };
+    let job = if h.job.is_empty() { String::new() } else { format!(" ({})", h.job) };
+    let until = h.until.map(|at| format!(" until {}", view.at(at))).unwrap_or_default();
+    format!("{who}{job} {}{until}", h.holds)
+}
+
+fn when(when: &When, view: &View) -> String {
+    match when {
+        When::JobsEnd(Some(at)) => format!("when running jobs end, about {}", view.at_and_far(*at)),
+        When::JobsEnd(None) => "when running jobs end; they did not say when".to_owned(),
+        When::At(at) => format!("at {}", view.at_and_far(*at)),
+        When::Turn => "once those ahead have started".to_owned(),
+        When::ClusterBack => "when the cluster answers again".to_owned(),
+        When::PolicyChange => "not under this policy: ask for less, or ask an admin".to_owned(),
+        When::Never => "not on this cluster as it is: ask for less".to_owned(),
+    }
+}

@@ -1,0 +1,150 @@
+//! Jobs: the list, and one.
+
+use curb_api::{JobState, JobView, Waiting};
+use curb_core::resource::{Resource, Resources};
+
+use super::explain::violations;
+use crate::term::{Cell, Ink, Table, View, clean_text, wrap_indented};
+
+/// The list, as `squeue` users know it.
+#[must_use]
+pub fn jobs(jobs: &[JobView], view: &View) -> String {
+    let mut table = Table::new(&["ID", "USER", "TEAM", "TYPE", "STATE", "ASKED", "AGE", "REASON"]);
+    for job in jobs {
+        table.row(vec![
+            Cell::new(job.id.as_str()),
+            Cell::new(&job.subject.user),
+            Cell::new(job.subject.team.as_deref().unwrap_or("-")),
+            Cell::new(job.subject.job_type.as_deref().unwrap_or("-")),
+            Cell::new(job.state.as_str()).ink(ink(job.state)),
+            Cell::new(short(&job.request)),
+            Cell::new(view.now.since(job.submitted).to_string()),
+            Cell::new(reason(job, view)),
+        ]);
+    }
+    table.render(view)
+}
+
+fn ink(state: JobState) -> Ink {
+    match state {
+        JobState::Queued | JobState::Starting => Ink::Yellow,
+        JobState::Running | JobState::Succeeded => Ink::Green,
+        JobState::Quarantined | JobState::Failed => Ink::Red,
+        JobState::Stopped => Ink::Dim,
+    }
+}
+
+/// Amounts in one word each: `2cpu 16GiB 1gpu`.
+#[must_use]
+pub fn short(resources: &Resources) -> String {
+    let words: Vec<String> = resources
+        .iter()
+        .map(|(resource, amount)| match resource {
+            Resource::Memory => resource.show(amount).to_string().replace(' ', ""),
+            Resource::GpuModel(model) => format!("{}x{model}", resource.show(amount)),
+            other => format!("{}{other}", resource.show(amount)),
+        })
+        .collect();
+    if words.is_empty() { "-".to_owned() } else { words.join(" ") }
+}
+
+/// Why a job is where it is, in one line.
+#[must_use]
+pub fn reason(job: &JobView, view: &View) -> String {
+    if let Some(stop) = &job.stop
+        && !job.state.is_ended()
+    {
+        return format!("being stopped by {}: {}", stop.by, stop.why);
+    }
+    match job.state {
+        JobState::Queued => job.waiting.as_ref().map_or_else(|| job.message.clone(), |w| waits(w, view)),
+        JobState::Starting => "Ray is being told".to_owned(),
+        JobState::Running => {
+            let lent = if job.borrowed { "on borrowed capacity" } else { "" };
+            let end = job.expected_end.map(|at| format!("ends by {}", view.at(at))).unwrap_or_default();
+            [end.as_str(), lent].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join(", ")
+        }
+        JobState::Quarantined => "Ray restarted under it: `curb jobs release` once nothing of it runs".to_owned(),
+        _ => job.message.clone(),
+    }
+}
+
+fn waits(waiting: &Waiting, view: &View) -> String {
+    let mut text = format!("{} of {}", waiting.position, waiting.of);
+    if let Some(first) = waiting.violations.first() {
+        text.push_str(&format!(": {}", first.code));
+        if let Some(quota) = &first.quota {
+            text.push_str(&format!(" {quota}"));
+        }
+    }
+    if let Some(at) = waiting.expected {
+        text.push_str(&format!(", start ~{}", view.at(at)));
+    }
+    text
+}
+
+/// One job in words.
+#[must_use]
+pub fn job(job: &JobView, view: &View) -> String {
+    let columns = view.columns();
+    let mut out = format!("{} {}\n", view.ink(Ink::Bold, job.id.as_str()), view.ink(ink(job.state), &state_words(job, view)));
+    let mut line = |label: &str, text: &str| out.push_str(&wrap_indented(&format!("  {label:<12}"), text, columns));
+    line("charged to", &format!("{} on cluster {}", job.subject, job.cluster));
+    let duration = job.duration.map(|d| format!(" for {d}")).unwrap_or_default();
+    line("asks for", &format!("{}{duration}, priority {}", job.request, job.priority));
+    if !job.holds.is_empty() {
+        let lent = if job.borrowed { " (borrowed: it may be stopped when its owner wants it back)" } else { "" };
+        line("holds", &format!("{}{lent}", job.holds));
+    }
+    line("came in", &view.at_and_far(job.submitted));
+    if let Some(at) = job.started {
+        line("started", &view.at_and_far(at));
+    }
+    if let Some(at) = job.expected_end {
+        line("ends by", &view.at_and_far(at));
+    }
+    if let Some(at) = job.ended {
+        line("ended", &view.at_and_far(at));
+    }
+    if job.attempt > 1 {
+        line("attempt", &job.attempt.to_string());
+    }
+    if let Some(stop) = &job.stop {
+        line("stop", &format!("by {} at {}: {}", stop.by, view.at(stop.at), stop.why));
+    }
+    if let Some(entrypoint) = &job.entrypoint {
+        line("runs", entrypoint);
+    }
+    if !job.message.is_empty() {
+        line("message", &clean_text(&job.message));
+    }
+    if let Some(waiting) = &job.waiting {
+        out.push_str(&waiting_words(waiting, view));
+    }
+    out
+}
+
+fn state_words(job: &JobView, view: &View) -> String {
+    match job.state {
+        JobState::Queued => "waits in the queue; Ray has not heard of it".to_owned(),
+        JobState::Starting => "is being started; Ray has not confirmed it yet".to_owned(),
+        JobState::Running => "runs".to_owned(),
+        JobState::Quarantined => "is quarantined: Ray restarted under it, and it may still run".to_owned(),
+        ended => {
+            let code = job.exit_code.map(|c| format!(", exit code {c}")).unwrap_or_default();
+            let took = match (job.started, job.ended) {
+                (Some(from), Some(to)) => format!(" after {}", to.since(from)),
+                _ => String::new(),
+            };
+            let _ = view;
+            format!("{ended}{took}{code}")
+        }
+    }
+}
+
+fn waiting_words(waiting: &Waiting, view: &View) -> String {
+    let when = waiting.expected.map_or("when it starts cannot be said yet".to_owned(), |at| format!("start about {}", view.at_and_far(at)));
+    let mut out = format!("\nPosition {} of {}; {when}. It waits for:\n\n", waiting.position, waiting.of);
+    out.push_str(&violations(&waiting.violations, view));
+    out
+}

@@ -1,0 +1,19 @@
+//! Data to text: pure functions of the data and a [`crate::term::View`].
+
+mod event;
+mod explain;
+mod jobs;
+mod journal;
+mod preview;
+mod quota;
+mod status;
+mod tokens;
+
+pub use event::{Told, tell};
+pub use explain::explain;
+pub use jobs::{job, jobs, reason, short};
+pub use journal::{record_line, verify};
+pub use preview::preview;
+pub use quota::quotas;
+pub use status::status;
+pub use tokens::{overrides, tokens};

@@ -1,0 +1,140 @@
+//! Buckets: what is used of which limit.
+
+use curb_api::{BucketView, BudgetRow, Mode, Quotas};
+use curb_core::amount::Amount;
+use curb_core::decide::Quantity;
+use curb_core::resource::Resource;
+
+use crate::term::{Cell, Ink, Table, View};
+
+/// The table of `curb quota`.
+#[must_use]
+pub fn quotas(quotas: &Quotas, view: &View) -> String {
+    let mut table = Table::new(&["QUOTA", "BUCKET", "RESOURCE", "USED", "LIMIT", "LEFT", ""]).right(&[3, 4, 5]);
+    for bucket in &quotas.buckets {
+        for row in rows(bucket, view) {
+            table.row(row.cells(bucket, view));
+        }
+    }
+    let mut out = table.render(view);
+    if quotas.more {
+        out.push_str("There are more buckets than are shown.\n");
+    }
+    out
+}
+
+/// One limit of a bucket.
+struct Row {
+    name: String,
+    used: String,
+    limit: String,
+    left: String,
+    /// Used of the limit, in percent; `None` without a limit.
+    percent: Option<u32>,
+    note: String,
+}
+
+impl Row {
+    fn cells(self, bucket: &BucketView, view: &View) -> Vec<Cell> {
+        let mut notes: Vec<String> = Vec::new();
+        if let Some(percent) = self.percent
+            && view.width.is_some()
+        {
+            notes.push(bar(percent));
+        }
+        notes.extend(Some(self.note).filter(|n| !n.is_empty()));
+        if bucket.mode == Mode::Observe {
+            notes.push("only recorded".to_owned());
+        }
+        if !bucket.in_force {
+            notes.push("not in force now".to_owned());
+        }
+        let ink = match self.percent {
+            Some(100..) => Ink::Red,
+            Some(80..) => Ink::Yellow,
+            _ => Ink::Plain,
+        };
+        vec![
+            Cell::new(&bucket.quota),
+            Cell::new(&bucket.bucket),
+            Cell::new(self.name),
+            Cell::new(self.used).ink(ink),
+            Cell::new(self.limit),
+            Cell::new(self.left),
+            Cell::new(notes.join(" ")),
+        ]
+    }
+}
+
+fn rows(bucket: &BucketView, view: &View) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for r in &bucket.resources {
+        let show = |a: Amount| r.resource.show(a).to_string();
+        let extra = |name: &str, a: Amount| if a == Amount::ZERO { String::new() } else { format!("{name} {}", show(a)) };
+        let notes = [extra("may borrow", r.borrow), extra("guaranteed", r.guarantee)];
+        rows.push(Row {
+            name: r.resource.to_string(),
+            used: show(r.used),
+            limit: r.limit.map_or("-".to_owned(), show),
+            left: r.limit.map_or("-".to_owned(), |l| show(l.saturating_sub(r.used))),
+            percent: r.limit.map(|l| percent(u128::from(r.used.0), u128::from(l.0))),
+            note: notes.into_iter().filter(|n| !n.is_empty()).collect::<Vec<_>>().join(", "),
+        });
+    }
+    for (name, count) in [("jobs", bucket.jobs), ("queued", bucket.queued)] {
+        let Some(limit) = count.limit else { continue };
+        rows.push(Row {
+            name: name.to_owned(),
+            used: count.used.to_string(),
+            limit: limit.to_string(),
+            left: limit.saturating_sub(count.used).to_string(),
+            percent: Some(percent(u128::from(count.used), u128::from(limit))),
+            note: String::new(),
+        });
+    }
+    if let Some(rate) = bucket.rate {
+        rows.push(Row {
+            name: "submissions".to_owned(),
+            used: "-".to_owned(),
+            limit: format!("{}/{}", rate.count, rate.per),
+            left: rate.left.to_string(),
+            percent: None,
+            note: String::new(),
+        });
+    }
+    rows.extend(bucket.budgets.iter().map(|b| budget(b, view)));
+    rows
+}
+
+fn budget(b: &BudgetRow, view: &View) -> Row {
+    let name = match &b.resource {
+        Resource::Memory => "memory GiB-hours".to_owned(),
+        other => format!("{other}-hours"),
+    };
+    let hours = |amount: u128| {
+        let text = Quantity::ResourceTime { resource: b.resource.clone(), amount }.to_string();
+        text.split(' ').next().unwrap_or_default().to_owned()
+    };
+    Row {
+        name: format!("{name}/{}", b.per),
+        used: hours(b.used),
+        limit: hours(b.limit),
+        left: hours(b.limit.saturating_sub(b.used)),
+        percent: Some(percent(b.used, b.limit)),
+        note: b.resets.map(|at| format!("anew {}", view.at(at))).unwrap_or_default(),
+    }
+}
+
+/// Of a limit of zero everything is used.
+fn percent(used: u128, limit: u128) -> u32 {
+    if limit == 0 {
+        return 100;
+    }
+    u32::try_from(used.saturating_mul(100) / limit).unwrap_or(u32::MAX)
+}
+
+/// `[####......]`, with the number for those who cannot see it.
+fn bar(percent: u32) -> String {
+    let full = (percent.min(100) as usize).div_ceil(10);
+    format!("[{}{}] {percent}%", "#".repeat(full), ".".repeat(10 - full))
+}
