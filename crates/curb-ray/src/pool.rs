@@ -37,6 +37,9 @@ impl SendFailure {
     }
 }
 
+/// A connection used this recently is taken again without a look: under load that is all of them.
+const BUSY: Duration = Duration::from_millis(20);
+
 struct Idle {
     sender: SendRequest<RequestBody>,
     since: StdInstant,
@@ -155,12 +158,20 @@ impl Pool {
     }
 
     /// The youngest kept connection that still lives.
+    ///
+    /// One that the peer has closed since is only noticed by the task that watches it. Letting that
+    /// task run first turns most outcomes that would be unknown into a fresh connection; what is
+    /// closed after this moment stays unknown, as it must.
     async fn take_idle(&self, deadline: Instant) -> Option<SendRequest<RequestBody>> {
         loop {
             let idle = self.lock_idle().pop()?;
-            if idle.since.elapsed() > self.0.idle_timeout {
+            let age = idle.since.elapsed();
+            if age > self.0.idle_timeout {
                 self.lock_idle().clear(); // the rest is older still
                 return None;
+            }
+            if age > BUSY {
+                tokio::task::yield_now().await;
             }
             let mut sender = idle.sender;
             if let Ok(Ok(())) = timeout_at(deadline, sender.ready()).await {
