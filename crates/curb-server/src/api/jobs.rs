@@ -1,0 +1,328 @@
+//! Jobs, explanations and buckets.
+
+use curb_api::{
+    BucketView, BudgetRow, CountRow, DEFAULT_JOBS, ExplainReply, JobPage, JobState, JobView,
+    MAX_BUCKETS, MAX_JOBS, Quotas, RateRow, ReleaseRequest, ResourceRow, StateFilter, StopOutcome,
+    StopReply, StopRequest, Waiting,
+};
+use curb_core::decide::{self, Ask, Moment, Stopped};
+use curb_core::explain::Telling;
+use curb_core::ledger::{self, Event, Job, Phase, State};
+
+use super::{parameter, read, why};
+use crate::auth::Principal;
+use crate::engine::Decision;
+use crate::gateway::{Call, ask_of, may_see, no_job};
+use crate::reply::{Failure, Reply, json};
+use crate::request::Submission;
+use crate::words;
+
+/// `POST /curb/v1/explain`.
+pub async fn explain(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
+    let parsed =
+        Submission::parse(body, false).map_err(|e| Failure::bad_request(format!("curb: {e}")))?;
+    let ask = ask_of(&call.app, &call.who, &parsed)?;
+    let who = call.who.clone();
+    let told = call
+        .app
+        .engine
+        .read(move |state, moment| {
+            let submission = decide::resolve(state, &ask)?;
+            let explanation = decide::explain(state, &submission, moment);
+            let (text, explanation) = words::tell(explanation, &who, state.policy(), moment.now);
+            Ok::<_, decide::ResolveError>(
+                ExplainReply::new(explanation, text)
+                    .for_subject(submission.subject, submission.cluster),
+            )
+        })
+        .await?;
+    json(
+        &told.map_err(|e| {
+            Failure::bad_request(format!("curb: metadata `{}`: {}", e.key, e.message))
+        })?,
+    )
+}
+
+/// `GET /curb/v1/jobs`.
+pub async fn list(call: &Call) -> Result<Reply, Failure> {
+    let filter: StateFilter = match call.query.get("state") {
+        None => StateFilter::default(),
+        Some(text) => text
+            .parse()
+            .map_err(|e: curb_api::StateFilterError| Failure::bad_request(format!("curb: {e}")))?,
+    };
+    let limit = parameter::<u32>(call, "limit")?
+        .unwrap_or(DEFAULT_JOBS)
+        .clamp(1, MAX_JOBS) as usize;
+    let after = parameter::<u64>(call, "after")?.unwrap_or(u64::MAX);
+    let user = call.query.get("user").map(str::to_owned);
+    let cluster = call.query.get("cluster").map(str::to_owned);
+    let who = call.who.clone();
+    let page = call
+        .app
+        .engine
+        .read(move |state, moment| {
+            let wanted = |j: &&Job| {
+                j.seq < after
+                    && !j.hidden
+                    && filter.wants(JobState::of(&j.phase))
+                    && user.as_ref().is_none_or(|u| j.new.subject.user == *u)
+                    && cluster.as_ref().is_none_or(|c| j.new.cluster == *c)
+                    && may_see(state.policy(), &who, j)
+            };
+            let mut found: Vec<&Job> = state.jobs().filter(wanted).collect();
+            found.sort_by_key(|j| std::cmp::Reverse(j.seq));
+            let more = found.len() > limit;
+            found.truncate(limit);
+            let next = found.last().filter(|_| more).map(|j| j.seq.to_string());
+            // A whole explanation of each would hold up everybody in a long list.
+            let explained = found.iter().filter(|j| j.is_queued()).count() <= 200;
+            let jobs = found
+                .into_iter()
+                .map(|j| view(state, moment, &who, j, explained, true))
+                .collect();
+            JobPage { jobs, next }
+        })
+        .await?;
+    json(&page)
+}
+
+fn view(
+    state: &State,
+    moment: &Moment,
+    who: &Principal,
+    job: &Job,
+    explained: bool,
+    short: bool,
+) -> JobView {
+    let mut view = JobView::of(job);
+    if !job.is_queued() || !explained {
+        return view;
+    }
+    let Some(explanation) = decide::why_waiting(state, &job.new.id, moment) else {
+        return view;
+    };
+    let position = decide::position(state, moment, job);
+    let viewer = words::viewer(who);
+    let telling = Telling {
+        viewer: &viewer,
+        policy: state.policy(),
+        now: moment.now,
+    };
+    view.message = telling.waiting(&explanation, position);
+    let mut explanation = telling.redact(explanation);
+    if short {
+        explanation.violations.truncate(1);
+    }
+    view.waiting = position.map(|p| Waiting {
+        position: p.position as u64,
+        of: p.of as u64,
+        expected: explanation.expected,
+        violations: explanation.violations,
+    });
+    view
+}
+
+/// `GET /curb/v1/jobs/{id}`.
+pub async fn get(call: &Call) -> Result<Reply, Failure> {
+    let job = call.job().await?;
+    let spec = call
+        .app
+        .specs(vec![job.new.spec.clone()])
+        .await?
+        .remove(&job.new.spec);
+    let who = call.who.clone();
+    let mut view = call
+        .app
+        .engine
+        .read(move |state, moment| view(state, moment, &who, &job, true, false))
+        .await?;
+    view.entrypoint = spec.map(|s| s.entrypoint.clone());
+    json(&view)
+}
+
+/// `POST /curb/v1/jobs/{id}/stop`.
+pub async fn stop(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
+    let wish: StopRequest = if body.is_empty() {
+        StopRequest::default()
+    } else {
+        read(body)?
+    };
+    let reason = match &wish.why {
+        Some(text) => why(text)?,
+        None => String::new(),
+    };
+    let outcome = match crate::gateway::request_stop(call, reason).await? {
+        Stopped::Cancelled => StopOutcome::Cancelled,
+        Stopped::Stopping => StopOutcome::Stopping,
+        Stopped::AlreadyEnded => StopOutcome::AlreadyEnded,
+        Stopped::Unknown => return Err(no_job(&call.parameter)),
+    };
+    let job = call.job().await?;
+    json(&StopReply {
+        outcome,
+        state: JobState::of(&job.phase),
+    })
+}
+
+/// `POST /curb/v1/jobs/{id}/release`.
+pub async fn release(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
+    let wish: ReleaseRequest = read(body)?;
+    let reason = why(&wish.why)?;
+    let (id, by) = (call.job_id()?, call.who.user().to_owned());
+    let released = call
+        .app
+        .engine
+        .change(move |state, _| match state.job(&id).map(|j| &j.phase) {
+            None => Decision::nothing(None),
+            Some(Phase::Quarantined(_)) => Decision::durable(
+                vec![Event::Released {
+                    id,
+                    by,
+                    why: reason,
+                }],
+                Some(true),
+            ),
+            Some(_) => Decision::nothing(Some(false)),
+        })
+        .await?;
+    match released {
+        None => Err(no_job(&call.parameter)),
+        Some(false) => Err(Failure::conflict(
+            "curb: the job is not quarantined: only Ray's own word ends it, or a stop",
+        )),
+        Some(true) => get(call).await,
+    }
+}
+
+/// `GET /curb/v1/quotas`.
+pub async fn quotas(call: &Call) -> Result<Reply, Failure> {
+    let all = parameter::<bool>(call, "all")?.unwrap_or(false);
+    let asked = call.query.get("user").map(str::to_owned);
+    if (all || asked.as_deref().is_some_and(|u| u != call.who.user())) && !call.who.is_operator() {
+        return Err(Failure::forbidden(
+            "curb: only operators see other users' buckets",
+        ));
+    }
+    let user = (!all).then(|| asked.unwrap_or_else(|| call.who.user().to_owned()));
+    let labels = call.who.0.labels.clone();
+    let clusters: Vec<String> = call.app.clusters.keys().cloned().collect();
+    let quotas = call
+        .app
+        .engine
+        .read(move |state, moment| {
+            let views = match &user {
+                None => state.bucket_views(moment, None),
+                Some(user) => {
+                    // Buckets are made by the first job in them; who has none yet sees them all the same.
+                    let seats = seats(state, user, &labels, &clusters);
+                    let mut copy = state.clone();
+                    copy.make_seats(&seats);
+                    copy.bucket_views(moment, Some(user))
+                }
+            };
+            let more = views.len() > MAX_BUCKETS;
+            Quotas {
+                buckets: views.into_iter().take(MAX_BUCKETS).map(bucket).collect(),
+                more,
+            }
+        })
+        .await?;
+    json(&quotas)
+}
+
+/// The subjects that a user can submit as.
+fn seats(
+    state: &State,
+    user: &str,
+    labels: &std::collections::BTreeMap<String, String>,
+    clusters: &[String],
+) -> Vec<(curb_core::subject::Subject, String)> {
+    let policy = state.policy();
+    let types = policy
+        .job_types
+        .keys()
+        .map(|t| Some(t.clone()))
+        .chain([None]);
+    let teams: Vec<Option<String>> = match policy
+        .teams_of(user)
+        .map(|t| Some(t.to_owned()))
+        .collect::<Vec<_>>()
+    {
+        none if none.is_empty() => vec![None],
+        some => some,
+    };
+    let mut found = Vec::new();
+    for job_type in types {
+        for team in &teams {
+            for cluster in clusters {
+                let ask = Ask {
+                    user: user.to_owned(),
+                    labels: labels.clone(),
+                    team: team.clone(),
+                    job_type: job_type.clone(),
+                    cluster: cluster.clone(),
+                    ..Ask::default()
+                };
+                // What the policy does not let them submit has no bucket of theirs.
+                if let Ok(s) = decide::resolve(state, &ask)
+                    && s.denials.is_empty()
+                {
+                    found.push((s.subject, s.cluster));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn bucket(b: ledger::BucketView) -> BucketView {
+    BucketView {
+        quota: b.quota,
+        bucket: b.bucket,
+        reason: b.reason,
+        mode: b.mode.into(),
+        in_force: b.in_force,
+        resources: b
+            .resources
+            .into_iter()
+            .map(|r| ResourceRow {
+                resource: r.resource,
+                used: r.used,
+                limit: r.limit,
+                borrow: r.borrow,
+                guarantee: r.guarantee,
+            })
+            .collect(),
+        jobs: CountRow {
+            used: b.running,
+            limit: b.jobs_limit,
+        },
+        queued: CountRow {
+            used: b.queued,
+            limit: b.queued_limit,
+        },
+        rate: b.rate.map(|(rate, left)| RateRow {
+            count: rate.count,
+            per: rate.per,
+            left,
+        }),
+        budgets: b
+            .budgets
+            .into_iter()
+            .map(|x| BudgetRow {
+                resets: resets(&x),
+                resource: x.resource,
+                per: x.per,
+                used: x.reading.used,
+                limit: x.limit,
+            })
+            .collect(),
+        overrides: b.overrides,
+    }
+}
+
+/// A rolling budget has no moment at which it begins anew.
+fn resets(b: &ledger::BudgetView) -> Option<curb_core::time::Timestamp> {
+    (!matches!(b.per, curb_core::policy::Period::Rolling(_))).then_some(b.reading.resets)
+}

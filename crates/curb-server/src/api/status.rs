@@ -1,0 +1,217 @@
+//! What the server does and knows, and whether it can decide.
+
+use std::sync::{Arc, PoisonError};
+
+use curb_api::{Caller, ClusterStatus, Enforcement, JournalStatus, Mode, Status};
+use curb_core::ledger::Phase;
+use curb_core::time::Millis;
+use http::StatusCode;
+
+use crate::app::App;
+use crate::gateway::Call;
+use crate::reply::{Failure, Reply, json, text};
+
+/// What the ledger says of one cluster.
+#[derive(Default)]
+struct Counts {
+    queued: u64,
+    starting: u64,
+    running: u64,
+    quarantined: u64,
+}
+
+/// `GET /curb/v1/status`.
+pub async fn status(call: &Call) -> Result<Reply, Failure> {
+    let app = &call.app;
+    let names: Vec<String> = app.clusters.keys().cloned().collect();
+    let (user, role) = (call.who.user().to_owned(), call.who.0.role);
+    let (mode, version, sha256, teams, now, ledger) = app
+        .engine
+        .read(move |state, moment| {
+            let mut counts: std::collections::HashMap<&str, Counts> =
+                std::collections::HashMap::new();
+            for job in state.jobs() {
+                let c = counts.entry(job.new.cluster.as_str()).or_default();
+                match &job.phase {
+                    Phase::Queued => c.queued += 1,
+                    Phase::Reserved(_) => c.starting += 1,
+                    Phase::Running(_) => c.running += 1,
+                    Phase::Quarantined(_) => c.quarantined += 1,
+                    Phase::Ended(_) => {}
+                }
+            }
+            let clusters: Vec<_> = names
+                .into_iter()
+                .map(|name| {
+                    let c = counts.remove(name.as_str()).unwrap_or_default();
+                    let (capacity, held) = (state.capacity_of(&name), state.held_on(&name));
+                    (name, c, capacity, held)
+                })
+                .collect();
+            let teams = state
+                .policy()
+                .teams_of(&user)
+                .map(str::to_owned)
+                .collect::<Vec<_>>();
+            let mode: Mode = state.mode().into();
+            (
+                mode,
+                state.policy_version(),
+                state.policy_sha256().to_owned(),
+                teams,
+                moment.now,
+                clusters,
+            )
+        })
+        .await?;
+    let mut clusters = Vec::with_capacity(ledger.len());
+    for (name, counts, capacity, held) in ledger {
+        let Some(cluster) = app.cluster(&name) else {
+            continue;
+        };
+        let facts = cluster.facts();
+        let gap = match cluster.config.start_rate_milli {
+            0 => Millis(0),
+            rate => Millis(1_000_000 / rate),
+        };
+        clusters.push(ClusterStatus {
+            reachable: facts.reachable,
+            last_seen: facts.last_seen,
+            // Addresses of the inside are for those who run it.
+            problem: if call.who.is_operator() {
+                facts.problem
+            } else {
+                String::new()
+            },
+            ray_version: facts.version.as_ref().map(|v| v.ray_version.clone()),
+            session: facts.version.as_ref().map(crate::cluster::session_of),
+            capacity,
+            held,
+            queued: counts.queued,
+            starting: counts.starting,
+            running: counts.running,
+            quarantined: counts.quarantined,
+            start_gap: gap,
+            name,
+        });
+    }
+    clusters.sort_by_key(|c| (c.name != app.config.default_cluster, c.name.clone()));
+    let head = app.engine.writer().head();
+    let problem = app.engine.health().problem();
+    json(&Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        now,
+        started: app.started,
+        you: Caller {
+            user: call.who.user().to_owned(),
+            role,
+            teams,
+        },
+        mode,
+        policy_version: version,
+        policy_sha256: sha256,
+        warnings: warnings(app, mode, version, &clusters),
+        clusters,
+        journal: JournalStatus {
+            writable: problem.is_none(),
+            problem: if call.who.is_operator() {
+                problem.unwrap_or_default()
+            } else {
+                String::new()
+            },
+            seq: head.seq,
+            hash: head.hash.to_string(),
+            last_commit_us: last_commit(app),
+        },
+        enforcement: enforcement(mode, version),
+    })
+}
+
+fn last_commit(app: &App) -> u64 {
+    app.engine.writer().metrics().last_commit_micros
+}
+
+fn warnings(app: &App, mode: Mode, version: u32, clusters: &[ClusterStatus]) -> Vec<String> {
+    let mut all = Vec::new();
+    if version == 0 {
+        all.push("no policy is in force: everything passes. Give one with --policy FILE or `curb policy apply FILE`".to_owned());
+    } else if mode == Mode::Observe {
+        all.push("nothing is enforced: what would be refused is only recorded (see `curb enforce --preview`)".to_owned());
+    }
+    if let Some(problem) = &app
+        .policy_file
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .problem
+    {
+        all.push(format!(
+            "the policy file is not right, and the policy before it stays in force: {problem}"
+        ));
+    }
+    for c in clusters {
+        if !c.reachable {
+            all.push(format!("cluster {} does not answer: its jobs wait", c.name));
+        }
+        if c.quarantined > 0 {
+            all.push(format!(
+                "cluster {}: {} quarantined jobs hold their grants since Ray was restarted under them; look whether they still run, and `curb jobs release` those that do not",
+                c.name, c.quarantined
+            ));
+        }
+    }
+    all
+}
+
+fn enforcement(mode: Mode, version: u32) -> Enforcement {
+    let s = |all: &[&str]| all.iter().map(|t| (*t).to_owned()).collect();
+    if mode == Mode::Observe || version == 0 {
+        return Enforcement {
+            hard: s(&[
+                "who submits is proven by a token; one start for each job; every decision is in the journal",
+            ]),
+            watched: s(&["what limits would have refused or made to wait"]),
+            not: s(&["no limit is enforced in this mode"]),
+        };
+    }
+    Enforcement {
+        hard: s(&[
+            "admission: what jobs declare, per bucket and in all, before Ray hears of them (as far as users reach Ray only through Curb)",
+            "one start for each job, and none without a grant in the journal",
+        ]),
+        watched: s(&[
+            "whether jobs are over, from Ray's own records, every second",
+            "borrowed capacity: taken back by stopping the youngest borrower where the policy says so",
+        ]),
+        not: s(&[
+            "what a job uses beyond what it declared: Ray schedules by declared amounts and does not confine processes",
+            "jobs that reach Ray past Curb: close Ray's ports to users",
+        ]),
+    }
+}
+
+/// `GET /readyz`.
+pub async fn readyz(app: &Arc<App>) -> Result<Reply, Failure> {
+    let mut missing = Vec::new();
+    if app.engine.health().problem().is_some() {
+        missing.push("the journal is not writable".to_owned());
+    }
+    match app.engine.read(|state, _| state.policy_version()).await {
+        Ok(0) if app.config.policy.is_some() => {
+            missing.push("the policy file was not applied yet, or is not right".to_owned())
+        }
+        Ok(_) => {}
+        Err(error) => missing.push(error.to_string()),
+    }
+    if app.stopping.is_cancelled() {
+        missing.push("the server is stopping".to_owned());
+    }
+    if missing.is_empty() {
+        return Ok(text("ready\n"));
+    }
+    Err(Failure::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "not-ready",
+        "Not ready",
+        format!("not ready: {}\n", missing.join("; ")),
+    ))
+}

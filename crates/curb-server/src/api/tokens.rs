@@ -1,0 +1,204 @@
+//! Tokens and overrides.
+
+use curb_api::{CreatedToken, NewOverride, NewToken, Overrides, TokenView, Tokens};
+use curb_core::ledger::{Event, Override, Token};
+use curb_core::subject::check_name;
+use curb_core::time::Millis;
+
+use super::{read, why};
+use crate::engine::Decision;
+use crate::gateway::Call;
+use crate::reply::{Failure, Reply, json};
+
+/// Most tokens that are kept: each is in memory and in every snapshot.
+const MAX_TOKENS: usize = 100_000;
+/// Most overrides in force.
+const MAX_OVERRIDES: usize = 10_000;
+
+/// `GET /curb/v1/tokens`.
+pub async fn list(call: &Call) -> Result<Reply, Failure> {
+    let mut tokens: Vec<TokenView> = call
+        .app
+        .engine
+        .read(|state, _| state.tokens().map(TokenView::from).collect())
+        .await?;
+    tokens.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+    json(&Tokens { tokens })
+}
+
+/// `POST /curb/v1/tokens`.
+pub async fn create(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
+    let new: NewToken = read(body)?;
+    check_name(&new.user).map_err(|e| Failure::bad_request(format!("curb: user: {e}")))?;
+    for (key, value) in &new.labels {
+        check_name(key)
+            .and_then(|()| check_name(value))
+            .map_err(|e| Failure::bad_request(format!("curb: labels: {e}")))?;
+    }
+    if new.expires_in.is_some_and(|e| e.0 == 0 || e > Millis::MAX) {
+        return Err(Failure::bad_request(
+            "curb: expires_in must be from 1 ms to ten years",
+        ));
+    }
+    let mut random = [0u8; curb_api::token::RANDOM_BYTES];
+    getrandom::fill(&mut random).map_err(|e| Failure::internal(&e))?;
+    let made = curb_api::token::make(&random);
+    let (id, hash, by) = (
+        made.id.clone(),
+        curb_api::token::hash(&made.text),
+        call.who.user().to_owned(),
+    );
+    let done = call
+        .app
+        .engine
+        .change(move |state, moment| {
+            if state.tokens().count() >= MAX_TOKENS || state.tokens().any(|t| t.id == id) {
+                return Decision::nothing(false);
+            }
+            let token = Token {
+                id,
+                hash,
+                user: new.user,
+                role: new.role,
+                labels: new.labels,
+                expires: new.expires_in.map(|span| moment.now.after(span)),
+                by,
+                created: moment.now,
+            };
+            Decision::durable(vec![Event::TokenCreated(token)], true)
+        })
+        .await?;
+    if !done {
+        return Err(Failure::conflict(format!(
+            "curb: there are {MAX_TOKENS} tokens already: revoke those that are not used"
+        )));
+    }
+    json(&CreatedToken {
+        id: made.id,
+        token: made.text,
+    })
+}
+
+/// `DELETE /curb/v1/tokens/{id}`.
+pub async fn revoke(call: &Call) -> Result<Reply, Failure> {
+    let (id, by) = (call.parameter.clone(), call.who.user().to_owned());
+    let revoked = call
+        .app
+        .engine
+        .change(move |state, _| {
+            let known = state.tokens().any(|t| t.id == id);
+            let events = if known {
+                vec![Event::TokenRevoked { id, by }]
+            } else {
+                vec![]
+            };
+            Decision::durable(events, known)
+        })
+        .await?;
+    if revoked {
+        json(&serde_json::json!({"revoked": true}))
+    } else {
+        Err(Failure::not_found("curb: there is no token with this id"))
+    }
+}
+
+/// `GET /curb/v1/overrides`.
+pub async fn overrides(call: &Call) -> Result<Reply, Failure> {
+    let overrides = call
+        .app
+        .engine
+        .read(|state, moment| {
+            state
+                .overrides()
+                .filter(|o| moment.now < o.until)
+                .cloned()
+                .collect()
+        })
+        .await?;
+    json(&Overrides { overrides })
+}
+
+/// `POST /curb/v1/overrides`.
+pub async fn add_override(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
+    let new: NewOverride = read(body)?;
+    let reason = why(&new.why)?;
+    if new.span.0 == 0 || new.span > Millis::MAX {
+        return Err(Failure::bad_request(
+            "curb: `for` must be from 1 ms to ten years",
+        ));
+    }
+    if new.jobs == 0 && new.amounts.values().all(|a| *a == 0) {
+        return Err(Failure::bad_request(
+            "curb: an override must change something: give amounts, or jobs",
+        ));
+    }
+    let bound = i64::try_from(curb_core::amount::MAX_AMOUNT).unwrap_or(i64::MAX);
+    if new.jobs.unsigned_abs() > 1_000_000
+        || new
+            .amounts
+            .values()
+            .any(|a| a.unsigned_abs() > bound.unsigned_abs())
+    {
+        return Err(Failure::bad_request(
+            "curb: an override of that size is a mistake: amounts go to 2^53, jobs to 1,000,000",
+        ));
+    }
+    let by = call.who.user().to_owned();
+    let added = call
+        .app
+        .engine
+        .change(move |state, moment| {
+            if let Some(name) = &new.quota
+                && !state.policy().quotas.iter().any(|q| q.name == *name)
+            {
+                return Decision::nothing(Err(format!("there is no quota {name} in the policy")));
+            }
+            if state.overrides().count() >= MAX_OVERRIDES {
+                return Decision::nothing(Err(format!(
+                    "there are {MAX_OVERRIDES} overrides already: remove those that are over"
+                )));
+            }
+            let added = Override {
+                id: state.next_override(),
+                selector: new.selector,
+                quota: new.quota,
+                amounts: new.amounts,
+                jobs: new.jobs,
+                until: moment.now.after(new.span),
+                by,
+                why: reason,
+            };
+            Decision::durable(vec![Event::OverrideAdded(added.clone())], Ok(added))
+        })
+        .await?;
+    json(&added.map_err(|m| Failure::bad_request(format!("curb: {m}")))?)
+}
+
+/// `DELETE /curb/v1/overrides/{id}`.
+pub async fn remove_override(call: &Call) -> Result<Reply, Failure> {
+    let id: u64 = call
+        .parameter
+        .parse()
+        .map_err(|_| Failure::not_found("curb: overrides have numbers for ids"))?;
+    let by = call.who.user().to_owned();
+    let removed = call
+        .app
+        .engine
+        .change(move |state, _| {
+            let known = state.overrides().any(|o| o.id == id);
+            let events = if known {
+                vec![Event::OverrideRemoved { id, by }]
+            } else {
+                vec![]
+            };
+            Decision::durable(events, known)
+        })
+        .await?;
+    if removed {
+        json(&serde_json::json!({"removed": true}))
+    } else {
+        Err(Failure::not_found(
+            "curb: there is no override with this number",
+        ))
+    }
+}

@@ -1,0 +1,352 @@
+//! What the parts of the server share.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use curb_core::subject::JobId;
+use curb_core::time::Timestamp;
+use curb_http::origin::Allowed;
+use curb_journal::{ReadError, Reader};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::cluster::Cluster;
+use crate::config::Config;
+use crate::engine::{Engine, EngineError};
+use crate::packages::PackageStore;
+use crate::reply::Failure;
+use crate::routes::Router;
+use crate::spec::JobSpec;
+
+/// Specs kept in memory.
+const SPECS_KEPT: usize = 2048;
+/// Readers of the journal that are kept open.
+const READERS_KEPT: usize = 4;
+
+/// Everything that handlers and tasks need.
+pub struct App {
+    /// The configuration.
+    pub config: Config,
+    /// The ledger.
+    pub engine: Engine,
+    /// The clusters by name.
+    pub clusters: BTreeMap<String, Arc<Cluster>>,
+    /// What users uploaded.
+    pub packages: PackageStore,
+    /// The clock.
+    pub clock: Clock,
+    /// Names under which this listener may be asked.
+    pub allowed: Allowed,
+    /// The routes.
+    pub router: Router,
+    /// Readers of the journal.
+    pub readers: Readers,
+    /// Refusals that look like failed jobs.
+    pub refused: RefusedJobs,
+    /// Open log tails.
+    pub tails: Arc<TailCount>,
+    /// Cancelled when the server stops.
+    pub stopping: CancellationToken,
+    /// Tasks that must end before the engine does.
+    pub tasks: TaskTracker,
+    /// When the server started.
+    pub started: Timestamp,
+    /// What came of the policy file.
+    pub policy_file: RwLock<PolicyFile>,
+    specs: Mutex<HashMap<String, Arc<JobSpec>>>,
+}
+
+/// What came of reading the policy file the last time.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyFile {
+    /// What is wrong with it; the one before stays in force.
+    pub problem: Option<String>,
+}
+
+impl App {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        engine: Engine,
+        clusters: BTreeMap<String, Arc<Cluster>>,
+        packages: PackageStore,
+        clock: Clock,
+        allowed: Allowed,
+    ) -> App {
+        App {
+            readers: Readers {
+                dir: config.data.clone(),
+                idle: Mutex::new(Vec::new()),
+            },
+            refused: RefusedJobs {
+                bound: config.limits.refused_jobs,
+                ..RefusedJobs::default()
+            },
+            tails: Arc::new(TailCount::default()),
+            started: clock.now(),
+            config,
+            engine,
+            clusters,
+            packages,
+            clock,
+            allowed,
+            router: Router::new(),
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            policy_file: RwLock::new(PolicyFile::default()),
+            specs: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// The cluster of this name.
+    #[must_use]
+    pub fn cluster(&self, name: &str) -> Option<&Arc<Cluster>> {
+        self.clusters.get(name)
+    }
+
+    /// A job's whole request.
+    ///
+    /// # Errors
+    /// The journal cannot be read, or it is not there (then it was erased).
+    pub async fn spec(&self, key: &str) -> Result<Arc<JobSpec>, Failure> {
+        let mut found = self.specs(vec![key.to_owned()]).await?;
+        found.remove(key).ok_or_else(|| {
+            Failure::not_found("curb: what this job was asked to run is not kept any more")
+        })
+    }
+
+    /// The requests of several jobs by key; those that are not kept any more are missing.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub async fn specs(&self, keys: Vec<String>) -> Result<HashMap<String, Arc<JobSpec>>, Failure> {
+        let mut found = HashMap::with_capacity(keys.len());
+        let missing: Vec<String> = {
+            let cache = self.specs.lock().unwrap_or_else(PoisonError::into_inner);
+            keys.into_iter()
+                .filter(|key| match cache.get(key) {
+                    Some(spec) => {
+                        found.insert(key.clone(), Arc::clone(spec));
+                        false
+                    }
+                    None => true,
+                })
+                .collect()
+        };
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let read = move |reader: &Reader| {
+            let mut read = Vec::with_capacity(missing.len());
+            for key in missing {
+                if let Some(body) = reader.spec(&key)? {
+                    read.push((key, body));
+                }
+            }
+            Ok(read)
+        };
+        for (key, body) in self.readers.run(read).await? {
+            let spec = Arc::new(JobSpec::decode(&body).map_err(|e| Failure::internal(&e))?);
+            self.keep_spec(key.clone(), Arc::clone(&spec));
+            found.insert(key, spec);
+        }
+        Ok(found)
+    }
+
+    /// Keeps a spec in memory for those who ask soon.
+    pub fn keep_spec(&self, key: String, spec: Arc<JobSpec>) {
+        let mut cache = self.specs.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() >= SPECS_KEPT {
+            cache.clear();
+        }
+        cache.insert(key, spec);
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Failure {
+        match error {
+            EngineError::Busy => Failure::unavailable(
+                "curb: too many requests wait for a decision; try again in a moment",
+                1,
+            ),
+            EngineError::NotWritable(why) => {
+                tracing::debug!(%why, "refused while the journal is not writable");
+                let mut f = Failure::unavailable(
+                    "curb: the journal is not writable at the moment, so that nothing can be\n\
+                     admitted or changed. Running jobs go on. It recovers by itself once the\n\
+                     journal's disk has room again; the operator finds the cause at /readyz\n",
+                    5,
+                );
+                f.code = "journal-not-writable".into();
+                f
+            }
+            EngineError::Stopping => {
+                Failure::unavailable("curb: the server is stopping; try again in a moment", 5)
+            }
+        }
+    }
+}
+
+/// Readers of the journal, used on threads that may block.
+#[derive(Debug)]
+pub struct Readers {
+    dir: PathBuf,
+    idle: Mutex<Vec<Reader>>,
+}
+
+impl Readers {
+    /// Runs a read on a thread that may block.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reader) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let kept = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let dir = self.dir.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let reader = match kept {
+                Some(reader) => reader,
+                None => Reader::open(&dir).map_err(|e| crate::text_of(&e))?,
+            };
+            let found = read(&reader).map_err(|e| crate::text_of(&e))?;
+            Ok::<_, String>((reader, found))
+        });
+        let outcome = work.await.map_err(|e| Failure::internal(&e))?;
+        let (reader, found) = outcome.map_err(|e| Failure::internal(&e))?;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < READERS_KEPT {
+            idle.push(reader);
+        }
+        Ok(found)
+    }
+}
+
+/// A refusal that looks like a failed job: it lives in memory only, and a bounded number of them.
+#[derive(Debug)]
+pub struct RefusedJob {
+    /// Its id.
+    pub id: JobId,
+    /// Whose.
+    pub user: String,
+    /// What would have run.
+    pub spec: JobSpec,
+    /// The refusal.
+    pub text: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The newest refusals in the `job` style.
+#[derive(Debug, Default)]
+pub struct RefusedJobs {
+    bound: usize,
+    all: Mutex<(HashMap<JobId, Arc<RefusedJob>>, VecDeque<JobId>)>,
+}
+
+impl RefusedJobs {
+    /// Keeps one, forgetting the oldest at the bound.
+    pub fn keep(&self, job: RefusedJob) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let (by_id, order) = &mut *all;
+        while order.len() >= self.bound {
+            if let Some(old) = order.pop_front() {
+                by_id.remove(&old);
+            }
+        }
+        order.push_back(job.id.clone());
+        by_id.insert(job.id.clone(), Arc::new(job));
+    }
+
+    /// One by id.
+    #[must_use]
+    pub fn get(&self, id: &JobId) -> Option<Arc<RefusedJob>> {
+        self.all
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .get(id)
+            .cloned()
+    }
+
+    /// Forgets one.
+    pub fn remove(&self, id: &JobId) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.0.remove(id);
+        all.1.retain(|other| other != id);
+    }
+
+    /// Those that the caller may see.
+    pub fn of(&self, may_see: impl Fn(&RefusedJob) -> bool) -> Vec<Arc<RefusedJob>> {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.1
+            .iter()
+            .filter_map(|id| all.0.get(id))
+            .filter(|j| may_see(j))
+            .cloned()
+            .collect()
+    }
+}
+
+/// Open log tails, in all and by user.
+#[derive(Debug, Default)]
+pub struct TailCount {
+    total: AtomicUsize,
+    by_user: Mutex<HashMap<String, usize>>,
+}
+
+/// The right to one log tail.
+#[derive(Debug)]
+pub struct TailPermit {
+    count: Arc<TailCount>,
+    user: String,
+}
+
+impl TailCount {
+    /// The right to one more, unless a bound is met.
+    pub fn acquire(
+        self: &Arc<TailCount>,
+        user: &str,
+        per_user: usize,
+        total: usize,
+    ) -> Option<TailPermit> {
+        let mut by_user = self.by_user.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = by_user.get(user).copied().unwrap_or(0);
+        if mine >= per_user || self.total.load(Ordering::Relaxed) >= total {
+            return None;
+        }
+        by_user.insert(user.to_owned(), mine + 1);
+        self.total.fetch_add(1, Ordering::Relaxed);
+        Some(TailPermit {
+            count: Arc::clone(self),
+            user: user.to_owned(),
+        })
+    }
+}
+
+impl Drop for TailPermit {
+    fn drop(&mut self) {
+        let mut by_user = self
+            .count
+            .by_user
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(n) = by_user.get_mut(&self.user) {
+            *n -= 1;
+            if *n == 0 {
+                by_user.remove(&self.user);
+            }
+        }
+        self.count.total.fetch_sub(1, Ordering::Relaxed);
+    }
+}

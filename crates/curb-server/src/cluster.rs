@@ -1,0 +1,150 @@
+//! What the server knows of one Ray cluster besides the ledger: how to reach it and what it last said.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use curb_core::subject::JobId;
+use curb_core::time::Timestamp;
+use curb_ray::{JobDetails, RayClient, Version};
+use tokio::sync::Notify;
+
+use crate::config::ClusterConfig;
+
+/// A cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Its name in Curb.
+    pub name: String,
+    /// Its client.
+    pub ray: RayClient,
+    /// Its settings.
+    pub config: ClusterConfig,
+    /// Wakes the monitor before its time.
+    pub poke: Notify,
+    facts: RwLock<Facts>,
+    /// Attempts that somebody here takes care of.
+    in_flight: Mutex<HashSet<(JobId, u32)>>,
+    /// What Ray last said of open jobs.
+    records: Mutex<HashMap<JobId, Arc<JobDetails>>>,
+}
+
+/// What is known of it at the moment.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Whether it answered the last time.
+    pub reachable: bool,
+    /// When it last answered.
+    pub last_seen: Option<Timestamp>,
+    /// Why it does not answer.
+    pub problem: String,
+    /// What it says that it is; kept while it is away.
+    pub version: Option<Version>,
+}
+
+/// Marks an attempt as taken care of until it is dropped.
+#[derive(Debug)]
+pub struct Mark {
+    cluster: Arc<Cluster>,
+    key: (JobId, u32),
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        lock(&self.cluster.in_flight).remove(&self.key);
+    }
+}
+
+fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    // These tables are whole between any two statements that could panic.
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Cluster {
+    /// A cluster that was not looked at yet.
+    ///
+    /// # Errors
+    /// The address or a bound is wrong.
+    pub fn new(name: &str, config: ClusterConfig) -> Result<Cluster, curb_ray::ConfigError> {
+        Ok(Cluster {
+            name: name.to_owned(),
+            ray: RayClient::new(config.ray.clone())?,
+            config,
+            poke: Notify::new(),
+            facts: RwLock::new(Facts::default()),
+            in_flight: Mutex::new(HashSet::new()),
+            records: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// What is known at the moment.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        self.facts
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Ray's session as it was last seen; empty when it was never seen or has no name for it.
+    #[must_use]
+    pub fn session(&self) -> String {
+        let facts = self.facts.read().unwrap_or_else(PoisonError::into_inner);
+        facts.version.as_ref().map_or_else(String::new, session_of)
+    }
+
+    /// It answered.
+    pub fn seen(&self, version: Version, now: Timestamp) {
+        let mut facts = self.facts.write().unwrap_or_else(PoisonError::into_inner);
+        *facts = Facts {
+            reachable: true,
+            last_seen: Some(now),
+            problem: String::new(),
+            version: Some(version),
+        };
+    }
+
+    /// It did not. `true` when that is news.
+    pub fn lost(&self, problem: String) -> bool {
+        let mut facts = self.facts.write().unwrap_or_else(PoisonError::into_inner);
+        let news = facts.reachable || facts.problem.is_empty();
+        (facts.reachable, facts.problem) = (false, problem);
+        news
+    }
+
+    /// Takes care of an attempt; `None` when somebody does already.
+    pub fn mark(self: &Arc<Cluster>, id: &JobId, attempt: u32) -> Option<Mark> {
+        let key = (id.clone(), attempt);
+        let new = lock(&self.in_flight).insert(key.clone());
+        new.then(|| Mark {
+            cluster: Arc::clone(self),
+            key,
+        })
+    }
+
+    /// Keeps what Ray said of an open job.
+    pub fn remember(&self, id: &JobId, record: JobDetails) -> Arc<JobDetails> {
+        let record = Arc::new(record);
+        lock(&self.records).insert(id.clone(), Arc::clone(&record));
+        record
+    }
+
+    /// What Ray last said of an open job.
+    #[must_use]
+    pub fn recall(&self, id: &JobId) -> Option<Arc<JobDetails>> {
+        lock(&self.records).get(id).cloned()
+    }
+
+    /// Forgets the jobs that are not open any more.
+    pub fn forget_all_but(&self, open: &HashSet<JobId>) {
+        lock(&self.records).retain(|id, _| open.contains(id));
+    }
+}
+
+/// The name of an incarnation of Ray. A Ray too old to name its sessions has one for ever.
+#[must_use]
+pub fn session_of(version: &Version) -> String {
+    version
+        .session_name
+        .clone()
+        .unwrap_or_else(|| "unnamed".to_owned())
+}

@@ -1,0 +1,597 @@
+//! Giving granted jobs to Ray, once each, and finding out what became of those of which that is not known.
+//!
+//! A submission is sent exactly once. When its outcome is not known, its id is claimed with a job that does nothing: if
+//! the claim is taken, the id is used up and the job can never start; if Ray has a record already and it bears our stamp,
+//! the job is real. "Ray does not know it" proves nothing and is never taken for an answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use curb_core::ledger::{AfterNotStarted, Event, Job, Phase, State};
+use curb_core::policy::WhenDown;
+use curb_core::subject::JobId;
+use curb_ray::{CLAIM_KEY, JobDetails, PackageProtocol, RequestBody, SubmitError, SubmitRequest};
+use tokio::io::AsyncReadExt;
+
+use crate::app::App;
+use crate::cluster::{Cluster, Mark, session_of};
+use crate::engine::{Decision, EngineError};
+use crate::spec::{JobSpec, STAMP_KEY, ray_package_name};
+
+/// After so many attempts that did not start, a job fails.
+const MAX_ATTEMPTS: u32 = 20;
+/// A reservation that nobody takes care of is looked into after this time.
+const ORPHAN_AFTER: Duration = Duration::from_secs(5);
+/// Between two tries to claim an id, at first and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+/// Claims under way at once on a cluster.
+const CLAIMS_AT_ONCE: usize = 32;
+
+/// One attempt to start a job.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The job.
+    pub id: JobId,
+    /// Which attempt, from 1.
+    pub number: u32,
+    /// Whose.
+    pub user: String,
+    /// The mark by which its record in Ray is known.
+    pub stamp: String,
+    /// Whether its submitter was told that it waits.
+    pub promised: bool,
+    /// Ray's session when it was granted.
+    pub session: String,
+}
+
+impl Attempt {
+    /// The present attempt of a job; `None` when it holds no grant.
+    #[must_use]
+    pub fn of(job: &Job) -> Option<Attempt> {
+        Some(Attempt {
+            id: job.new.id.clone(),
+            number: job.attempt,
+            user: job.new.subject.user.clone(),
+            stamp: job.new.stamp.clone(),
+            promised: job.promised,
+            session: job.grant()?.session.clone(),
+        })
+    }
+
+    /// Its id in Ray.
+    #[must_use]
+    pub fn ray_id(&self) -> String {
+        self.id.ray_id(self.number)
+    }
+}
+
+/// What became of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Ray has it.
+    Running,
+    /// It did not start and waits again.
+    Waiting,
+    /// It did not start and is over.
+    Failed {
+        /// The HTTP status that says so best.
+        status: u16,
+        /// Why, for its owner.
+        why: String,
+    },
+    /// Not known yet; it is being found out.
+    Unknown,
+    /// The journal could not be written.
+    NotWritten(String),
+}
+
+/// Why an attempt did not start.
+enum Because {
+    /// Nothing was sent, or the outcome was lost and the id is used up: Ray could not be worked with.
+    Ray(String),
+    /// The server was restarted between the grant and Ray's answer.
+    Restart,
+    /// Ray looked at it and said no.
+    Refused(u16, String),
+    /// The id is taken by something that is not ours.
+    Foreign,
+}
+
+/// Starts an attempt and says what became of it. Must run to its end: it is spawned, never dropped.
+pub async fn start(
+    app: Arc<App>,
+    cluster: Arc<Cluster>,
+    attempt: Attempt,
+    spec: Arc<JobSpec>,
+) -> Fate {
+    let Some(mark) = cluster.mark(&attempt.id, attempt.number) else {
+        return Fate::Unknown;
+    };
+    if let Err(why) = bring_packages(&app, &cluster, &attempt.user, &spec).await {
+        return not_started(&app, &cluster, &attempt, Because::Ray(why)).await;
+    }
+    let request = match spec.to_ray(&attempt.ray_id(), &attempt.stamp, &attempt.user) {
+        Ok(request) => request,
+        Err(error) => {
+            let why = format!("what is kept of it is not readable ({error})");
+            return not_started(&app, &cluster, &attempt, Because::Refused(500, why)).await;
+        }
+    };
+    match cluster.ray.submit(&request).await {
+        Ok(_) => confirmed(&app, &cluster, &attempt, attempt.session.clone()).await,
+        Err(SubmitError::NotSent { reason, .. }) => {
+            lost(&app, &cluster, &reason);
+            not_started(&app, &cluster, &attempt, Because::Ray(reason)).await
+        }
+        Err(SubmitError::Refused { status, reason, .. }) => {
+            let because = Because::Refused(status, reason);
+            find_out(app, cluster, attempt, because, mark).await
+        }
+        Err(error @ (SubmitError::AlreadyExists { .. } | SubmitError::Unknown { .. })) => {
+            tracing::warn!(job = %attempt.id, %error, "the outcome of a submission is not known; claiming its id");
+            find_out(app, cluster, attempt, Because::Ray(error.to_string()), mark).await
+        }
+    }
+}
+
+/// Claims the id; waits some seconds for the outcome, and goes on by itself after that.
+async fn find_out(
+    app: Arc<App>,
+    cluster: Arc<Cluster>,
+    attempt: Attempt,
+    because: Because,
+    mark: Mark,
+) -> Fate {
+    let tracker = app.tasks.clone();
+    let task = tracker.spawn(async move {
+        let _mark = mark;
+        claim_until_known(&app, &cluster, &attempt, because).await
+    });
+    match tokio::time::timeout(Duration::from_secs(10), task).await {
+        Ok(Ok(fate)) => fate,
+        Ok(Err(_)) | Err(_) => Fate::Unknown,
+    }
+}
+
+async fn claim_until_known(
+    app: &App,
+    cluster: &Cluster,
+    attempt: &Attempt,
+    because: Because,
+) -> Fate {
+    let mut pause = BACKOFF.0;
+    loop {
+        if !is_open(app, attempt).await {
+            return Fate::Unknown;
+        }
+        match claim(cluster, &attempt.ray_id(), &attempt.stamp, &attempt.session).await {
+            Ok(Claim::Ours) => {
+                return confirmed(app, cluster, attempt, attempt.session.clone()).await;
+            }
+            Ok(Claim::Won) => return not_started(app, cluster, attempt, because).await,
+            Ok(Claim::Foreign) => {
+                return not_started(app, cluster, attempt, Because::Foreign).await;
+            }
+            Err(why) => tracing::info!(job = %attempt.id, %why, "a claim is not decided yet"),
+        }
+        tokio::select! {
+            () = app.stopping.cancelled() => return Fate::Unknown,
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(BACKOFF.1);
+    }
+}
+
+/// Whether the ledger still waits to learn the fate of this attempt in the session that it was made for.
+async fn is_open(app: &App, attempt: &Attempt) -> bool {
+    let (id, number) = (attempt.id.clone(), attempt.number);
+    let reserved = move |state: &State| {
+        state
+            .job(&id)
+            .is_some_and(|j| j.attempt == number && matches!(j.phase, Phase::Reserved(_)))
+    };
+    // While the engine is busy it is taken for open: the claim is harmless then.
+    app.engine
+        .read(move |state, _| reserved(state))
+        .await
+        .unwrap_or(true)
+}
+
+/// What a claim found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The id is used up by the claim: the job can never start.
+    Won,
+    /// The job is there.
+    Ours,
+    /// Something else is there: the job can never start.
+    Foreign,
+}
+
+/// Claims an id in the given session of Ray.
+///
+/// # Errors
+/// Not decided: why. Try again later.
+pub async fn claim(
+    cluster: &Cluster,
+    ray_id: &str,
+    stamp: &str,
+    session: &str,
+) -> Result<Claim, String> {
+    let now_session = || async {
+        let version = cluster.ray.version().await.map_err(|e| e.to_string())?;
+        Ok::<_, String>(session_of(&version))
+    };
+    let before = now_session().await?;
+    if before != session {
+        return Err(format!("Ray's session is {before}, not {session}"));
+    }
+    let claimed = match cluster
+        .ray
+        .submit(&SubmitRequest::no_op_claim(ray_id, stamp))
+        .await
+    {
+        Ok(_) => Claim::Won,
+        Err(SubmitError::AlreadyExists { .. }) => match cluster.ray.get(ray_id).await {
+            Ok(Some(record)) => whose(&record, stamp),
+            Ok(None) => return Err("Ray says both that it exists and that it does not".to_owned()),
+            Err(error) => return Err(error.to_string()),
+        },
+        Err(error) => return Err(error.to_string()),
+    };
+    // A claim proves something only about the incarnation that took it.
+    let after = now_session().await?;
+    if after != session {
+        return Err(format!(
+            "Ray's session became {after} while the id was claimed"
+        ));
+    }
+    Ok(claimed)
+}
+
+/// Whose record it is.
+#[must_use]
+pub fn whose(record: &JobDetails, stamp: &str) -> Claim {
+    let mark = |key: &str| {
+        record
+            .metadata
+            .as_ref()
+            .and_then(|m| m.get(key))
+            .map(String::as_str)
+    };
+    match (mark(STAMP_KEY), mark(CLAIM_KEY)) {
+        (Some(s), None) if s == stamp => Claim::Ours,
+        (None, Some(s)) if s == stamp => Claim::Won,
+        _ => Claim::Foreign,
+    }
+}
+
+async fn confirmed(app: &App, cluster: &Cluster, attempt: &Attempt, session: String) -> Fate {
+    let event = Event::Confirmed {
+        id: attempt.id.clone(),
+        attempt: attempt.number,
+        session,
+    };
+    if let Err(error) = app.engine.note(vec![event]).await {
+        // It is found out again: the reservation stays, and the id is claimed later.
+        tracing::warn!(job = %attempt.id, cluster = %cluster.name, %error, "a confirmation was not written");
+    }
+    Fate::Running
+}
+
+async fn not_started(app: &App, cluster: &Cluster, attempt: &Attempt, because: Because) -> Fate {
+    let attempt = attempt.clone();
+    let name = cluster.name.clone();
+    let decided = app
+        .engine
+        .change(move |state, _| {
+            let queue = state.policy().when_ray_is_down == WhenDown::Queue;
+            let (then, why, status) = judge(&attempt, &because, queue, &name);
+            let fate = match then {
+                AfterNotStarted::Requeue => Fate::Waiting,
+                _ => Fate::Failed {
+                    status,
+                    why: why.clone(),
+                },
+            };
+            let event = Event::NotStarted {
+                id: attempt.id.clone(),
+                attempt: attempt.number,
+                then,
+                why,
+            };
+            Decision::durable(vec![event], fate)
+        })
+        .await;
+    match decided {
+        Ok(fate) => fate,
+        Err(EngineError::NotWritable(why)) => Fate::NotWritten(why),
+        Err(error) => Fate::NotWritten(error.to_string()),
+    }
+}
+
+/// What comes of a job whose attempt did not start.
+fn judge(
+    attempt: &Attempt,
+    because: &Because,
+    queue: bool,
+    cluster: &str,
+) -> (AfterNotStarted, String, u16) {
+    let tired = attempt.number >= MAX_ATTEMPTS;
+    match because {
+        Because::Ray(why) if tired => (
+            AfterNotStarted::Fail,
+            format!(
+                "it could not be given to Ray in {MAX_ATTEMPTS} attempts; the last time: {why}"
+            ),
+            503,
+        ),
+        Because::Ray(why) if attempt.promised || queue => (
+            AfterNotStarted::Requeue,
+            format!("not given to Ray: {why}"),
+            200,
+        ),
+        Because::Ray(why) => (
+            AfterNotStarted::Fail,
+            format!("cluster {cluster} cannot be worked with at the moment: {why}"),
+            503,
+        ),
+        Because::Restart if attempt.promised && !tired => (
+            AfterNotStarted::Requeue,
+            "the gateway was restarted before Ray took it".to_owned(),
+            200,
+        ),
+        Because::Restart => (
+            AfterNotStarted::Fail,
+            "the gateway was restarted before Ray took it; submit it again".to_owned(),
+            503,
+        ),
+        Because::Refused(status, why) => {
+            let status = if (400..500).contains(status) && !matches!(status, 401 | 403 | 404) {
+                400
+            } else {
+                502
+            };
+            (
+                AfterNotStarted::Fail,
+                format!("Ray refused it: {why}"),
+                status,
+            )
+        }
+        Because::Foreign if attempt.number > 1 && !tired => (
+            AfterNotStarted::Requeue,
+            "its id for this attempt was taken in Ray".to_owned(),
+            200,
+        ),
+        Because::Foreign => (
+            AfterNotStarted::Fail,
+            format!(
+                "Ray already has a job {} that did not come through Curb; choose another submission id",
+                attempt.ray_id()
+            ),
+            409,
+        ),
+    }
+}
+
+fn lost(app: &App, cluster: &Cluster, why: &str) {
+    if cluster.lost(why.to_owned()) {
+        tracing::warn!(cluster = %cluster.name, %why, "the cluster cannot be reached");
+    }
+    // Before the job waits again, so that it is not granted again at once. Busy: the monitor says it soon.
+    let _ = app.engine.set_up(&cluster.name, false);
+    cluster.poke.notify_one();
+}
+
+/// Puts the packages that a job needs into Ray.
+async fn bring_packages(
+    app: &App,
+    cluster: &Cluster,
+    user: &str,
+    spec: &JobSpec,
+) -> Result<(), String> {
+    for name in &spec.packages {
+        let theirs = ray_package_name(user, name);
+        let there = cluster
+            .ray
+            .package_exists(PackageProtocol::Gcs, &theirs)
+            .await
+            .map_err(|e| e.to_string())?;
+        if there {
+            continue;
+        }
+        let (path, size) = app
+            .packages
+            .find(user, name)
+            .ok_or_else(|| format!("package {name} is not kept any more"))?;
+        let file = tokio::fs::File::open(&path)
+            .await
+            .map_err(|e| format!("package {name} cannot be read: {e}"))?;
+        let chunks = futures_util::stream::try_unfold(file, |mut file| async move {
+            let mut buffer = vec![0; 64 << 10];
+            let n = file.read(&mut buffer).await?;
+            buffer.truncate(n);
+            Ok((n > 0).then(|| (bytes::Bytes::from(buffer), file)))
+        });
+        let body = RequestBody::stream(size, chunks);
+        cluster
+            .ray
+            .put_package(PackageProtocol::Gcs, &theirs, body)
+            .await
+            .map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+/// Starts jobs that left the queue, as the engine tells.
+pub async fn serve_queue(app: Arc<App>, mut granted: tokio::sync::mpsc::Receiver<JobId>) {
+    while let Some(id) = granted.recv().await {
+        let asked = id.clone();
+        let job = app
+            .engine
+            .read(move |state, _| {
+                state
+                    .job(&asked)
+                    .filter(|j| matches!(j.phase, Phase::Reserved(_)))
+                    .cloned()
+            })
+            .await;
+        // What is not started here is an orphan, and is looked into later.
+        let Ok(Some(job)) = job else { continue };
+        let app = Arc::clone(&app);
+        let tracker = app.tasks.clone();
+        tracker.spawn(async move { start_granted(app, job).await });
+    }
+}
+
+async fn start_granted(app: Arc<App>, job: Job) {
+    let Some(attempt) = Attempt::of(&job) else {
+        return;
+    };
+    let Some(cluster) = app.cluster(&job.new.cluster).cloned() else {
+        tracing::error!(job = %job.new.id, cluster = %job.new.cluster, "a job is for a cluster that is not configured");
+        return;
+    };
+    let spec = match app.spec(&job.new.spec).await {
+        Ok(spec) => spec,
+        Err(failure) => {
+            let Some(_mark) = cluster.mark(&attempt.id, attempt.number) else {
+                return;
+            };
+            not_started(
+                &app,
+                &cluster,
+                &attempt,
+                Because::Refused(500, failure.detail),
+            )
+            .await;
+            return;
+        }
+    };
+    let id = attempt.id.clone();
+    let fate = start(app, cluster, attempt, spec).await;
+    tracing::debug!(job = %id, ?fate, "a job left the queue");
+}
+
+/// Looks into reservations that nobody takes care of: after a restart all there are, later those that are old enough.
+pub async fn adopt_orphans(app: &Arc<App>, cluster: &Arc<Cluster>, at_start: bool) {
+    let name = cluster.name.clone();
+    let session = cluster.session();
+    let age = if at_start {
+        Duration::ZERO
+    } else {
+        ORPHAN_AFTER
+    };
+    let found = app
+        .engine
+        .read(move |state, moment| {
+            let now = moment.now;
+            state
+                .jobs()
+                .filter(|j| j.new.cluster == name)
+                .filter(|j| match &j.phase {
+                    Phase::Reserved(g) => {
+                        g.session == session && u128::from(now.since(g.since).0) >= age.as_millis()
+                    }
+                    _ => false,
+                })
+                .filter_map(Attempt::of)
+                .collect::<Vec<_>>()
+        })
+        .await;
+    let Ok(found) = found else { return };
+    let permits = Arc::new(tokio::sync::Semaphore::new(CLAIMS_AT_ONCE));
+    for attempt in found {
+        let Some(mark) = cluster.mark(&attempt.id, attempt.number) else {
+            continue;
+        };
+        let (app, cluster, permits) = (Arc::clone(app), Arc::clone(cluster), Arc::clone(&permits));
+        let tracker = app.tasks.clone();
+        tracker.spawn(async move {
+            let _mark = mark;
+            let Ok(_permit) = permits.acquire_owned().await else {
+                return;
+            };
+            let fate = claim_until_known(&app, &cluster, &attempt, Because::Restart).await;
+            tracing::info!(job = %attempt.id, ?fate, "found out what became of a start");
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(number: u32, promised: bool) -> Attempt {
+        Attempt {
+            id: JobId::parse("j").expect("an id"),
+            number,
+            user: "ana".into(),
+            stamp: "s".into(),
+            promised,
+            session: "x".into(),
+        }
+    }
+
+    #[test]
+    fn what_was_promised_waits_again_and_what_was_not_fails() {
+        let then =
+            |n, promised, because, queue| judge(&attempt(n, promised), &because, queue, "main");
+        assert_eq!(
+            then(1, true, Because::Restart, false).0,
+            AfterNotStarted::Requeue
+        );
+        assert_eq!(
+            then(1, false, Because::Restart, true).0,
+            AfterNotStarted::Fail
+        );
+        assert_eq!(
+            then(1, false, Because::Ray("x".into()), true).0,
+            AfterNotStarted::Requeue
+        );
+        assert_eq!(
+            then(1, true, Because::Ray("x".into()), false).0,
+            AfterNotStarted::Requeue
+        );
+        let (then_, _, status) = then(1, false, Because::Ray("x".into()), false);
+        assert_eq!((then_, status), (AfterNotStarted::Fail, 503));
+        assert_eq!(
+            then(MAX_ATTEMPTS, true, Because::Ray("x".into()), true).0,
+            AfterNotStarted::Fail
+        );
+    }
+
+    #[test]
+    fn a_refusal_by_ray_is_the_users_or_the_clusters_but_never_a_question_of_signing_in() {
+        for (ray, ours) in [
+            (400, 400),
+            (422, 400),
+            (401, 502),
+            (403, 502),
+            (404, 502),
+            (500, 502),
+        ] {
+            let (then, why, status) = judge(
+                &attempt(1, true),
+                &Because::Refused(ray, "no".into()),
+                true,
+                "main",
+            );
+            assert_eq!(
+                (then, status),
+                (AfterNotStarted::Fail, ours),
+                "{ray}: {why}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_taken_id_fails_a_first_attempt_and_only_moves_a_later_one() {
+        let (then, _, status) = judge(&attempt(1, true), &Because::Foreign, true, "main");
+        assert_eq!((then, status), (AfterNotStarted::Fail, 409));
+        assert_eq!(
+            judge(&attempt(2, true), &Because::Foreign, true, "main").0,
+            AfterNotStarted::Requeue
+        );
+    }
+}

@@ -1,0 +1,95 @@
+//! Start pacing: how many jobs a cluster is given a second, so that Ray's head node lives.
+
+use curb_core::decide::Gate;
+use curb_core::time::Timestamp;
+
+use crate::config::START_BURST;
+
+/// The pace of one cluster, as a generic cell rate algorithm (ITU-T I.371).
+#[derive(Clone, Debug)]
+pub(crate) struct Pace {
+    /// Between two starts, in microseconds; 0 for no pacing.
+    interval: i64,
+    /// When the next start would be due if they came evenly, in microseconds.
+    due: i64,
+    /// Whether the cluster can be reached.
+    pub(crate) up: bool,
+}
+
+impl Pace {
+    /// A cluster that was not reached yet.
+    pub(crate) fn new(rate_milli: u64) -> Pace {
+        let interval = match rate_milli {
+            0 => 0,
+            rate => i64::try_from(1_000_000_000 / rate)
+                .unwrap_or(i64::MAX)
+                .max(1),
+        };
+        Pace {
+            interval,
+            due: 0,
+            up: false,
+        }
+    }
+
+    /// Whether a job may be started now.
+    pub(crate) fn gate(&self, now: Timestamp) -> Gate {
+        if !self.up {
+            return Gate::Down;
+        }
+        let ahead = self.interval.saturating_mul(i64::from(START_BURST) - 1);
+        let opens = self.due.saturating_sub(ahead);
+        if self.interval == 0 || micros(now) >= opens {
+            return Gate::Open;
+        }
+        // Rounded up: the gate is open at the time that is told.
+        Gate::Paced {
+            next: Timestamp(opens.saturating_add(999) / 1000),
+        }
+    }
+
+    /// Counts a start.
+    pub(crate) fn started(&mut self, now: Timestamp) {
+        self.due = self.due.max(micros(now)).saturating_add(self.interval);
+    }
+}
+
+fn micros(t: Timestamp) -> i64 {
+    t.0.saturating_mul(1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_the_burst_starts_come_at_the_rate() {
+        let mut pace = Pace::new(500);
+        pace.up = true;
+        let mut now = Timestamp(1_000_000);
+        for _ in 0..START_BURST {
+            assert_eq!(pace.gate(now), Gate::Open);
+            pace.started(now);
+        }
+        for _ in 0..3 {
+            let Gate::Paced { next } = pace.gate(now) else {
+                panic!("paced after the burst")
+            };
+            assert_eq!(next.since(now).0, 2000);
+            now = next;
+            assert_eq!(pace.gate(now), Gate::Open);
+            pace.started(now);
+        }
+    }
+
+    #[test]
+    fn a_rate_of_zero_paces_nothing_and_a_cluster_that_is_down_gets_nothing() {
+        let mut pace = Pace::new(0);
+        assert_eq!(pace.gate(Timestamp(5)), Gate::Down);
+        pace.up = true;
+        for _ in 0..1000 {
+            assert_eq!(pace.gate(Timestamp(5)), Gate::Open);
+            pace.started(Timestamp(5));
+        }
+    }
+}

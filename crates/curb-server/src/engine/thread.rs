@@ -1,0 +1,559 @@
+//! What the engine's thread does.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use curb_core::decide::{self, Gate, Moment};
+use curb_core::ledger::{Event, Recorded, SNAPSHOT_FORMAT, State};
+use curb_core::subject::JobId;
+use curb_core::time::Timestamp;
+use curb_journal::OwnedEntry;
+use curb_journal::writer::{SubmitError, WriterHandle};
+use tokio::sync::watch;
+
+use super::metering::RefusalMeter;
+use super::pace::Pace;
+use super::{Command, Draft, Engine, EngineError, Health, OnGranted, QUEUE, Task};
+use crate::auth::Tokens;
+use crate::clock::Clock;
+use crate::recover;
+
+/// Commands decided before their events are handed to the writer.
+const BATCH: usize = 256;
+/// Batches on their way to disk; above it the thread waits, and the commands with it.
+const IN_FLIGHT: usize = 64;
+/// Jobs taken from the queue in one turn.
+const STARTS_A_TURN: usize = 64;
+/// Events between two snapshots.
+const SNAPSHOT_EVERY: u64 = 50_000;
+/// How often time itself is looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What the engine is started with.
+pub struct EngineOptions {
+    /// The data directory.
+    pub dir: PathBuf,
+    /// The state at the journal's head.
+    pub state: State,
+    /// The journal's writer.
+    pub writer: WriterHandle,
+    /// Starts in a thousand seconds, by cluster.
+    pub start_rates: BTreeMap<String, u64>,
+    /// The clock.
+    pub clock: Clock,
+    /// Told about granted jobs once that is durable.
+    pub on_granted: OnGranted,
+}
+
+/// Starts the thread.
+///
+/// # Errors
+/// The system gives no thread.
+pub fn spawn(options: EngineOptions) -> std::io::Result<Engine> {
+    let (commands, inbox) = sync_channel(QUEUE);
+    let (tell, changed) = watch::channel(options.state.seq());
+    let health = Arc::new(Health::default());
+    let tokens = Arc::new(Tokens::default());
+    tokens.publish(&options.state);
+    let writer = options.writer.clone();
+    let moment = Moment::new(&options.state, options.clock.now());
+    let thread = Thread {
+        inbox,
+        moment,
+        paces: options
+            .start_rates
+            .iter()
+            .map(|(name, rate)| (name.clone(), Pace::new(*rate)))
+            .collect(),
+        snapshot_at: options.state.seq() + SNAPSHOT_EVERY,
+        state: options.state,
+        dir: options.dir,
+        writer: options.writer,
+        clock: options.clock,
+        on_granted: Arc::new(options.on_granted),
+        flight: Arc::new(Flight::default()),
+        batch: Batch::default(),
+        meter: RefusalMeter::default(),
+        health: Arc::clone(&health),
+        tokens: Arc::clone(&tokens),
+        tell,
+        look: true,
+        broken: false,
+        next_tick: Instant::now(),
+    };
+    let thread = std::thread::Builder::new()
+        .name("engine".into())
+        .spawn(move || thread.run())?;
+    let thread = Arc::new(Mutex::new(Some(thread)));
+    Ok(Engine {
+        commands,
+        health,
+        tokens,
+        changed,
+        writer,
+        thread,
+    })
+}
+
+/// Batches that are on their way to disk.
+#[derive(Default)]
+struct Flight {
+    count: AtomicUsize,
+    failure: Mutex<Option<String>>,
+}
+
+/// What one commit will carry.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<OwnedEntry>,
+    waiting: Vec<Box<dyn Task>>,
+    granted: Vec<JobId>,
+}
+
+struct Thread {
+    inbox: Receiver<Command>,
+    state: State,
+    moment: Moment,
+    paces: BTreeMap<String, Pace>,
+    dir: PathBuf,
+    writer: WriterHandle,
+    clock: Clock,
+    on_granted: Arc<OnGranted>,
+    flight: Arc<Flight>,
+    batch: Batch,
+    meter: RefusalMeter,
+    health: Arc<Health>,
+    tokens: Arc<Tokens>,
+    tell: watch::Sender<u64>,
+    /// Something may have made room: the queue must be looked at before anything new is decided.
+    look: bool,
+    /// The journal failed and was not loaded again yet.
+    broken: bool,
+    next_tick: Instant,
+    snapshot_at: u64,
+}
+
+impl Thread {
+    fn run(mut self) {
+        loop {
+            let command = match self.inbox.recv_timeout(self.patience()) {
+                Ok(command) => Some(command),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            self.check_failure();
+            self.advance();
+            let mut next = command;
+            let mut stop = None;
+            for _ in 0..BATCH {
+                match next.take() {
+                    Some(Command::Stop(tell)) => {
+                        stop = Some(tell);
+                        break;
+                    }
+                    Some(command) => self.take(command),
+                    None => break,
+                }
+                next = match self.inbox.try_recv() {
+                    Ok(command) => Some(command),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+                };
+            }
+            // The last one of a full batch.
+            match next {
+                Some(Command::Stop(tell)) => stop = Some(tell),
+                Some(command) => self.take(command),
+                None => {}
+            }
+            self.look_at_queue();
+            self.flush();
+            if let Some(tell) = stop {
+                self.end();
+                let _ = tell.send(());
+                return;
+            }
+        }
+        self.end();
+    }
+
+    /// How long to wait for a command.
+    fn patience(&self) -> Duration {
+        let tick = self.next_tick.saturating_duration_since(Instant::now());
+        if self.look && !self.broken {
+            return Duration::ZERO;
+        }
+        let paced = self.moment.gates.values().filter_map(|g| match g {
+            Gate::Paced { next } if self.state.queued_count() > 0 => {
+                Some(Duration::from_millis(next.since(self.clock.now()).0 + 1))
+            }
+            _ => None,
+        });
+        paced.chain([tick]).min().unwrap_or(tick)
+    }
+
+    /// Brings the moment up to now; on a tick, lets time itself change things.
+    fn advance(&mut self) {
+        let now = self.clock.now();
+        // `at` keeps the calendar of the old moment while it is good.
+        self.moment = self.moment.clone().at(&self.state, now);
+        self.open_gates();
+        if Instant::now() < self.next_tick {
+            return;
+        }
+        self.next_tick = Instant::now() + TICK;
+        self.look = true;
+        if self.broken {
+            self.try_to_mend();
+        } else if !self.meter.is_idle() {
+            let counted = self.meter.flush(self.moment.now);
+            self.record(counted.into_iter().map(Draft::from).collect());
+        }
+    }
+
+    fn open_gates(&mut self) {
+        for (name, pace) in &self.paces {
+            let gate = pace.gate(self.moment.now);
+            let before = self.moment.gates.get(name).copied();
+            if before != Some(gate) {
+                if gate == Gate::Open && before.is_some() {
+                    self.look = true;
+                }
+                self.moment.gates.insert(name.clone(), gate);
+            }
+        }
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Read(look) => look(&self.state, &self.moment),
+            Command::Up { cluster, up } => {
+                if let Some(pace) = self.paces.get_mut(&cluster) {
+                    pace.up = up;
+                }
+                self.open_gates();
+            }
+            Command::Change(task) if self.broken => task.done(Err(self.not_writable())),
+            Command::Change(task) => self.change(task),
+            // Handled by the loop.
+            Command::Stop(_) => {}
+        }
+    }
+
+    fn change(&mut self, mut task: Box<dyn Task>) {
+        self.look_at_queue();
+        self.moment.settled = !self.look;
+        let (events, wait) = task.decide(&self.state, &self.moment);
+        let events: Vec<Draft> = events
+            .into_iter()
+            .filter(|d| self.meter.keeps(&d.event))
+            .collect();
+        let wait = wait && !events.is_empty();
+        self.record(events);
+        if self.broken {
+            task.done(Err(self.not_writable()));
+        } else if wait {
+            self.batch.waiting.push(task);
+        } else {
+            task.done(Ok(()));
+        }
+    }
+
+    /// Applies events and puts them into the batch.
+    fn record(&mut self, events: Vec<Draft>) {
+        for draft in events {
+            let payload = match serde_json::to_vec(&draft.event) {
+                Ok(payload) => payload,
+                Err(error) => {
+                    // Cannot be for these types; were it so, the state must not have it either.
+                    self.fail(format!("an event could not be written as JSON: {error}"));
+                    return;
+                }
+            };
+            let event = draft.event;
+            let mut entry = OwnedEntry::new(self.moment.now.0, event.kind(), payload);
+            entry.side = draft.side;
+            self.batch.entries.push(entry);
+            self.note(&event);
+            let rec = Recorded {
+                seq: self.state.seq() + 1,
+                at: self.moment.now,
+                event,
+            };
+            self.state.apply(&rec);
+            match &rec.event {
+                Event::TokenCreated(_) | Event::TokenRevoked { .. } => {
+                    self.tokens.publish(&self.state)
+                }
+                Event::PolicyApplied { .. } => {
+                    let now = self.moment.now;
+                    let gates = std::mem::take(&mut self.moment.gates);
+                    self.moment = Moment::new(&self.state, now);
+                    self.moment.gates = gates;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What an event means to pacing, the dispatcher and the queue.
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Admitted { job, .. } => {
+                let cluster = job.cluster.clone();
+                self.started(&cluster);
+            }
+            Event::Granted { id, .. } => {
+                self.batch.granted.push(id.clone());
+                if let Some(cluster) = self.state.job(id).map(|j| j.new.cluster.clone()) {
+                    self.started(&cluster);
+                }
+            }
+            Event::Queued { .. }
+            | Event::Refused { .. }
+            | Event::RefusalsCounted { .. }
+            | Event::Confirmed { .. }
+            | Event::Hidden { .. }
+            | Event::TokenCreated(_)
+            | Event::TokenRevoked { .. } => {}
+            Event::PolicyApplied { .. }
+            | Event::ModeSet { .. }
+            | Event::ClusterObserved { .. }
+            | Event::NotStarted { .. }
+            | Event::Ended { .. }
+            | Event::StopRequested { .. }
+            | Event::Released { .. }
+            | Event::OverrideAdded(_)
+            | Event::OverrideRemoved { .. } => self.look = true,
+        }
+    }
+
+    fn started(&mut self, cluster: &str) {
+        if let Some(pace) = self.paces.get_mut(cluster) {
+            pace.started(self.moment.now);
+            self.moment
+                .gates
+                .insert(cluster.to_owned(), pace.gate(self.moment.now));
+        }
+    }
+
+    /// Starts what waits and fits. Bounded: what is left is done in the next turn.
+    fn look_at_queue(&mut self) {
+        if !self.look || self.broken {
+            return;
+        }
+        for _ in 0..STARTS_A_TURN {
+            if self.state.queued_count() == 0 {
+                self.look = false;
+                return;
+            }
+            let events = decide::next(&self.state, &self.moment);
+            if events.is_empty() {
+                self.look = false;
+                return;
+            }
+            self.record(events.into_iter().map(Draft::from).collect());
+        }
+    }
+
+    /// Hands the batch to the writer.
+    fn flush(&mut self) {
+        if self.batch.entries.is_empty() {
+            return;
+        }
+        while self.flight.count.load(Ordering::Acquire) >= IN_FLIGHT {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        let batch = std::mem::take(&mut self.batch);
+        let snapshot = (self.state.seq() >= self.snapshot_at).then(|| {
+            self.snapshot_at = self.state.seq() + SNAPSHOT_EVERY;
+            self.state.clone()
+        });
+        let (flight, on_granted, writer) = (
+            Arc::clone(&self.flight),
+            Arc::clone(&self.on_granted),
+            self.writer.clone(),
+        );
+        // The tasks must be told even when the writer does not take the batch and drops the callback.
+        let waiting = Arc::new(Mutex::new(batch.waiting));
+        let theirs = Arc::clone(&waiting);
+        let granted = batch.granted;
+        flight.count.fetch_add(1, Ordering::AcqRel);
+        let in_callback = Arc::clone(&flight);
+        let taken = self.writer.submit(batch.entries, move |outcome| {
+            let tasks = std::mem::take(&mut *theirs.lock().unwrap_or_else(PoisonError::into_inner));
+            match outcome {
+                Ok(head) => {
+                    for task in tasks {
+                        task.done(Ok(()));
+                    }
+                    if !granted.is_empty() {
+                        on_granted(granted);
+                    }
+                    if let Some(state) = snapshot {
+                        take_snapshot(writer, state, head.hash);
+                    }
+                }
+                Err(error) => {
+                    let text = crate::text_of(&*error);
+                    for task in tasks {
+                        task.done(Err(EngineError::NotWritable(text.clone())));
+                    }
+                    in_callback
+                        .failure
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .get_or_insert(text);
+                }
+            }
+            in_callback.count.fetch_sub(1, Ordering::AcqRel);
+        });
+        match taken {
+            Ok(()) => {
+                self.tell.send_replace(self.state.seq());
+            }
+            Err(error) => {
+                self.flight.count.fetch_sub(1, Ordering::AcqRel);
+                let text = match &error {
+                    SubmitError::Failed(cause) => crate::text_of(&**cause),
+                    other => other.to_string(),
+                };
+                for task in
+                    std::mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner))
+                {
+                    task.done(Err(EngineError::NotWritable(text.clone())));
+                }
+                self.fail(text);
+            }
+        }
+    }
+
+    fn check_failure(&mut self) {
+        let failure = self
+            .flight
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(text) = failure {
+            self.fail(text);
+        }
+    }
+
+    /// The state in memory is ahead of the disk for good: nothing is decided on it any more.
+    fn fail(&mut self, text: String) {
+        if !self.broken {
+            tracing::error!(reason = %text, "the journal is not writable: nothing is admitted until it is");
+        }
+        self.broken = true;
+        self.health.set_problem(Some(text.clone()));
+        let batch = std::mem::take(&mut self.batch);
+        for task in batch.waiting {
+            task.done(Err(EngineError::NotWritable(text.clone())));
+        }
+    }
+
+    fn not_writable(&self) -> EngineError {
+        EngineError::NotWritable(
+            self.health
+                .problem()
+                .unwrap_or_else(|| "it failed".to_owned()),
+        )
+    }
+
+    /// Opens the journal again and goes back to what is durable.
+    fn try_to_mend(&mut self) {
+        if self.flight.count.load(Ordering::Acquire) > 0 {
+            return;
+        }
+        self.check_failure();
+        let resumed = match self.writer.resume() {
+            Ok(resumed) => resumed,
+            Err(error) => {
+                self.health.set_problem(Some(crate::text_of(&error)));
+                return;
+            }
+        };
+        match recover::load(&self.dir) {
+            Ok(loaded) if loaded.state.seq() == resumed.head.seq => {
+                tracing::warn!(seq = loaded.state.seq(), "the journal is writable again");
+                self.state = loaded.state;
+                let gates = std::mem::take(&mut self.moment.gates);
+                self.moment = Moment::new(&self.state, self.clock.now());
+                self.moment.gates = gates;
+                self.tokens.publish(&self.state);
+                self.broken = false;
+                self.look = true;
+                self.health.set_problem(None);
+                // A write that fails at once breaks it again; one that passes proves that there is room.
+                self.tell.send_replace(self.state.seq());
+            }
+            Ok(loaded) => self.health.set_problem(Some(format!(
+                "the journal's head is {}, but only {} could be read",
+                resumed.head.seq,
+                loaded.state.seq()
+            ))),
+            Err(error) => self.health.set_problem(Some(crate::text_of(&error))),
+        }
+    }
+
+    /// Writes what there is, takes a snapshot, closes the journal.
+    fn end(&mut self) {
+        if !self.broken {
+            let mut counted = self.meter.flush(Timestamp(i64::MAX));
+            counted.truncate(1000);
+            self.record(counted.into_iter().map(Draft::from).collect());
+        }
+        self.flush();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.flight.count.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.check_failure();
+        let head = self.writer.head();
+        if !self.broken && head.seq == self.state.seq() && head.seq > 0 {
+            let (tell, told) = sync_channel(1);
+            let body = self.state.snapshot();
+            let sent = self.writer.put_snapshot(
+                head.seq,
+                head.hash,
+                SNAPSHOT_FORMAT,
+                body,
+                move |outcome| {
+                    let _ = tell.send(outcome.is_ok());
+                },
+            );
+            if sent.is_ok() {
+                let done = told.recv_timeout(Duration::from_secs(30));
+                tracing::info!(
+                    seq = head.seq,
+                    written = done == Ok(true),
+                    "snapshot at the end"
+                );
+            }
+        }
+        self.writer.close();
+    }
+}
+
+fn take_snapshot(writer: WriterHandle, state: State, hash: curb_journal::Hash) {
+    let seq = state.seq();
+    let spawned = std::thread::Builder::new().name("snapshot".into()).spawn(move || {
+        let body = state.snapshot();
+        drop(state);
+        let bytes = body.len();
+        let sent = writer.put_snapshot(seq, hash, SNAPSHOT_FORMAT, body, move |outcome| match outcome {
+            Ok(()) => tracing::info!(seq, bytes, "snapshot written"),
+            Err(error) => tracing::warn!(seq, %error, "a snapshot was not written; the journal goes on without it"),
+        });
+        if let Err(error) = sent {
+            tracing::warn!(seq, %error, "a snapshot was not taken; the journal goes on without it");
+        }
+    });
+    if let Err(error) = spawned {
+        tracing::warn!(%error, "no thread for a snapshot; the journal goes on without it");
+    }
+}

@@ -1,0 +1,239 @@
+//! Ray's job routes, answered from the ledger and, for what runs, from Ray.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use curb_core::decide;
+use curb_core::ledger::{Event, Job, Phase};
+use curb_core::subject::JobId;
+use curb_ray::JobDetails;
+
+use super::{Call, may_change, may_see, no_job};
+use crate::app::{App, RefusedJob};
+use crate::engine::Decision;
+use crate::reply::{Failure, Reply, json};
+use crate::view;
+
+/// How long Ray may take to tell of a running job before what it last said is told.
+const RAY_WITHIN: Duration = Duration::from_secs(2);
+
+/// `GET /api/version`, as Ray said it last: clients ask it first, also while Ray is away.
+pub fn version(call: &Call) -> Result<Reply, Failure> {
+    let cluster = call.app.cluster(&call.app.config.default_cluster);
+    match cluster.and_then(|c| c.facts().version) {
+        Some(version) => json(&version),
+        None => Err(Failure::unavailable(
+            "curb: Ray has not been reached since the server started; try again in a moment",
+            5,
+        )),
+    }
+}
+
+/// `GET /api/jobs/`.
+pub async fn list(call: &Call) -> Result<Reply, Failure> {
+    let who = call.who.clone();
+    let jobs = call
+        .app
+        .engine
+        .read(move |state, moment| {
+            let policy = state.policy();
+            let mut seen: Vec<(Job, Option<String>)> = state
+                .jobs()
+                .filter(|j| !j.hidden && may_see(policy, &who, j))
+                .map(|j| (j.clone(), view::short_wait(state, moment, j)))
+                .collect();
+            seen.sort_by_key(|(j, _)| j.seq);
+            seen
+        })
+        .await?;
+    let keys = jobs.iter().map(|(j, _)| j.new.spec.clone()).collect();
+    let specs = call.app.specs(keys).await?;
+    let mut all: Vec<JobDetails> = jobs
+        .iter()
+        .map(|(job, wait)| {
+            let record = call
+                .app
+                .cluster(&job.new.cluster)
+                .and_then(|c| c.recall(&job.new.id));
+            view::details(
+                job,
+                specs.get(&job.new.spec).map(Arc::as_ref),
+                record.as_deref(),
+                wait.as_deref(),
+            )
+        })
+        .collect();
+    let mine = |j: &RefusedJob| call.who.is_operator() || j.user == call.who.user();
+    all.extend(
+        call.app
+            .refused
+            .of(mine)
+            .iter()
+            .map(|j| details_of_refused(j)),
+    );
+    json(&all)
+}
+
+/// `GET /api/jobs/{id}`.
+pub async fn get(call: &Call) -> Result<Reply, Failure> {
+    if let Some(refused) = refused_job(call)? {
+        return json(&details_of_refused(&refused));
+    }
+    let job = call.job().await?;
+    json(&details(&call.app, call, &job).await?)
+}
+
+/// A job in Ray's words: of one that runs, what Ray says now or said last.
+pub async fn details(app: &App, call: &Call, job: &Job) -> Result<JobDetails, Failure> {
+    let spec = app
+        .specs(vec![job.new.spec.clone()])
+        .await?
+        .remove(&job.new.spec);
+    let spec = spec.as_deref();
+    match &job.phase {
+        Phase::Running(grant) => {
+            let Some(cluster) = app.cluster(&job.new.cluster) else {
+                return Ok(view::details(
+                    job,
+                    spec,
+                    None,
+                    Some("its cluster is not configured any more"),
+                ));
+            };
+            let asked = tokio::time::timeout(RAY_WITHIN, cluster.ray.get(&job.ray_id())).await;
+            if let Ok(Ok(Some(record))) = asked
+                && crate::dispatcher::whose(&record, &job.new.stamp)
+                    == crate::dispatcher::Claim::Ours
+                && cluster.session() == grant.session
+            {
+                if record.status.is_terminal() {
+                    cluster.poke.notify_one();
+                }
+                return Ok(view::details(
+                    job,
+                    spec,
+                    Some(&*cluster.remember(&job.new.id, record)),
+                    None,
+                ));
+            }
+            let last = cluster.recall(&job.new.id);
+            Ok(view::details(
+                job,
+                spec,
+                last.as_deref(),
+                Some("Ray does not answer at the moment; this is what was known last"),
+            ))
+        }
+        Phase::Queued => {
+            let (id, who) = (job.new.id.clone(), call.who.clone());
+            let line = app
+                .engine
+                .read(move |state, moment| crate::words::waiting(state, moment, &id, &who))
+                .await?;
+            Ok(view::details(job, spec, None, line.as_deref()))
+        }
+        _ => Ok(view::details(job, spec, None, None)),
+    }
+}
+
+fn refused_job(call: &Call) -> Result<Option<Arc<RefusedJob>>, Failure> {
+    let id = call.job_id()?;
+    let found = call.app.refused.get(&id);
+    Ok(found.filter(|j| call.who.is_operator() || j.user == call.who.user()))
+}
+
+/// A refusal in the `job` style, as Ray would tell of a job that failed.
+#[must_use]
+pub fn details_of_refused(job: &RefusedJob) -> JobDetails {
+    view::refused(job)
+}
+
+/// `POST /api/jobs/{id}/stop`.
+pub async fn stop(call: &Call) -> Result<Reply, Failure> {
+    if refused_job(call)?.is_some() {
+        return json(&serde_json::json!({"stopped": false}));
+    }
+    let stopped = request_stop(call, String::new()).await?;
+    let stopped = matches!(
+        stopped,
+        decide::Stopped::Cancelled | decide::Stopped::Stopping
+    );
+    json(&serde_json::json!({ "stopped": stopped }))
+}
+
+/// Writes the wish to stop the job in the path and passes it on to Ray.
+pub async fn request_stop(call: &Call, why: String) -> Result<decide::Stopped, Failure> {
+    let job = call.job().await?;
+    if !may_change(&call.who, &job) {
+        return Err(Failure::forbidden(
+            "curb: you can see this job, but only its owner or an operator stops it",
+        ));
+    }
+    let (id, by) = (job.new.id.clone(), call.who.user().to_owned());
+    let stopped = call
+        .app
+        .engine
+        .change(move |state, _| {
+            let (events, stopped) = decide::stop(state, &id, &by, &why);
+            Decision::durable(events, stopped)
+        })
+        .await?;
+    if stopped == decide::Stopped::Unknown {
+        return Err(no_job(&call.parameter));
+    }
+    if stopped == decide::Stopped::Stopping
+        && let Some(cluster) = call.app.cluster(&job.new.cluster)
+    {
+        if matches!(job.phase, Phase::Running(_)) {
+            let passed = tokio::time::timeout(RAY_WITHIN, cluster.ray.stop(&job.ray_id())).await;
+            if !matches!(passed, Ok(Ok(_))) {
+                tracing::info!(job = %job.new.id, "a wish to stop was not passed on at once; the monitor repeats it");
+            }
+        }
+        cluster.poke.notify_one();
+    }
+    Ok(stopped)
+}
+
+/// `DELETE /api/jobs/{id}`: hides an ended job. Its id stays taken, in Curb and in Ray.
+pub async fn delete(call: &Call) -> Result<Reply, Failure> {
+    if let Some(refused) = refused_job(call)? {
+        call.app.refused.remove(&refused.id);
+        return json(&serde_json::json!({"deleted": true}));
+    }
+    let job = call.job().await?;
+    if !may_change(&call.who, &job) {
+        return Err(Failure::forbidden(
+            "curb: you can see this job, but only its owner or an operator deletes it",
+        ));
+    }
+    let (id, by) = (job.new.id.clone(), call.who.user().to_owned());
+    let hidden = call
+        .app
+        .engine
+        .change(move |state, _| hide(state.job(&id), by))
+        .await?;
+    if hidden {
+        json(&serde_json::json!({"deleted": true}))
+    } else {
+        Err(Failure::bad_request(format!(
+            "curb: job {} is not over: stop it first, or wait until it ends",
+            call.parameter
+        )))
+    }
+}
+
+fn hide(job: Option<&Job>, by: String) -> Decision<bool> {
+    match job {
+        Some(job) if job.is_ended() => {
+            let id: JobId = job.new.id.clone();
+            let events = if job.hidden {
+                vec![]
+            } else {
+                vec![Event::Hidden { id, by }]
+            };
+            Decision::durable(events, true)
+        }
+        _ => Decision::nothing(false),
+    }
+}

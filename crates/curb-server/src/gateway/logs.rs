@@ -1,0 +1,94 @@
+//! `GET /api/jobs/{id}/logs`: Ray's log of what Ray has run, Curb's own words for what it has not.
+
+use curb_core::ledger::{Job, Phase};
+use http::{HeaderValue, StatusCode, header};
+
+use super::Call;
+use crate::reply::{Failure, OutBody, Reply, answer, json};
+use crate::words;
+
+/// Where a job's log is.
+pub enum Source {
+    /// In Ray, under this id.
+    Ray {
+        /// The cluster.
+        cluster: String,
+        /// The id there.
+        ray_id: String,
+    },
+    /// Curb has all there is to say.
+    Curb(String),
+    /// Nothing yet: it waits, or is being started.
+    Later,
+}
+
+/// Where the log of a job is.
+#[must_use]
+pub fn source(job: &Job) -> Source {
+    let ray = || Source::Ray {
+        cluster: job.new.cluster.clone(),
+        ray_id: job.ray_id(),
+    };
+    match &job.phase {
+        Phase::Queued | Phase::Reserved(_) => Source::Later,
+        Phase::Running(_) | Phase::Quarantined(_) => ray(),
+        Phase::Ended(end) if end.ran.is_some() => ray(),
+        Phase::Ended(end) => Source::Curb(format!("curb: {}\n", end.message)),
+    }
+}
+
+/// The log so far.
+pub async fn logs(call: &Call) -> Result<Reply, Failure> {
+    let id = call.job_id()?;
+    if let Some(refused) = call.app.refused.get(&id)
+        && (call.who.is_operator() || refused.user == call.who.user())
+    {
+        return json(&serde_json::json!({ "logs": refused.text }));
+    }
+    let job = call.job().await?;
+    match source(&job) {
+        Source::Curb(text) => json(&serde_json::json!({ "logs": text })),
+        Source::Later => {
+            let who = call.who.clone();
+            let line = call
+                .app
+                .engine
+                .read(move |state, moment| words::waiting(state, moment, &id, &who))
+                .await?;
+            let line = line.unwrap_or_else(|| "curb: it is being given to Ray".to_owned());
+            json(&serde_json::json!({ "logs": format!("{line}\n") }))
+        }
+        Source::Ray { cluster, ray_id } => {
+            let Some(cluster) = call.app.cluster(&cluster) else {
+                return Err(Failure::not_found(
+                    "curb: the job's cluster is not configured any more",
+                ));
+            };
+            let body = cluster
+                .ray
+                .logs(&ray_id)
+                .await
+                .map_err(|e| log_failure(&e))?;
+            let mut reply = answer(StatusCode::OK, "application/json", "");
+            *reply.body_mut() = OutBody::stream(body);
+            reply
+                .headers_mut()
+                .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            Ok(reply)
+        }
+    }
+}
+
+/// Why Ray did not give a log.
+pub fn log_failure(error: &curb_ray::RayError) -> Failure {
+    tracing::info!(%error, "a log could not be read");
+    match error {
+        curb_ray::RayError::NotFound { .. } => {
+            Failure::not_found("curb: Ray does not have this job's log any more")
+        }
+        _ => Failure::unavailable(
+            "curb: the log is kept by Ray, which does not give it at the moment; try again later",
+            5,
+        ),
+    }
+}

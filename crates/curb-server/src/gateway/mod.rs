@@ -1,0 +1,248 @@
+//! The door: every request is checked, matched against the table of routes, signed in, and only then handled.
+//!
+//! Nothing of a client's request is passed on as it came. What Ray is sent is built from parsed values, under ids that
+//! come from the ledger.
+
+mod jobs;
+mod logs;
+mod packages;
+mod submit;
+mod tail;
+
+use std::sync::Arc;
+
+use curb_api::routes::Access;
+use curb_core::ledger::Job;
+use curb_core::policy::{Policy, SeeJobs};
+use curb_core::subject::JobId;
+use curb_http::body::{BodyLimits, read_body};
+use curb_http::canonical::Query;
+use curb_http::checks;
+use curb_http::request_id::RequestId;
+use http::{HeaderMap, Method, Request, StatusCode};
+use hyper::body::Incoming;
+
+pub use jobs::request_stop;
+pub use submit::ask_of;
+
+use crate::api;
+use crate::app::App;
+use crate::auth::Principal;
+use crate::reply::{Failure, Reply};
+use crate::routes::{Endpoint, NoRoute};
+
+/// A request after sign-in.
+pub struct Call {
+    /// The server's parts.
+    pub app: Arc<App>,
+    /// Who asks.
+    pub who: Principal,
+    /// The request's headers.
+    pub headers: HeaderMap,
+    /// Its query.
+    pub query: Query,
+    /// What stood for `{id}`, `{name}` or `{code}`.
+    pub parameter: String,
+}
+
+/// Serves a request.
+pub async fn handle(app: Arc<App>, mut request: Request<Incoming>) -> Reply {
+    let id = request.extensions().get::<RequestId>().copied();
+    let headers = std::mem::take(request.headers_mut());
+    // The checks look at headers; a copy is cheaper than giving every part its own.
+    *request.headers_mut() = headers.clone();
+    let started = std::time::Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let outcome = route(&app, &headers, request).await;
+    let reply = match outcome {
+        Ok(reply) => reply,
+        Err(failure) => failure.reply(&headers, id),
+    };
+    tracing::debug!(
+        request = id.map(tracing::field::display),
+        %method,
+        %path,
+        status = reply.status().as_u16(),
+        micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        "request"
+    );
+    reply
+}
+
+async fn route(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    request: Request<Incoming>,
+) -> Result<Reply, Failure> {
+    let target = checks::check(&request, &app.allowed).map_err(|problem| {
+        let mut failure = Failure::from_problem(&problem);
+        failure.close = true;
+        failure
+    })?;
+    let found = app
+        .router
+        .find(request.method(), target.path())
+        .map_err(|why| no_route(why, request.method(), target.path()))?;
+    let upgrade = headers.contains_key(http::header::UPGRADE);
+    if upgrade != (found.endpoint == Endpoint::RayTail) {
+        return Err(Failure::bad_request(if upgrade {
+            "curb: only a job's log tail is a websocket"
+        } else {
+            "curb: the log tail is a websocket: send `Upgrade: websocket`, or read the log without /tail"
+        }));
+    }
+    let parameter = found.parameter.unwrap_or_default();
+    if found.access == Access::Open {
+        return api::open(app, found.endpoint, &parameter, headers).await;
+    }
+    let who = app.engine.tokens().authenticate(headers, app.clock.now())?;
+    if !who.may(found.access) {
+        return Err(Failure::forbidden(format!(
+            "curb: this needs the role {}; yours ({}) is {}",
+            if found.access == Access::Admin {
+                "admin"
+            } else {
+                "operator"
+            },
+            who.user(),
+            who.0.role
+        )));
+    }
+    let call = Call {
+        app: Arc::clone(app),
+        who,
+        headers: headers.clone(),
+        query: target.query().clone(),
+        parameter,
+    };
+    dispatch(call, found.endpoint, request).await
+}
+
+async fn dispatch(
+    call: Call,
+    endpoint: Endpoint,
+    request: Request<Incoming>,
+) -> Result<Reply, Failure> {
+    match endpoint {
+        Endpoint::RaySubmit => submit::submit(call, body(request, None).await?).await,
+        Endpoint::RayVersion => jobs::version(&call),
+        Endpoint::RayList => jobs::list(&call).await,
+        Endpoint::RayGet => jobs::get(&call).await,
+        Endpoint::RayDelete => jobs::delete(&call).await,
+        Endpoint::RayStop => {
+            drain(request).await?;
+            jobs::stop(&call).await
+        }
+        Endpoint::RayLogs => logs::logs(&call).await,
+        Endpoint::RayTail => tail::tail(call, request).await,
+        Endpoint::RayPackageGet => packages::get(&call),
+        Endpoint::RayPackagePut => packages::put(&call, request.into_body()).await,
+        other => {
+            let bytes = match other {
+                Endpoint::PolicyPut | Endpoint::PolicyCheck | Endpoint::Explain => {
+                    body(request, None).await?
+                }
+                _ if request.method() == Method::GET || request.method() == Method::DELETE => {
+                    bytes::Bytes::new()
+                }
+                _ => body(request, Some(64 << 10)).await?,
+            };
+            api::signed_in(call, other, bytes).await
+        }
+    }
+}
+
+fn no_route(why: NoRoute, method: &Method, path: &str) -> Failure {
+    match why {
+        NoRoute::Path => Failure::not_found(format!(
+            "curb: there is nothing at {path} (Ray's job API is at /api/jobs/, with the slash)"
+        )),
+        NoRoute::Method => Failure::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "Not with this method",
+            format!("curb: {method} is not done at {path}"),
+        ),
+    }
+}
+
+/// Reads a body of at most 1 MiB, or of `limit` bytes.
+async fn body(request: Request<Incoming>, limit: Option<u64>) -> Result<bytes::Bytes, Failure> {
+    let limits = BodyLimits {
+        max_bytes: limit.unwrap_or(BodyLimits::JSON.max_bytes),
+        ..BodyLimits::JSON
+    };
+    read_body(request.into_body(), limits)
+        .await
+        .map_err(|e| body_failure(&e))
+}
+
+/// Reads and drops the small body of a request that needs none.
+async fn drain(request: Request<Incoming>) -> Result<(), Failure> {
+    body(request, Some(4 << 10)).await.map(drop)
+}
+
+fn body_failure(error: &curb_http::body::BodyError) -> Failure {
+    let mut failure = Failure::from_problem(&error.problem());
+    failure.close = true;
+    failure
+}
+
+impl Call {
+    /// The job id in the path.
+    ///
+    /// # Errors
+    /// 404, as for any job that is not there: what cannot be an id is the id of nothing.
+    pub fn job_id(&self) -> Result<JobId, Failure> {
+        JobId::parse(&self.parameter).map_err(|_| no_job(&self.parameter))
+    }
+
+    /// The job in the path, if the caller may see it.
+    ///
+    /// # Errors
+    /// 404 for a job that is not there and for one that the caller may not see.
+    pub async fn job(&self) -> Result<Job, Failure> {
+        let id = self.job_id()?;
+        let who = self.who.clone();
+        let wanted = id.clone();
+        let job = self
+            .app
+            .engine
+            .read(move |state, _| {
+                let job = state.job(&wanted)?;
+                may_see(state.policy(), &who, job).then(|| job.clone())
+            })
+            .await?;
+        job.ok_or_else(|| no_job(id.as_str()))
+    }
+}
+
+/// The one answer for jobs that are not there and jobs that are not the caller's.
+#[must_use]
+pub fn no_job(id: &str) -> Failure {
+    let shown: String = id.chars().take(120).collect();
+    Failure::not_found(format!("Job {shown} does not exist"))
+}
+
+/// Whether somebody may see a job.
+#[must_use]
+pub fn may_see(policy: &Policy, who: &Principal, job: &Job) -> bool {
+    let subject = &job.new.subject;
+    if who.is_operator() || subject.user == who.user() {
+        return true;
+    }
+    match policy.visibility.jobs {
+        SeeJobs::Own => false,
+        SeeJobs::All => true,
+        SeeJobs::Team => subject
+            .team
+            .as_deref()
+            .is_some_and(|t| policy.teams_of(who.user()).any(|mine| mine == t)),
+    }
+}
+
+/// Whether somebody may stop or hide a job.
+#[must_use]
+pub fn may_change(who: &Principal, job: &Job) -> bool {
+    who.is_operator() || job.new.subject.user == who.user()
+}

@@ -1,0 +1,364 @@
+//! `POST /api/jobs/`: from a body to a decision to Ray.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use curb_core::decide::{self, Ask, Explanation, Identity, ResolveError, Submitted};
+use curb_core::policy::{Policy, RefusalStyle};
+use curb_core::subject::JobId;
+use curb_core::time::Timestamp;
+use curb_journal::SideWrite;
+use http::{HeaderValue, StatusCode};
+use sha2::{Digest, Sha256};
+
+use super::{Call, no_job};
+use crate::app::{App, RefusedJob};
+use crate::auth::Principal;
+use crate::dispatcher::{self, Attempt, Fate};
+use crate::engine::{Decision, Draft};
+use crate::reply::{Failure, Reply, X_JOB_ID, answer};
+use crate::request::Submission;
+use crate::spec::{EncodedSpec, JobSpec};
+use crate::words;
+
+/// Characters of generated ids: those that Ray uses, without the ones that are taken for each other.
+const ID_CHARS: &[u8; 56] = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz1234567";
+
+/// What the decision said, with what is needed to go on.
+enum Outcome {
+    Admitted(Attempt),
+    Queued,
+    Refused(Box<Explanation>, Arc<Policy>, Timestamp),
+    Same,
+    Taken,
+    BadRequest(ResolveError),
+}
+
+/// Submits a job.
+pub async fn submit(call: Call, body: Bytes) -> Result<Reply, Failure> {
+    let mut parsed = Submission::parse(&body, true).map_err(|e| bad_request(&e))?;
+    drop(body);
+    let app = &call.app;
+    let ask = ask_of(app, &call.who, &parsed)?;
+    check_packages(app, &call.who, &parsed.spec)?;
+    let chosen = parsed.id.take();
+    let id = match (&chosen, &parsed.key) {
+        (Some(id), _) => id.clone(),
+        // The same key gives the same id, so that the ledger finds the first answer again.
+        (None, Some(key)) => id_of_key(call.who.user(), key)?,
+        (None, None) => random_id()?,
+    };
+    parsed.spec.user = call.who.user().to_owned();
+    parsed.spec.id = id.as_str().to_owned();
+    if chosen.is_some() || parsed.key.is_some() {
+        check_unused(&call, &id).await?;
+    }
+    let encoded = parsed.spec.encode().map_err(|e| Failure::internal(&e))?;
+    let identity = Identity {
+        id,
+        spec: encoded.key.clone(),
+        stamp: random_hex()?,
+        key: parsed.key.take(),
+    };
+    let (app, who) = (Arc::clone(app), call.who.clone());
+    // On a task of its own: a client that goes away must not leave a grant that nobody starts.
+    let tracker = app.tasks.clone();
+    let work = tracker.spawn(decide_and_start(
+        app,
+        who,
+        ask,
+        identity,
+        encoded,
+        parsed.spec,
+    ));
+    work.await.map_err(|e| Failure::internal(&e))?
+}
+
+/// What the ledger is asked.
+///
+/// # Errors
+/// The cluster that it names is not one.
+pub fn ask_of(app: &App, who: &Principal, parsed: &Submission) -> Result<Ask, Failure> {
+    let cluster = parsed
+        .cluster
+        .clone()
+        .unwrap_or_else(|| app.config.default_cluster.clone());
+    if !app.clusters.contains_key(&cluster) {
+        let known: Vec<&str> = app.clusters.keys().map(String::as_str).collect();
+        return Err(Failure::bad_request(format!(
+            "curb: metadata `curb.cluster`: there is no cluster {cluster}; there are: {}",
+            known.join(", ")
+        )));
+    }
+    Ok(Ask {
+        user: who.user().to_owned(),
+        labels: who.0.labels.clone(),
+        team: parsed.team.clone(),
+        job_type: parsed.job_type.clone(),
+        cluster,
+        declared: parsed.declared.clone(),
+        entrypoint: parsed.spec.entrypoint_resources.0.clone(),
+        duration: parsed.duration,
+        priority: parsed.priority,
+    })
+}
+
+async fn decide_and_start(
+    app: Arc<App>,
+    who: Principal,
+    ask: Ask,
+    identity: Identity,
+    encoded: EncodedSpec,
+    spec: JobSpec,
+) -> Result<Reply, Failure> {
+    let (id, cluster, key) = (
+        identity.id.clone(),
+        ask.cluster.clone(),
+        encoded.key.clone(),
+    );
+    let outcome = app
+        .engine
+        .change(move |state, moment| {
+            let submission = match decide::resolve(state, &ask) {
+                Ok(submission) => submission,
+                Err(error) => return Decision::nothing(Outcome::BadRequest(error)),
+            };
+            let (events, said) = decide::submit(state, &submission, &identity, moment);
+            let keep = |events: Vec<_>, reply| {
+                let mut drafts: Vec<Draft> = events.into_iter().map(Draft::from).collect();
+                if let Some(first) = drafts.first_mut() {
+                    first
+                        .side
+                        .push(SideWrite::put_spec(encoded.key, encoded.body));
+                    first
+                        .side
+                        .push(SideWrite::claim_id(identity.id.as_str().to_owned()));
+                }
+                Decision {
+                    events: drafts,
+                    reply,
+                    wait: true,
+                }
+            };
+            match said {
+                Submitted::Admitted => {
+                    let attempt = Attempt {
+                        id: identity.id.clone(),
+                        number: 1,
+                        user: submission.subject.user.clone(),
+                        stamp: identity.stamp.clone(),
+                        promised: false,
+                        session: state
+                            .cluster(&submission.cluster)
+                            .map_or_else(String::new, |c| c.session.clone()),
+                    };
+                    keep(events, Outcome::Admitted(attempt))
+                }
+                Submitted::Queued(_) => keep(events, Outcome::Queued),
+                Submitted::Refused(explanation) => {
+                    // The words are found on the request's own thread.
+                    let policy = Arc::clone(state.policy());
+                    Decision::noted(events, Outcome::Refused(explanation, policy, moment.now))
+                }
+                Submitted::Same => Decision::nothing(Outcome::Same),
+                Submitted::Taken => Decision::nothing(Outcome::Taken),
+            }
+        })
+        .await?;
+    match outcome {
+        Outcome::Admitted(attempt) => {
+            let Some(cluster) = app.cluster(&cluster).cloned() else {
+                return Err(Failure::internal(&format!("cluster {cluster} is gone")));
+            };
+            let fate = dispatcher::start(app, cluster, attempt, Arc::new(spec)).await;
+            after_start(&id, fate)
+        }
+        Outcome::Queued => {
+            app.keep_spec(key, Arc::new(spec));
+            Ok(accepted(&id))
+        }
+        Outcome::Same => Ok(accepted(&id)),
+        Outcome::Taken => Err(taken(&id)),
+        Outcome::BadRequest(error) => Err(Failure::bad_request(format!(
+            "curb: metadata `{}`: {}",
+            error.key, error.message
+        ))),
+        Outcome::Refused(explanation, policy, now) => {
+            let (text, explanation) = words::tell(*explanation, &who, &policy, now);
+            if policy.refusal == RefusalStyle::Http {
+                return Err(refused(explanation, text));
+            }
+            let user = who.user().to_owned();
+            app.refused.keep(RefusedJob {
+                id: id.clone(),
+                user,
+                spec,
+                text,
+                at: now,
+            });
+            Ok(accepted(&id))
+        }
+    }
+}
+
+fn after_start(id: &JobId, fate: Fate) -> Result<Reply, Failure> {
+    match fate {
+        Fate::Running | Fate::Waiting => Ok(accepted(id)),
+        Fate::Failed { status, why } => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+            let mut failure = Failure::new(
+                status,
+                "not-started",
+                "The job was not started",
+                format!("curb: job {id} was not started: {why}"),
+            );
+            failure.retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(10);
+            Err(failure)
+        }
+        Fate::Unknown => {
+            let mut failure = Failure::unavailable(
+                format!(
+                    "curb: Ray did not answer whether it took job {id}. Curb is finding out; do not\n\
+                     submit it again before you know: ray job status {id}\n"
+                ),
+                30,
+            );
+            failure.code = "outcome-unknown".into();
+            failure.extensions.insert("job".into(), id.as_str().into());
+            Err(failure)
+        }
+        Fate::NotWritten(why) => Err(crate::engine::EngineError::NotWritable(why).into()),
+    }
+}
+
+/// The answer of Ray's own API to a submission.
+fn accepted(id: &JobId) -> Reply {
+    // An id has no character that JSON would escape.
+    let body = format!(r#"{{"job_id":"{id}","submission_id":"{id}"}}"#);
+    let mut reply = answer(StatusCode::OK, "application/json", body);
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        reply.headers_mut().insert(X_JOB_ID, value);
+    }
+    reply
+}
+
+/// A refusal by quota.
+fn refused(explanation: Explanation, text: String) -> Failure {
+    let status = StatusCode::from_u16(explanation.status).unwrap_or(StatusCode::TOO_MANY_REQUESTS);
+    let code = explanation
+        .violations
+        .first()
+        .map_or("refused", |v| v.code.as_str());
+    let mut failure = Failure::new(status, code, "The job was refused", text);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        failure.retry_after = Some(10);
+    }
+    failure.explanation = Some(Box::new(explanation));
+    failure
+}
+
+fn bad_request(error: &crate::request::BadRequest) -> Failure {
+    let mut failure = Failure::bad_request(format!("curb: {error}"));
+    failure
+        .extensions
+        .insert("key".into(), error.key.as_str().into());
+    failure
+}
+
+fn taken(id: &JobId) -> Failure {
+    Failure::conflict(format!(
+        "curb: job with submission_id {id} already exists. Use a different submission_id"
+    ))
+}
+
+/// An id that the ledger does not remember may still have been used long ago.
+async fn check_unused(call: &Call, id: &JobId) -> Result<(), Failure> {
+    let wanted = id.clone();
+    let remembered = call
+        .app
+        .engine
+        .read(move |state, _| state.job(&wanted).is_some())
+        .await?;
+    // The ledger judges what it remembers: the same again, or another.
+    if remembered {
+        return Ok(());
+    }
+    if call.app.refused.get(id).is_some() {
+        return Err(taken(id));
+    }
+    let text = id.as_str().to_owned();
+    if call
+        .app
+        .readers
+        .run(move |reader| reader.id_used(&text))
+        .await?
+    {
+        return Err(taken(id));
+    }
+    Ok(())
+}
+
+fn check_packages(app: &App, who: &Principal, spec: &JobSpec) -> Result<(), Failure> {
+    for name in &spec.packages {
+        if !app.packages.has(who.user(), name) {
+            return Err(Failure::bad_request(format!(
+                "curb: runtime_env names gcs://{name}, which you have not uploaded here. Ray's client uploads\n\
+                 working_dir and py_modules by itself; submit again so that it does\n"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn random_id() -> Result<JobId, Failure> {
+    // 256 is no multiple of 56: bytes past the last multiple are drawn again, so that all characters are as likely.
+    let mut text = String::from("raysubmit_");
+    while text.len() < 26 {
+        let mut random = [0u8; 32];
+        getrandom::fill(&mut random).map_err(|e| Failure::internal(&e))?;
+        for byte in random
+            .into_iter()
+            .filter(|b| *b < 224)
+            .take(26 - text.len())
+        {
+            text.push(char::from(ID_CHARS[usize::from(byte) % ID_CHARS.len()]));
+        }
+    }
+    JobId::parse(&text).map_err(|e| Failure::internal(&e))
+}
+
+fn id_of_key(user: &str, key: &str) -> Result<JobId, Failure> {
+    let hash = Sha256::new()
+        .chain_update(user.as_bytes())
+        .chain_update([0])
+        .chain_update(key.as_bytes())
+        .finalize();
+    let id = format!("raysubmit_k{}", hex::encode(&hash[..16]));
+    JobId::parse(&id).map_err(|_| no_job(&id))
+}
+
+fn random_hex() -> Result<String, Failure> {
+    let mut random = [0u8; 16];
+    getrandom::fill(&mut random).map_err(|e| Failure::internal(&e))?;
+    Ok(hex::encode(random))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_ids_look_like_rays_own_and_differ() {
+        let a = random_id().expect("an id");
+        assert!(a.as_str().starts_with("raysubmit_") && a.as_str().len() == 26);
+        assert_ne!(a, random_id().expect("an id"));
+    }
+
+    #[test]
+    fn the_same_key_of_the_same_user_is_the_same_id() {
+        let id = |user, key| id_of_key(user, key).expect("an id");
+        assert_eq!(id("ana", "k"), id("ana", "k"));
+        assert_ne!(id("ana", "k"), id("li", "k"));
+        assert_ne!(id("a", "bk"), id("ab", "k"));
+    }
+}

@@ -1,0 +1,404 @@
+//! Watching the clusters: whether they are there, which incarnation they are, what they have, and which jobs are over.
+//!
+//! An end is believed only between two equal readings of the session that took the job. Whatever cannot be read changes
+//! nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use curb_core::amount::Amount;
+use curb_core::ledger::{Event, Job, Outcome, Phase};
+use curb_core::resource::{Resource, Resources};
+use curb_core::subject::JobId;
+use curb_core::time::Timestamp;
+use curb_ray::{ClusterTotals, JobDetails, JobStatus, RayError, Version};
+use futures_util::stream::{self, StreamExt};
+
+use crate::app::App;
+use crate::cluster::{Cluster, session_of};
+use crate::dispatcher::{Claim, adopt_orphans, claim, whose};
+
+/// Up to so many open jobs are asked for one by one; above it Ray's whole list is read.
+const ASK_EACH: usize = 24;
+/// Questions to Ray at once.
+const AT_ONCE: usize = 8;
+/// How often the cluster's size is looked at.
+const CAPACITY_EVERY: Duration = Duration::from_secs(10);
+/// How often a wish to stop is passed on again.
+const STOP_EVERY: Duration = Duration::from_secs(3);
+/// How often quarantined jobs and orphans are looked into.
+const SLOW_EVERY: Duration = Duration::from_secs(5);
+/// How long Ray may take to say its version.
+const VERSION_WITHIN: Duration = Duration::from_secs(5);
+
+/// An open job as the monitor needs it.
+#[derive(Clone, Debug)]
+struct Open {
+    id: JobId,
+    ray_id: String,
+    stamp: String,
+    session: String,
+    attempt: u32,
+    quarantined: bool,
+    stop: bool,
+}
+
+impl Open {
+    fn of(job: &Job) -> Option<Open> {
+        let quarantined = match &job.phase {
+            Phase::Running(_) => false,
+            Phase::Quarantined(_) => true,
+            _ => return None,
+        };
+        Some(Open {
+            id: job.new.id.clone(),
+            ray_id: job.ray_id(),
+            stamp: job.new.stamp.clone(),
+            session: job.grant()?.session.clone(),
+            attempt: job.attempt,
+            quarantined,
+            stop: job.stop.is_some(),
+        })
+    }
+}
+
+struct Watch {
+    app: Arc<App>,
+    cluster: Arc<Cluster>,
+    known: Option<(String, Resources)>,
+    capacity_due: Instant,
+    slow_due: Instant,
+    adopted: bool,
+    stops: HashMap<JobId, Instant>,
+}
+
+/// Watches a cluster until the server stops.
+pub async fn watch(app: Arc<App>, cluster: Arc<Cluster>) {
+    let now = Instant::now();
+    let mut watch = Watch {
+        cluster: Arc::clone(&cluster),
+        known: None,
+        capacity_due: now,
+        slow_due: now,
+        adopted: false,
+        stops: HashMap::new(),
+        app: Arc::clone(&app),
+    };
+    loop {
+        if let Err(error) = watch.look().await {
+            watch.away(&error.to_string());
+        }
+        tokio::select! {
+            () = app.stopping.cancelled() => return,
+            () = cluster.poke.notified() => {
+                // A flood of pokes must not become a flood of questions.
+                tokio::time::sleep(cluster.config.poll.min(Duration::from_millis(100))).await;
+            }
+            () = tokio::time::sleep(cluster.config.poll) => {}
+        }
+    }
+}
+
+impl Watch {
+    fn away(&mut self, why: &str) {
+        if self.cluster.lost(why.to_owned()) {
+            tracing::warn!(cluster = %self.cluster.name, %why, "the cluster cannot be reached");
+        }
+        // Busy: it is said again with the next look.
+        let _ = self.app.engine.set_up(&self.cluster.name, false);
+    }
+
+    async fn version(&self) -> Result<Version, RayError> {
+        match tokio::time::timeout(VERSION_WITHIN, self.cluster.ray.version()).await {
+            Ok(version) => version,
+            Err(_) => Err(RayError::Timeout {
+                what: "ask Ray for its version".into(),
+                limit: VERSION_WITHIN,
+            }),
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), RayError> {
+        let before = self.version().await?;
+        let session = session_of(&before);
+        let was_away = !self.cluster.facts().reachable;
+        self.observe(&session).await?;
+        self.cluster.seen(before, self.app.clock.now());
+        if !self.adopted {
+            // Before the gate opens: what is reserved now was reserved by an earlier process.
+            adopt_orphans(&self.app, &self.cluster, true).await;
+            self.adopted = true;
+        }
+        if was_away {
+            tracing::info!(cluster = %self.cluster.name, %session, "the cluster answers");
+        }
+        // Busy: it is said again with the next look.
+        let _ = self.app.engine.set_up(&self.cluster.name, true);
+        let open = self.open_jobs().await;
+        self.pass_on_stops(&open).await;
+        let records = self.records(&open, &session).await?;
+        if session_of(&self.version().await?) != session {
+            // What was read may be of either incarnation: it is read again.
+            self.cluster.poke.notify_one();
+            return Ok(());
+        }
+        self.settle(&open, records, &session).await;
+        if Instant::now() >= self.slow_due {
+            self.slow_due = Instant::now() + SLOW_EVERY;
+            self.quarantined(&open, &session).await;
+            adopt_orphans(&self.app, &self.cluster, false).await;
+            let ids: HashSet<JobId> = open.iter().map(|o| o.id.clone()).collect();
+            self.cluster.forget_all_but(&ids);
+            self.stops.retain(|id, _| ids.contains(id));
+        }
+        Ok(())
+    }
+
+    /// Tells the ledger which session it is and what it has, when that is news.
+    async fn observe(&mut self, session: &str) -> Result<(), RayError> {
+        let same = self.known.as_ref().is_some_and(|(s, _)| s == session);
+        if same && Instant::now() < self.capacity_due {
+            return Ok(());
+        }
+        self.capacity_due = Instant::now() + CAPACITY_EVERY;
+        let nodes = self.cluster.ray.nodes().await?;
+        let capacity = match &self.known {
+            // A cut answer is no news of less.
+            Some((_, before)) if !nodes.complete && same => before.clone(),
+            _ => capacity_of(&nodes.totals()),
+        };
+        let news = Some((session.to_owned(), capacity.clone()));
+        if self.known == news {
+            return Ok(());
+        }
+        let name = self.cluster.name.clone();
+        let (s, c) = (session.to_owned(), capacity);
+        let told = self
+            .app
+            .engine
+            .change(move |state, _| {
+                let known = state
+                    .cluster(&name)
+                    .is_some_and(|k| k.session == s && k.observed == c);
+                let event = Event::ClusterObserved {
+                    cluster: name,
+                    session: s,
+                    capacity: c,
+                };
+                crate::engine::Decision::durable(if known { vec![] } else { vec![event] }, ())
+            })
+            .await;
+        match told {
+            Ok(()) => {
+                self.known = news;
+                // What a new session quarantined is looked into at once.
+                self.slow_due = Instant::now();
+            }
+            Err(error) => {
+                return Err(RayError::Malformed {
+                    what: "note what the cluster is".into(),
+                    reason: error.to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn open_jobs(&self) -> Vec<Open> {
+        let name = self.cluster.name.clone();
+        let open = self.app.engine.read(move |state, _| {
+            state
+                .jobs()
+                .filter(|j| j.new.cluster == name)
+                .filter_map(Open::of)
+                .collect()
+        });
+        open.await.unwrap_or_default()
+    }
+
+    async fn pass_on_stops(&mut self, open: &[Open]) {
+        let now = Instant::now();
+        let due: Vec<(JobId, String)> = open
+            .iter()
+            .filter(|o| o.stop && !o.quarantined)
+            .filter(|o| {
+                self.stops
+                    .get(&o.id)
+                    .is_none_or(|at| now.duration_since(*at) >= STOP_EVERY)
+            })
+            .map(|o| (o.id.clone(), o.ray_id.clone()))
+            .collect();
+        for (id, _) in &due {
+            self.stops.insert(id.clone(), now);
+        }
+        let ray = &self.cluster.ray;
+        stream::iter(due)
+            .for_each_concurrent(AT_ONCE, |(id, ray_id)| async move {
+                if let Err(error) = ray.stop(&ray_id).await {
+                    tracing::info!(job = %id, %error, "a wish to stop was not passed on; it is tried again");
+                }
+            })
+            .await;
+    }
+
+    /// What Ray says of the jobs that its present session took.
+    async fn records(
+        &self,
+        open: &[Open],
+        session: &str,
+    ) -> Result<Vec<(JobId, JobDetails)>, RayError> {
+        let mine: Vec<(JobId, String)> = open
+            .iter()
+            .filter(|o| !o.quarantined && o.session == session)
+            .map(|o| (o.id.clone(), o.ray_id.clone()))
+            .collect();
+        let ray = &self.cluster.ray;
+        if mine.len() > ASK_EACH {
+            let mut by_id: HashMap<String, JobDetails> = ray
+                .list()
+                .await?
+                .into_iter()
+                .filter_map(|d| Some((d.submission_id.clone()?, d)))
+                .collect();
+            return Ok(mine
+                .into_iter()
+                .filter_map(|(id, ray_id)| Some((id, by_id.remove(&ray_id)?)))
+                .collect());
+        }
+        let found: Vec<_> = stream::iter(mine)
+            .map(|(id, ray_id)| async move { (id, ray.get(&ray_id).await) })
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        let mut records = Vec::with_capacity(found.len());
+        for (id, record) in found {
+            if let Some(record) = record? {
+                records.push((id, record));
+            }
+        }
+        Ok(records)
+    }
+
+    /// Takes over the ends that Ray tells.
+    async fn settle(&self, open: &[Open], records: Vec<(JobId, JobDetails)>, session: &str) {
+        let by_id: HashMap<&JobId, &Open> = open.iter().map(|o| (&o.id, o)).collect();
+        let mut ends = Vec::new();
+        for (id, record) in records {
+            let Some(o) = by_id.get(&id) else { continue };
+            if whose(&record, &o.stamp) != Claim::Ours {
+                tracing::warn!(job = %id, "Ray's record of a running job does not bear its stamp; it is not believed");
+                continue;
+            }
+            if let Some(event) = ended(&o.id, &record) {
+                ends.push((event, o.attempt));
+            } else {
+                self.cluster.remember(&id, record);
+            }
+        }
+        if ends.is_empty() {
+            return;
+        }
+        let session = session.to_owned();
+        let noted = self.app.engine.change(move |state, _| {
+            // Only of jobs that are still in that session: what was decided meanwhile is not overwritten.
+            let fits = |id: &JobId, attempt: u32| {
+                state.job(id).is_some_and(|j| {
+                    j.attempt == attempt
+                        && matches!(&j.phase, Phase::Running(g) if g.session == session)
+                })
+            };
+            let events = ends
+                .into_iter()
+                .filter(|(e, attempt)| matches!(e, Event::Ended { id, .. } if fits(id, *attempt)))
+                .map(|(e, _)| e)
+                .collect();
+            crate::engine::Decision::noted(events, ())
+        });
+        if let Err(error) = noted.await {
+            tracing::warn!(%error, "ends of jobs were not written; they are read again");
+        }
+    }
+
+    /// Jobs of an earlier session: back if Ray has kept them, over if the cluster's restart is known to end jobs.
+    async fn quarantined(&self, open: &[Open], session: &str) {
+        let ray = &self.cluster.ray;
+        for o in open.iter().filter(|o| o.quarantined) {
+            let event = match ray.get(&o.ray_id).await {
+                Err(_) => continue,
+                Ok(Some(record)) if whose(&record, &o.stamp) == Claim::Ours => Event::Confirmed {
+                    id: o.id.clone(),
+                    attempt: o.attempt,
+                    session: session.to_owned(),
+                },
+                Ok(_) if self.cluster.config.restart_ends_jobs => {
+                    // So that a submission that is still on its way cannot land in the new incarnation.
+                    match claim(&self.cluster, &o.ray_id, &o.stamp, session).await {
+                        Ok(Claim::Won | Claim::Foreign) => Event::Released {
+                            id: o.id.clone(),
+                            by: "curb".into(),
+                            why: "Ray was restarted, which on this cluster ends every job (restart_ends_jobs)".into(),
+                        },
+                        Ok(Claim::Ours) | Err(_) => continue,
+                    }
+                }
+                Ok(_) => continue,
+            };
+            if session_of(&match self.version().await {
+                Ok(version) => version,
+                Err(_) => return,
+            }) != session
+            {
+                return;
+            }
+            tracing::info!(job = %o.id, kind = event.kind(), "a quarantined job is settled");
+            if let Err(error) = self.app.engine.note(vec![event]).await {
+                tracing::warn!(%error, "a quarantined job's fate was not written; it is looked into again");
+            }
+        }
+    }
+}
+
+/// The end of a job, if the record tells one.
+fn ended(id: &JobId, record: &JobDetails) -> Option<Event> {
+    let outcome = match record.status {
+        JobStatus::Succeeded => Outcome::Succeeded,
+        JobStatus::Failed => Outcome::Failed,
+        JobStatus::Stopped => Outcome::Stopped,
+        _ => return None,
+    };
+    let time = |ms: Option<i64>| ms.filter(|ms| *ms > 0).map(Timestamp);
+    Some(Event::Ended {
+        id: id.clone(),
+        outcome,
+        message: record
+            .message
+            .clone()
+            .unwrap_or_default()
+            .chars()
+            .take(4096)
+            .collect(),
+        exit_code: record.driver_exit_code,
+        ran: time(record.start_time_ms).zip(time(record.end_time_ms)),
+    })
+}
+
+/// Ray's totals in the ledger's words.
+fn capacity_of(totals: &ClusterTotals) -> Resources {
+    let mut all = Resources::none();
+    all.set(Resource::Cpu, Amount(totals.cpu.0));
+    all.set(Resource::Gpu, Amount(totals.gpu.0));
+    all.set(Resource::Memory, Amount(totals.memory_bytes));
+    for (model, amount) in &totals.gpu_by_model {
+        if let Ok(r) = Resource::parse(&format!("gpu:{model}")) {
+            all.set(r, Amount(amount.0));
+        }
+    }
+    for (name, amount) in &totals.custom {
+        // A name that cannot be asked for needs no capacity.
+        if let Ok(r @ Resource::Custom(_)) = Resource::parse(name) {
+            all.set(r, Amount(amount.0));
+        }
+    }
+    all
+}

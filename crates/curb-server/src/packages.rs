@@ -1,0 +1,423 @@
+//! The package store: what users upload for their jobs, kept until it is in Ray.
+//!
+//! Each user has names of their own and the first write of a name wins: nobody, not even its owner, can change what a
+//! waiting job will run. Files are streamed to disk under a temporary name, synced, and then linked into place.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::io::AsyncWriteExt;
+
+use crate::spec::user_tag;
+
+/// Longest name of a package: with the user's tag in front it must still be one segment for Ray.
+const MAX_NAME: usize = 150;
+/// Most packages of one user.
+const MAX_PER_USER: usize = 10_000;
+
+/// Checks the form of a package's name: one canonical path segment.
+///
+/// # Errors
+/// What would be right.
+pub fn check_package_name(name: &str) -> Result<(), String> {
+    let ok = (1..=MAX_NAME).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && !name.ends_with('.');
+    if ok {
+        return Ok(());
+    }
+    let shown: String = name.chars().take(60).collect();
+    Err(format!(
+        "`{shown}` cannot be a package's name: use 1 to {MAX_NAME} letters, digits and `._-`, such as _ray_pkg_0123456789abcdef.zip"
+    ))
+}
+
+/// Why a package was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// One user's bound.
+    #[error(
+        "your packages would take more than {limit} bytes: wait until jobs that need them have started, or make them smaller"
+    )]
+    UserFull {
+        /// The bound in bytes.
+        limit: u64,
+    },
+    /// The bound of all.
+    #[error(
+        "the package store is full ({limit} bytes): try again later, or ask the operator for room"
+    )]
+    Full {
+        /// The bound in bytes.
+        limit: u64,
+    },
+    /// Too many.
+    #[error("you have {MAX_PER_USER} packages: wait until older ones are removed")]
+    TooMany,
+    /// The disk.
+    #[error("the package store could not write: {0}")]
+    Disk(#[from] io::Error),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    size: u64,
+    used: SystemTime,
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    kept: HashMap<String, HashMap<String, Kept>>,
+    /// Bytes on disk and on their way, by user.
+    bytes: HashMap<String, u64>,
+    total: u64,
+}
+
+/// The store of one data directory.
+#[derive(Debug)]
+pub struct PackageStore {
+    dir: PathBuf,
+    per_user: u64,
+    in_all: u64,
+    index: Mutex<Index>,
+}
+
+impl PackageStore {
+    /// Opens the store, removing what an earlier process left half written.
+    ///
+    /// # Errors
+    /// The directory cannot be made or read.
+    pub fn open(data: &Path, per_user: u64, in_all: u64) -> io::Result<PackageStore> {
+        let dir = data.join("packages");
+        let partial = dir.join(".partial");
+        if partial.exists() {
+            std::fs::remove_dir_all(&partial)?;
+        }
+        std::fs::create_dir_all(&partial)?;
+        restrict(&dir)?;
+        let mut index = Index::default();
+        for user in std::fs::read_dir(&dir)? {
+            let user = user?;
+            let tag = user.file_name().to_string_lossy().into_owned();
+            if tag.starts_with('.') || !user.file_type()?.is_dir() {
+                continue;
+            }
+            for file in std::fs::read_dir(user.path())? {
+                let file = file?;
+                let meta = file.metadata()?;
+                let name = file.file_name().to_string_lossy().into_owned();
+                let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                index.add(&tag, meta.len());
+                index.kept.entry(tag.clone()).or_default().insert(
+                    name,
+                    Kept {
+                        size: meta.len(),
+                        used,
+                    },
+                );
+            }
+        }
+        Ok(PackageStore {
+            dir,
+            per_user,
+            in_all,
+            index: Mutex::new(index),
+        })
+    }
+
+    /// Whether the user has a package of this name; asking keeps it from being collected for a while.
+    pub fn has(&self, user: &str, name: &str) -> bool {
+        let mut index = self.lock();
+        let found = index
+            .kept
+            .get_mut(&user_tag(user))
+            .and_then(|all| all.get_mut(name));
+        match found {
+            Some(kept) => {
+                kept.used = SystemTime::now();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Where the file is and how long it is.
+    pub fn find(&self, user: &str, name: &str) -> Option<(PathBuf, u64)> {
+        let tag = user_tag(user);
+        let size = self.lock().kept.get(&tag)?.get(name)?.size;
+        Some((self.dir.join(tag).join(name), size))
+    }
+
+    /// Begins to take a package of unknown length. Dropped before [`Upload::finish`], it leaves nothing.
+    ///
+    /// # Errors
+    /// No room, or the disk refuses.
+    pub async fn begin(&self, user: &str, name: &str) -> Result<Upload<'_>, StoreError> {
+        let tag = user_tag(user);
+        if self.lock().kept.get(&tag).map_or(0, HashMap::len) >= MAX_PER_USER {
+            return Err(StoreError::TooMany);
+        }
+        let mut random = [0u8; 12];
+        getrandom::fill(&mut random).map_err(|e| io::Error::other(e.to_string()))?;
+        let path = self.dir.join(".partial").join(hex::encode(random));
+        let file = tokio::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .await?;
+        Ok(Upload {
+            store: self,
+            file: Some(file),
+            path,
+            tag,
+            name: name.to_owned(),
+            size: 0,
+        })
+    }
+
+    /// Removes packages that nothing needs and nobody has used for `age`; says how many.
+    pub fn collect(&self, needed: &HashSet<(String, String)>, age: Duration) -> usize {
+        let now = SystemTime::now();
+        let mut gone = Vec::new();
+        let mut index = self.lock();
+        for (tag, all) in &index.kept {
+            for (name, kept) in all {
+                let idle = now.duration_since(kept.used).unwrap_or_default();
+                if idle >= age && !needed.contains(&(tag.clone(), name.clone())) {
+                    gone.push((tag.clone(), name.clone(), kept.size));
+                }
+            }
+        }
+        for (tag, name, size) in &gone {
+            // A file that cannot be removed is found again at the next start.
+            let _ = std::fs::remove_file(self.dir.join(tag).join(name));
+            if let Some(all) = index.kept.get_mut(tag) {
+                all.remove(name);
+            }
+            index.sub(tag, *size);
+        }
+        gone.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Index> {
+        // The index is whole between any two statements that could panic.
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reserve(&self, tag: &str, more: u64) -> Result<(), StoreError> {
+        let mut index = self.lock();
+        if index.bytes.get(tag).copied().unwrap_or(0) + more > self.per_user {
+            return Err(StoreError::UserFull {
+                limit: self.per_user,
+            });
+        }
+        if index.total + more > self.in_all {
+            return Err(StoreError::Full { limit: self.in_all });
+        }
+        index.add(tag, more);
+        Ok(())
+    }
+}
+
+impl Index {
+    fn add(&mut self, tag: &str, bytes: u64) {
+        *self.bytes.entry(tag.to_owned()).or_default() += bytes;
+        self.total += bytes;
+    }
+
+    fn sub(&mut self, tag: &str, bytes: u64) {
+        if let Some(all) = self.bytes.get_mut(tag) {
+            *all = all.saturating_sub(bytes);
+        }
+        self.total = self.total.saturating_sub(bytes);
+    }
+}
+
+/// A package on its way to disk.
+#[derive(Debug)]
+pub struct Upload<'a> {
+    store: &'a PackageStore,
+    file: Option<tokio::fs::File>,
+    path: PathBuf,
+    tag: String,
+    name: String,
+    size: u64,
+}
+
+impl Upload<'_> {
+    /// Takes the next piece.
+    ///
+    /// # Errors
+    /// No room, or the disk refuses.
+    pub async fn write(&mut self, piece: &Bytes) -> Result<(), StoreError> {
+        self.store.reserve(&self.tag, piece.len() as u64)?;
+        self.size += piece.len() as u64;
+        let file = self
+            .file
+            .as_mut()
+            .ok_or_else(|| io::Error::other("already finished"))?;
+        file.write_all(piece).await?;
+        Ok(())
+    }
+
+    /// Makes it durable under its name. `false`: somebody was first, and what was first stays.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub async fn finish(mut self) -> Result<bool, StoreError> {
+        let mut file = self
+            .file
+            .take()
+            .ok_or_else(|| io::Error::other("already finished"))?;
+        file.flush().await?;
+        file.sync_all().await?;
+        drop(file);
+        let dir = self.store.dir.join(&self.tag);
+        let (partial, target) = (self.path.clone(), dir.join(&self.name));
+        let linked = tokio::task::spawn_blocking(move || {
+            std::fs::create_dir_all(&dir)?;
+            let linked = match std::fs::hard_link(&partial, &target) {
+                Ok(()) => true,
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
+                Err(e) => return Err(e),
+            };
+            std::fs::File::open(&dir)?.sync_all()?;
+            Ok(linked)
+        })
+        .await
+        .map_err(|e| io::Error::other(e.to_string()))??;
+        if linked {
+            let kept = Kept {
+                size: self.size,
+                used: SystemTime::now(),
+            };
+            let mut index = self.store.lock();
+            index
+                .kept
+                .entry(self.tag.clone())
+                .or_default()
+                .insert(self.name.clone(), kept);
+            // The bytes stay counted: they are the file's now.
+            self.size = 0;
+        }
+        Ok(linked)
+    }
+}
+
+impl Drop for Upload<'_> {
+    fn drop(&mut self) {
+        self.store.lock().sub(&self.tag, self.size);
+        // A file that cannot be removed now is removed at the next start.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn restrict(dir: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
+    }
+    #[cfg(not(unix))]
+    let _ = dir;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn put(
+        store: &PackageStore,
+        user: &str,
+        name: &str,
+        body: &'static [u8],
+    ) -> Result<bool, StoreError> {
+        let mut upload = store.begin(user, name).await?;
+        upload.write(&Bytes::from_static(body)).await?;
+        upload.finish().await
+    }
+
+    #[tokio::test]
+    async fn the_first_write_wins_and_each_user_has_names_of_their_own() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = PackageStore::open(dir.path(), 100, 1000).expect("a store");
+        assert!(put(&store, "ana", "p.zip", b"good").await.expect("taken"));
+        assert!(
+            !put(&store, "ana", "p.zip", b"evil!")
+                .await
+                .expect("ignored")
+        );
+        assert!(put(&store, "li", "p.zip", b"other").await.expect("taken"));
+        let (path, size) = store.find("ana", "p.zip").expect("there");
+        assert_eq!(
+            (std::fs::read(path).expect("readable"), size),
+            (b"good".to_vec(), 4)
+        );
+        drop(store);
+        let store = PackageStore::open(dir.path(), 100, 1000).expect("again");
+        assert!(
+            store.has("ana", "p.zip") && store.has("li", "p.zip") && !store.has("kim", "p.zip")
+        );
+    }
+
+    #[tokio::test]
+    async fn bounds_hold_for_one_user_and_for_all_and_a_failed_upload_gives_its_room_back() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = PackageStore::open(dir.path(), 10, 15).expect("a store");
+        assert!(matches!(
+            put(&store, "ana", "a", b"12345678901").await,
+            Err(StoreError::UserFull { .. })
+        ));
+        assert!(put(&store, "ana", "a", b"1234567890").await.expect("fits"));
+        assert!(matches!(
+            put(&store, "li", "a", b"123456").await,
+            Err(StoreError::Full { .. })
+        ));
+        assert!(put(&store, "li", "a", b"12345").await.expect("fits"));
+        let partial = std::fs::read_dir(dir.path().join("packages/.partial"))
+            .expect("there")
+            .count();
+        assert_eq!(partial, 0);
+    }
+
+    #[tokio::test]
+    async fn only_what_nothing_needs_is_collected() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = PackageStore::open(dir.path(), 100, 1000).expect("a store");
+        put(&store, "ana", "a", b"1").await.expect("taken");
+        put(&store, "ana", "b", b"1").await.expect("taken");
+        let needed = HashSet::from([(user_tag("ana"), "b".to_owned())]);
+        assert_eq!(store.collect(&needed, Duration::from_secs(3600)), 0);
+        assert_eq!(store.collect(&needed, Duration::ZERO), 1);
+        assert!(!store.has("ana", "a") && store.has("ana", "b"));
+    }
+
+    #[test]
+    fn names_that_are_no_single_segment_are_refused() {
+        for ok in ["_ray_pkg_0f.zip", "a", "x-1.whl"] {
+            assert_eq!(check_package_name(ok), Ok(()));
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            ".hidden",
+            "a%2f",
+            "a b",
+            "a.",
+            "-a",
+            &"x".repeat(151),
+        ] {
+            assert!(check_package_name(bad).is_err(), "{bad}");
+        }
+    }
+}

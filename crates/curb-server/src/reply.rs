@@ -1,0 +1,275 @@
+//! Answers: bodies, and failures as one type that becomes text for people or JSON for programs in one place.
+
+use std::borrow::Cow;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use curb_api::Finding;
+use curb_core::decide::Explanation;
+use curb_http::request_id::RequestId;
+use curb_http::response::{Format, secure};
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use serde::Serialize;
+
+/// Any error of a streamed body.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The body of an answer.
+pub enum OutBody {
+    /// All of it.
+    Whole(Full<Bytes>),
+    /// As it comes.
+    Stream(UnsyncBoxBody<Bytes, BoxError>),
+}
+
+impl OutBody {
+    /// A streamed body.
+    pub fn stream<B>(body: B) -> OutBody
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        OutBody::Stream(body.map_err(Into::into).boxed_unsync())
+    }
+}
+
+impl From<Full<Bytes>> for OutBody {
+    fn from(body: Full<Bytes>) -> OutBody {
+        OutBody::Whole(body)
+    }
+}
+
+impl Body for OutBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            OutBody::Whole(b) => Pin::new(b).poll_frame(cx).map_err(|never| match never {}),
+            OutBody::Stream(b) => Pin::new(b).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            OutBody::Whole(b) => b.is_end_stream(),
+            OutBody::Stream(b) => b.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            OutBody::Whole(b) => b.size_hint(),
+            OutBody::Stream(b) => b.size_hint(),
+        }
+    }
+}
+
+/// An answer.
+pub type Reply = Response<OutBody>;
+
+/// An answer with a body of a type.
+#[must_use]
+pub fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut response = Response::new(OutBody::Whole(Full::new(body.into())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    secure(headers);
+    response
+}
+
+/// 200 with JSON.
+///
+/// # Errors
+/// The value has no JSON form (none of ours is such).
+pub fn json(value: &impl Serialize) -> Result<Reply, Failure> {
+    let body = serde_json::to_vec(value).map_err(|e| Failure::internal(&e))?;
+    Ok(answer(StatusCode::OK, "application/json", body))
+}
+
+/// 200 with text.
+#[must_use]
+pub fn text(body: impl Into<Bytes>) -> Reply {
+    answer(StatusCode::OK, "text/plain; charset=utf-8", body)
+}
+
+/// Why a request is not done: what happened, which limit was met, what to do next.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Stable kebab-case code.
+    pub code: Cow<'static, str>,
+    /// The kind in a few words.
+    pub title: Cow<'static, str>,
+    /// The text for people; ends without a line feed or with one.
+    pub detail: String,
+    /// In how many seconds to try again.
+    pub retry_after: Option<u32>,
+    /// The whole reason, when a quota refused.
+    pub explanation: Option<Box<Explanation>>,
+    /// What is wrong with a policy.
+    pub findings: Vec<Finding>,
+    /// Whether the connection ends with this answer.
+    pub close: bool,
+    /// Members for programs.
+    pub extensions: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Failure {
+    /// A failure of a status.
+    pub fn new(
+        status: StatusCode,
+        code: impl Into<Cow<'static, str>>,
+        title: impl Into<Cow<'static, str>>,
+        detail: impl Into<String>,
+    ) -> Failure {
+        Failure {
+            status,
+            code: code.into(),
+            title: title.into(),
+            detail: detail.into(),
+            retry_after: None,
+            explanation: None,
+            findings: Vec::new(),
+            close: false,
+            extensions: serde_json::Map::new(),
+        }
+    }
+
+    /// 400.
+    pub fn bad_request(detail: impl Into<String>) -> Failure {
+        Failure::new(
+            StatusCode::BAD_REQUEST,
+            "bad-request",
+            "The request is not understood",
+            detail,
+        )
+    }
+
+    /// 404.
+    pub fn not_found(detail: impl Into<String>) -> Failure {
+        Failure::new(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            "There is no such thing",
+            detail,
+        )
+    }
+
+    /// 409.
+    pub fn conflict(detail: impl Into<String>) -> Failure {
+        Failure::new(
+            StatusCode::CONFLICT,
+            "conflict",
+            "It is not as the request takes it to be",
+            detail,
+        )
+    }
+
+    /// 403.
+    pub fn forbidden(detail: impl Into<String>) -> Failure {
+        Failure::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "Your token may not do this",
+            detail,
+        )
+    }
+
+    /// 503 with a time to come back.
+    pub fn unavailable(detail: impl Into<String>, retry_after: u32) -> Failure {
+        let mut f = Failure::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "Not at the moment",
+            detail,
+        );
+        f.retry_after = Some(retry_after);
+        f
+    }
+
+    /// 500; the cause goes to the log, not to the client.
+    pub fn internal(cause: &dyn std::fmt::Display) -> Failure {
+        tracing::error!(%cause, "an internal error");
+        Failure::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Something is wrong with Curb itself",
+            "curb: something went wrong inside; the operator finds it in the log by the request's id",
+        )
+    }
+
+    /// What a check of `curb-http` refused.
+    #[must_use]
+    pub fn from_problem(problem: &curb_http::response::Problem) -> Failure {
+        let mut detail = problem.title.to_string();
+        for line in &problem.detail {
+            detail.push('\n');
+            detail.push_str(line);
+        }
+        Failure::new(
+            problem.status,
+            problem.code.clone(),
+            problem.title.clone(),
+            detail,
+        )
+    }
+
+    /// The answer, in the form that the request prefers.
+    #[must_use]
+    pub fn reply(self, request: &HeaderMap, id: Option<RequestId>) -> Reply {
+        let mut detail = self.detail;
+        let mut reply = match Format::preferred(request) {
+            Format::Json => {
+                let trimmed = detail.trim_end().to_owned();
+                let mut problem =
+                    curb_api::Problem::new(self.status.as_u16(), &self.code, &self.title, trimmed);
+                problem.request_id = id.map(|i| i.to_string());
+                if let Some(e) = self.explanation {
+                    problem.verdict = Some(e.verdict);
+                    problem.violations = e.violations;
+                    problem.fits_now = e.fits_now;
+                    problem.expected = e.expected;
+                }
+                problem.findings = self.findings;
+                problem.extensions = self.extensions;
+                let body = serde_json::to_vec(&problem).unwrap_or_else(|_| b"{}".to_vec());
+                answer(self.status, curb_api::headers::PROBLEM_JSON, body)
+            }
+            Format::Text => {
+                if !detail.ends_with('\n') {
+                    detail.push('\n');
+                }
+                answer(self.status, curb_api::headers::TEXT, detail)
+            }
+        };
+        let headers = reply.headers_mut();
+        headers.insert(header::VARY, HeaderValue::from_static("accept"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"curb\""),
+            );
+        }
+        if self.close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        reply
+    }
+}
+
+/// The header that names a job whose answer is a refusal or unknown.
+pub const X_JOB_ID: HeaderName = HeaderName::from_static("x-curb-job");
