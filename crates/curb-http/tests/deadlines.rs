@@ -78,11 +78,10 @@ async fn an_idle_connection_is_closed_after_the_idle_bound_and_not_before() {
     );
     let start = Instant::now();
     assert!(client.reply().await.is_none());
-    assert!(
-        start.elapsed() >= Duration::from_millis(700),
-        "{:?}",
-        start.elapsed()
-    );
+    // The guard's 800 ms, not hyper's timer behind it, which rings 1.4 s later.
+    let waited = start.elapsed();
+    assert!(waited >= Duration::from_millis(700), "{waited:?}");
+    assert!(waited < Duration::from_millis(2100), "{waited:?}");
 }
 
 #[tokio::test]
