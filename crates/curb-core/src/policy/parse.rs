@@ -9,14 +9,17 @@
 //! ```
 //!
 //! [`Policy::parse`] goes in three steps: the text becomes a tree that knows where each value stands (`tree`), a walk
-//! over the tree makes the values and collects what is wrong (`top`, `quota`, with the words of single values in
-//! `values`), and the finished policy is checked as a whole (`check`). Errors do not stop the walk, so all are told at
+//! over the tree makes the values and collects what is wrong (`top`, `people`, `quota`, with the words of
+//! single values in `values`), and the finished policy is checked as a whole (`check`). Errors do not stop the walk, so all are told at
 //! once, by position. The text may be hostile: its size, depth, number of nodes and number of messages are bounded, and
 //! each step is linear in its size.
 
+mod amounts;
 mod check;
 mod diagnostic;
 mod indent;
+mod names;
+mod people;
 mod quota;
 mod reader;
 mod top;
@@ -72,7 +75,11 @@ impl Policy {
         if body.len() > MAX_BYTES {
             let mut reader = Reader::new(file_name, Vec::new());
             reader.fault(tree::Fault {
-                pos: tree::Pos { line: 1, column: 1, width: 1 },
+                pos: tree::Pos {
+                    line: 1,
+                    column: 1,
+                    width: 1,
+                },
                 field: String::new(),
                 message: format!("the file is larger than {MAX_BYTES} bytes"),
                 help: None,

@@ -12,8 +12,9 @@ use super::model::{
 };
 use super::parse::{DAYS, budget_step, is_string};
 
-/// The policy in force, for people and for [`Policy::parse`]: every setting is written, also where it is the default;
-/// amounts, spans and moments are exact.
+/// The policy in force, for people and for [`Policy::parse`]: every choice is written, also where it is the default;
+/// amounts, spans and moments are exact. (That holds for policies that the reader made; a [`Policy`] put together by hand
+/// may hold what no file can say.)
 #[must_use]
 pub fn show(policy: &Policy) -> String {
     let mut out = String::new();
@@ -26,7 +27,11 @@ pub fn show(policy: &Policy) -> String {
 fn write_policy(out: &mut String, p: &Policy) -> fmt::Result {
     writeln!(out, "version: 1")?;
     write_capacity(out, &p.capacity)?;
-    let zone = if p.timezone.is_empty() { "UTC" } else { &p.timezone };
+    let zone = if p.timezone.is_empty() {
+        "UTC"
+    } else {
+        &p.timezone
+    };
     writeln!(out, "timezone: {}", name(zone))?;
     writeln!(out, "mode: {}", mode(p.mode, "observe"))?;
     let refusal = match p.refusal {
@@ -51,7 +56,10 @@ fn write_policy(out: &mut String, p: &Policy) -> fmt::Result {
         list(&allowed(&c.allowed).into_iter().collect::<Vec<_>>())
     })?;
     let (half_life, bound) = (span(p.queue.half_life), span(p.queue.pass_bound));
-    writeln!(out, "queue: {{half_life: {half_life}, pass_bound: {bound}}}")?;
+    writeln!(
+        out,
+        "queue: {{half_life: {half_life}, pass_bound: {bound}}}"
+    )?;
     let jobs = match p.visibility.jobs {
         SeeJobs::Own => "own",
         SeeJobs::Team => "team",
@@ -75,8 +83,9 @@ fn write_capacity(out: &mut String, capacity: &Capacity) -> fmt::Result {
         Capacity::Fixed(r) => writeln!(out, "capacity: {}", map(&amounts(r.iter()))),
         Capacity::PerCluster(by) => {
             writeln!(out, "capacity:\n  by_cluster:")?;
-            by.iter()
-                .try_for_each(|(c, r)| writeln!(out, "    {}: {}", name(c), map(&amounts(r.iter()))))
+            by.iter().try_for_each(|(c, r)| {
+                writeln!(out, "    {}: {}", name(c), map(&amounts(r.iter())))
+            })
         }
     }
 }
@@ -98,10 +107,17 @@ fn write_subjects(out: &mut String, p: &Policy) -> fmt::Result {
     })?;
     section(out, "users", &p.users, |user| {
         let mut fields = vec![format!("weight: {}", user.weight)];
-        fields.extend(user.default_team.as_ref().map(|t| format!("default_team: {}", name(t))));
+        fields.extend(
+            user.default_team
+                .as_ref()
+                .map(|t| format!("default_team: {}", name(t))),
+        );
         if !user.labels.is_empty() {
-            let labels: Vec<String> =
-                user.labels.iter().map(|(k, v)| format!("{}: {}", name(k), name(v))).collect();
+            let labels: Vec<String> = user
+                .labels
+                .iter()
+                .map(|(k, v)| format!("{}: {}", name(k), name(v)))
+                .collect();
             fields.push(format!("labels: {}", map(&labels)));
         }
         map(&fields)
@@ -159,8 +175,10 @@ fn write_quota(out: &mut String, q: &Quota) -> fmt::Result {
     if !q.borrow.is_empty() {
         field("borrow", map(&amounts(q.borrow.iter())))?;
     }
-    if let Reclaim::StopAfter(after) = q.reclaim {
-        field("reclaim", format!("{{stop_after: {}}}", span(after)))?;
+    match q.reclaim {
+        Reclaim::StopAfter(after) => field("reclaim", format!("{{stop_after: {}}}", span(after)))?,
+        Reclaim::Drain if !q.borrow.is_empty() => field("reclaim", "drain".into())?,
+        Reclaim::Drain => {}
     }
     if !q.guarantee.is_empty() {
         field("guarantee", map(&amounts(q.guarantee.iter())))?;
@@ -170,8 +188,8 @@ fn write_quota(out: &mut String, q: &Quota) -> fmt::Result {
     if !per_job.is_empty() {
         field("per_job", map(&per_job))?;
     }
-    if let Some(Rate { count, per }) = q.submit_rate {
-        field("submit_rate", format!("{count}/{}", span(per)))?;
+    if let Some(limit) = q.submit_rate {
+        field("submit_rate", rate(limit))?;
     }
     if !q.budgets.is_empty() {
         let budgets: Vec<String> = q.budgets.iter().map(budget).collect();
@@ -237,8 +255,11 @@ fn selector(s: &Selector) -> String {
         .filter_map(|(key, m)| Some(format!("{key}: {}", matching(m.as_ref()?))))
         .collect();
     if !s.labels.is_empty() {
-        let labels: Vec<String> =
-            s.labels.iter().map(|(k, m)| format!("{}: {}", name(k), matching(m))).collect();
+        let labels: Vec<String> = s
+            .labels
+            .iter()
+            .map(|(k, m)| format!("{}: {}", name(k), matching(m)))
+            .collect();
         fields.push(format!("label: {}", map(&labels)));
     }
     map(&fields)
@@ -259,7 +280,8 @@ fn request(d: &Defaults) -> String {
 }
 
 fn amounts<'r>(all: impl Iterator<Item = (&'r Resource, Amount)>) -> Vec<String> {
-    all.map(|(r, a)| format!("{}: {}", name(&r.to_string()), amount(r, a))).collect()
+    all.map(|(r, a)| format!("{}: {}", name(&r.to_string()), amount(r, a)))
+        .collect()
 }
 
 fn amount(resource: &Resource, Amount(n): Amount) -> String {
@@ -267,8 +289,13 @@ fn amount(resource: &Resource, Amount(n): Amount) -> String {
         Unit::Milli => Amount(n).show(Unit::Milli).to_string(),
         Unit::Bytes => {
             let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-            let exact = units.iter().find(|(bits, _)| n > 0 && n.is_multiple_of(1 << bits));
-            exact.map_or_else(|| n.to_string(), |(bits, unit)| format!("{}{unit}", n >> bits))
+            let exact = units
+                .iter()
+                .find(|(bits, _)| n > 0 && n.is_multiple_of(1 << bits));
+            exact.map_or_else(
+                || n.to_string(),
+                |(bits, unit)| format!("{}{unit}", n >> bits),
+            )
         }
     }
 }
@@ -282,9 +309,22 @@ fn span(Millis(ms): Millis) -> String {
         (ms / 1000 % 60, "s"),
         (ms % 1000, "ms"),
     ];
-    let text: String =
-        parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    let text: String = parts
+        .iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, unit)| format!("{n}{unit}"))
+        .collect();
     if text.is_empty() { "0s".into() } else { text }
+}
+
+fn rate(Rate { count, per }: Rate) -> String {
+    match per {
+        Millis::SECOND => format!("{count}/s"),
+        Millis::MINUTE => format!("{count}/min"),
+        Millis::HOUR => format!("{count}/h"),
+        Millis::DAY => format!("{count}/d"),
+        other => format!("{count}/{}", span(other)),
+    }
 }
 
 fn budget(b: &Budget) -> String {
@@ -336,8 +376,14 @@ fn moment(t: Timestamp) -> String {
 /// A name, in quotes where YAML would take it for something else.
 fn name(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-./@".contains(&b));
-    if plain && is_string(text) { text.to_owned() } else { quote(text) }
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_-./@".contains(&b));
+    if plain && is_string(text) {
+        text.to_owned()
+    } else {
+        quote(text)
+    }
 }
 
 /// Text in double quotes, every doubtful character escaped.

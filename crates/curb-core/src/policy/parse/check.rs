@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::amount::Amount;
 use crate::policy::model::{Capacity, Defaults, Match, Mode, Policy, Quota, Selector};
 use crate::resource::Resource;
-use crate::time::Timestamp;
+use crate::time::{Millis, Timestamp};
 
+use super::MAX_ORG_DEPTH;
 use super::diagnostic::quoted;
 use super::reader::{Place, Reader, Step};
-use super::MAX_ORG_DEPTH;
 
 use Step::{Index, Key};
 
@@ -41,38 +41,83 @@ fn warn(r: &mut Reader<'_>, root: &Place<'_>, steps: &[Step<'_>], message: &str,
 
 /// No unit is above itself, and none is too deep.
 fn org_tree(r: &mut Reader<'_>, root: &Place<'_>, policy: &Policy) {
-    let mut told: BTreeSet<&str> = BTreeSet::new();
-    for name in policy.orgs.keys() {
-        let mut path = vec![name.as_str()];
-        let mut at = name.as_str();
-        while let Some(parent) = policy.orgs.get(at).and_then(|o| o.parent.as_deref()) {
-            if parent == name || path.len() > MAX_ORG_DEPTH {
+    let names: Vec<&str> = policy.orgs.keys().map(String::as_str).collect();
+    let parents: Vec<Option<usize>> = policy
+        .orgs
+        .values()
+        .map(|o| {
+            o.parent
+                .as_deref()
+                .and_then(|p| names.binary_search(&p).ok())
+        })
+        .collect();
+    let mut in_circle = vec![false; names.len()];
+    let mut too_deep = None;
+    for start in 0..names.len() {
+        let mut path = vec![start];
+        let mut at = start;
+        while let Some(parent) = parents[at] {
+            if parent == start {
+                break;
+            }
+            if path.len() >= MAX_ORG_DEPTH {
+                too_deep = too_deep.or(Some(start));
                 break;
             }
             path.push(parent);
             at = parent;
         }
-        let steps = [Key("orgs"), Key(name), Key("parent")];
-        let back = policy.orgs.get(at).and_then(|o| o.parent.as_deref()) == Some(name.as_str());
-        if back && !told.contains(name.as_str()) {
-            told.extend(&path);
-            path.push(name);
-            let circle: Vec<String> = path.iter().map(|p| quoted(p)).collect();
-            let message = format!("org units are in a circle: {}", circle.join(" below "));
-            error(r, root, &steps, &message, "leave out the `parent` of the topmost one");
-        } else if !back && path.len() > MAX_ORG_DEPTH && told.is_empty() {
-            let message = format!("{} has more than {MAX_ORG_DEPTH} levels of units above it", quoted(name));
-            error(r, root, &steps, &message, "use fewer levels");
+        if parents[at] == Some(start) && !in_circle[start] {
+            path.iter().for_each(|i| in_circle[*i] = true);
+            circle(r, root, &names, &path);
         }
     }
+    // In or below a circle every unit is too deep as well; that is told by the circle.
+    if let Some(name) = too_deep.map(|i| names[i])
+        && !in_circle.contains(&true)
+    {
+        let message = format!(
+            "{} has {MAX_ORG_DEPTH} or more levels of units above it",
+            quoted(name)
+        );
+        error(
+            r,
+            root,
+            &[Key("orgs"), Key(name), Key("parent")],
+            &message,
+            "use fewer levels",
+        );
+    }
+}
+
+fn circle(r: &mut Reader<'_>, root: &Place<'_>, names: &[&str], path: &[usize]) {
+    let around = path.iter().chain(path.first());
+    let circle: Vec<String> = around.map(|i| quoted(names[*i])).collect();
+    let message = format!("org units are in a circle: {}", circle.join(" below "));
+    let steps = [Key("orgs"), Key(names[path[0]]), Key("parent")];
+    error(
+        r,
+        root,
+        &steps,
+        &message,
+        "leave out the `parent` of the topmost one",
+    );
 }
 
 /// A unit that is not listed and is named like a listed one is probably a slip.
 fn org_slips(r: &mut Reader<'_>, root: &Place<'_>, policy: &Policy) {
-    let Some(orgs) = root.field("orgs") else { return };
+    let Some(orgs) = root.field("orgs") else {
+        return;
+    };
     let listed: BTreeSet<&str> = orgs.keys().collect();
-    let parents = policy.orgs.iter().filter_map(|(name, o)| Some(("orgs", name, "parent", o.parent.as_deref()?)));
-    let owners = policy.teams.iter().filter_map(|(name, t)| Some(("teams", name, "org", t.org.as_deref()?)));
+    let parents = policy
+        .orgs
+        .iter()
+        .filter_map(|(name, o)| Some(("orgs", name, "parent", o.parent.as_deref()?)));
+    let owners = policy
+        .teams
+        .iter()
+        .filter_map(|(name, t)| Some(("teams", name, "org", t.org.as_deref()?)));
     for (section, name, field, unit) in parents.chain(owners) {
         if listed.contains(unit) {
             continue;
@@ -80,7 +125,13 @@ fn org_slips(r: &mut Reader<'_>, root: &Place<'_>, policy: &Policy) {
         if let Some(near) = r.nearest(unit, listed.iter().copied()) {
             let message = format!("org unit {} is not listed in `orgs`", quoted(unit));
             let help = format!("did you mean `{near}`?");
-            warn(r, root, &[Key(section), Key(name), Key(field)], &message, &help);
+            warn(
+                r,
+                root,
+                &[Key(section), Key(name), Key(field)],
+                &message,
+                &help,
+            );
         }
     }
 }
@@ -88,11 +139,27 @@ fn org_slips(r: &mut Reader<'_>, root: &Place<'_>, policy: &Policy) {
 /// A default team of which the user is no member is charged only if the sign-in says so.
 fn default_teams(r: &mut Reader<'_>, root: &Place<'_>, policy: &Policy) {
     for (user, said) in &policy.users {
-        let Some(team) = &said.default_team else { continue };
-        if policy.teams.get(team).is_some_and(|t| !t.members.contains(user)) {
-            let message = format!("{} is no member of {} in this file", quoted(user), quoted(team));
+        let Some(team) = &said.default_team else {
+            continue;
+        };
+        if policy
+            .teams
+            .get(team)
+            .is_some_and(|t| !t.members.contains(user))
+        {
+            let message = format!(
+                "{} is no member of {} in this file",
+                quoted(user),
+                quoted(team)
+            );
             let help = "it counts only where the sign-in puts the user in that team";
-            warn(r, root, &[Key("users"), Key(user), Key("default_team")], &message, help);
+            warn(
+                r,
+                root,
+                &[Key("users"), Key(user), Key("default_team")],
+                &message,
+                help,
+            );
         }
     }
 }
@@ -105,10 +172,18 @@ fn unique_names(r: &mut Reader<'_>, root: &Place<'_>, policy: &Policy) {
         }
         if let Some(before) = first.insert(&quota.name, i) {
             first.insert(&quota.name, before);
-            let line = root.walk(&[Key("quotas"), Index(before), Key("name")], |at| at.node.pos.line);
+            let line = root.walk(&[Key("quotas"), Index(before), Key("name")], |at| {
+                at.node.pos.line
+            });
             let message = format!("a second quota named {}", quoted(&quota.name));
             let help = format!("the first is on line {line}: each needs a name of its own");
-            error(r, root, &[Key("quotas"), Index(i), Key("name")], &message, &help);
+            error(
+                r,
+                root,
+                &[Key("quotas"), Index(i), Key("name")],
+                &message,
+                &help,
+            );
         }
     }
 }
@@ -119,8 +194,16 @@ fn one_quota(r: &mut Reader<'_>, root: &Place<'_>, i: usize, q: &Quota) {
         if !q.limits.resources.contains_key(resource) {
             let name = resource.to_string();
             let message = format!("borrows {name}, which `limits` does not limit");
-            let help = format!("add `{name}` to `limits`, or leave it out here: without a limit there is nothing to borrow");
-            error(r, root, &[Key("quotas"), Index(i), Key("borrow"), Key(&name)], &message, &help);
+            let help = format!(
+                "add `{name}` to `limits`, or leave it out here: without a limit there is nothing to borrow"
+            );
+            error(
+                r,
+                root,
+                &[Key("quotas"), Index(i), Key("borrow"), Key(&name)],
+                &message,
+                &help,
+            );
         }
     }
     for (resource, amount) in q.guarantee.iter() {
@@ -137,7 +220,9 @@ fn one_quota(r: &mut Reader<'_>, root: &Place<'_>, i: usize, q: &Quota) {
         }
     }
     for (resource, amount) in &q.per_job.resources {
-        let Some(limit) = q.limits.resources.get(resource) else { continue };
+        let Some(limit) = q.limits.resources.get(resource) else {
+            continue;
+        };
         let most = limit.saturating_add(q.borrow.get(resource));
         if *amount > most {
             let name = resource.to_string();
@@ -169,68 +254,115 @@ fn limits_nothing(q: &Quota) -> bool {
         && q.budgets.is_empty()
 }
 
-/// What a job is taken to ask for must be what a quota lets one job ask for.
+/// What a job is taken to ask for must be what each quota that covers it lets one job ask for. The lowest is compared.
 fn defaults(r: &mut Reader<'_>, root: &Place<'_>, policy: &Policy, clean: &[bool]) {
-    for (name, job_type) in &policy.job_types {
-        let steps = [Key("job_types"), Key(name), Key("default_request")];
-        let who = format!("a job of type {} that declares nothing", quoted(name));
-        let covers = |s: &Selector| match &s.job_type {
-            Some(Match::OneOf(types)) => types.contains(name),
-            Some(Match::Each) | None => true,
-        };
-        default_fits(r, root, policy, clean, (&job_type.default_request, &steps, &who), &covers);
-        if r.is_full() {
-            return;
+    let mut untyped = Lowest::default();
+    let mut typed = Lowest::default();
+    let mut by_type: BTreeMap<&str, Lowest<'_>> = BTreeMap::new();
+    let sound = policy.quotas.iter().zip(clean).filter(|(_, clean)| **clean);
+    for (quota, _) in sound {
+        match &quota.selector.job_type {
+            None => {
+                untyped.take(quota);
+                typed.take(quota);
+            }
+            Some(Match::Each) => typed.take(quota),
+            Some(Match::OneOf(types)) => {
+                for name in types {
+                    by_type.entry(name).or_default().take(quota);
+                }
+            }
         }
     }
+    for (name, job_type) in &policy.job_types {
+        let steps = [Key("job_types"), Key(name), Key("default_request")];
+        let own = by_type.get(name.as_str());
+        let who = || format!("a job of type {} that declares nothing", quoted(name));
+        default_fits(
+            r,
+            root,
+            &job_type.default_request,
+            &steps,
+            &who,
+            &[Some(&typed), own],
+        );
+    }
+    let who = || "a job that declares nothing".to_owned();
     let steps = [Key("default_request")];
-    let untyped = |s: &Selector| s.job_type.is_none();
-    let about: About<'_> = (&policy.default_request, &steps, "a job that declares nothing");
-    default_fits(r, root, policy, clean, about, &untyped);
+    default_fits(
+        r,
+        root,
+        &policy.default_request,
+        &steps,
+        &who,
+        &[Some(&untyped)],
+    );
 }
 
-/// A default, where it stands, and who asks for it.
-type About<'s> = (&'s Defaults, &'s [Step<'s>], &'s str);
+/// The lowest that quotas let one job have, and which quota says so.
+#[derive(Default)]
+struct Lowest<'q> {
+    amounts: BTreeMap<&'q Resource, (Amount, &'q str)>,
+    duration: Option<(Millis, &'q str)>,
+}
+
+impl<'q> Lowest<'q> {
+    fn take(&mut self, quota: &'q Quota) {
+        for (resource, amount) in &quota.per_job.resources {
+            let new = (*amount, quota.name.as_str());
+            let low = self.amounts.entry(resource).or_insert(new);
+            *low = new.min(*low);
+        }
+        if let Some(duration) = quota.per_job.duration {
+            let new = (duration, quota.name.as_str());
+            self.duration = Some(self.duration.map_or(new, |low| new.min(low)));
+        }
+    }
+}
 
 fn default_fits(
     r: &mut Reader<'_>,
     root: &Place<'_>,
-    policy: &Policy,
-    clean: &[bool],
-    (default, steps, who): About<'_>,
-    covers: &dyn Fn(&Selector) -> bool,
+    default: &Defaults,
+    steps: &[Step<'_>],
+    who: &dyn Fn() -> String,
+    lows: &[Option<&Lowest<'_>>],
 ) {
-    if default.resources.is_empty() && default.duration.is_none() {
-        return;
+    let help = |quota: &str| {
+        format!(
+            "quota {} covers it: lower this, or raise its `per_job`",
+            quoted(quota)
+        )
+    };
+    for (resource, amount) in default.resources.iter() {
+        let low = lows
+            .iter()
+            .flatten()
+            .filter_map(|l| l.amounts.get(resource))
+            .min();
+        if let Some((most, quota)) = low.filter(|(most, _)| amount > *most) {
+            let message = format!(
+                "{} asks for {} {}, above the {} that one job may have",
+                who(),
+                resource.show(amount),
+                resource.label(),
+                resource.show(*most)
+            );
+            let name = resource.to_string();
+            let steps: Vec<Step<'_>> = steps.iter().copied().chain([Key(&name)]).collect();
+            warn(r, root, &steps, &message, &help(quota));
+        }
     }
-    for (i, quota) in policy.quotas.iter().enumerate() {
-        if clean.get(i) != Some(&true) || !covers(&quota.selector) {
-            continue;
-        }
-        let help = format!("quota {} covers it: lower this, or raise its `per_job`", quoted(&quota.name));
-        for (resource, amount) in default.resources.iter() {
-            if let Some(most) = quota.per_job.resources.get(resource).filter(|m| amount > **m) {
-                let message = format!(
-                    "{who} asks for {} {}, above the {} that one job may have",
-                    resource.show(amount),
-                    resource.label(),
-                    resource.show(*most)
-                );
-                let name = resource.to_string();
-                let steps: Vec<Step<'_>> = steps.iter().copied().chain([Key(&name)]).collect();
-                warn(r, root, &steps, &message, &help);
-            }
-        }
-        if let (Some(asked), Some(most)) = (default.duration, quota.per_job.duration)
-            && asked > most
-        {
-            let message = format!("{who} asks for {asked}, above the {most} that one job may run");
-            let steps: Vec<Step<'_>> = steps.iter().copied().chain([Key("duration")]).collect();
-            warn(r, root, &steps, &message, &help);
-        }
-        if r.is_full() {
-            return;
-        }
+    let low = lows.iter().flatten().filter_map(|l| l.duration).min();
+    if let (Some(asked), Some((most, quota))) = (default.duration, low)
+        && asked > most
+    {
+        let message = format!(
+            "{} asks for {asked}, above the {most} that one job may run",
+            who()
+        );
+        let steps: Vec<Step<'_>> = steps.iter().copied().chain([Key("duration")]).collect();
+        warn(r, root, &steps, &message, &help(quota));
     }
 }
 
@@ -254,9 +386,17 @@ fn guarantees(r: &mut Reader<'_>, root: &Place<'_>, policy: &Policy) {
         }
     }
     for (resource, quotas) in resources {
-        let Some(capacity) = total(policy, resource) else { continue };
-        let Some((sum, last)) = peak(&quotas).filter(|(sum, _)| *sum > capacity) else { continue };
-        let show = |a: u128| resource.show(Amount(u64::try_from(a).unwrap_or(u64::MAX))).to_string();
+        let Some(capacity) = total(policy, resource) else {
+            continue;
+        };
+        let Some((sum, last)) = peak(&quotas).filter(|(sum, _)| *sum > capacity) else {
+            continue;
+        };
+        let show = |a: u128| {
+            resource
+                .show(Amount(u64::try_from(a).unwrap_or(u64::MAX)))
+                .to_string()
+        };
         let message = format!(
             "guarantees of {} {} together, above the capacity of {}",
             show(sum),
@@ -265,7 +405,13 @@ fn guarantees(r: &mut Reader<'_>, root: &Place<'_>, policy: &Policy) {
         );
         let name = resource.to_string();
         let steps = [Key("quotas"), Index(last), Key("guarantee"), Key(&name)];
-        error(r, root, &steps, &message, "a guarantee counts once for each bucket: lower one of them");
+        error(
+            r,
+            root,
+            &steps,
+            &message,
+            "a guarantee counts once for each bucket: lower one of them",
+        );
     }
 }
 
@@ -274,7 +420,12 @@ fn peak(quotas: &[(usize, &Quota, u128)]) -> Option<(u128, usize)> {
     // Ends before beginnings at the same moment: `until` is the first moment after.
     let mut edges: Vec<(Timestamp, bool, usize, u128)> = Vec::new();
     for (i, q, amount) in quotas {
-        edges.push((q.valid.from.unwrap_or(Timestamp(i64::MIN)), true, *i, *amount));
+        edges.push((
+            q.valid.from.unwrap_or(Timestamp(i64::MIN)),
+            true,
+            *i,
+            *amount,
+        ));
         if let Some(until) = q.valid.until {
             edges.push((until, false, *i, *amount));
         }
@@ -302,11 +453,21 @@ fn buckets(policy: &Policy, s: &Selector) -> u64 {
         return 1;
     }
     let only = |dim: Selector| *s == dim;
-    let count = if only(Selector { user: Some(Match::Each), ..Selector::default() }) {
+    let count = if only(Selector {
+        user: Some(Match::Each),
+        ..Selector::default()
+    }) {
         let members: BTreeSet<&String> = policy.teams.values().flat_map(|t| &t.members).collect();
         members.len()
-    } else if only(Selector { team: Some(Match::Each), ..Selector::default() }) {
-        policy.teams.values().filter(|t| !t.members.is_empty()).count()
+    } else if only(Selector {
+        team: Some(Match::Each),
+        ..Selector::default()
+    }) {
+        policy
+            .teams
+            .values()
+            .filter(|t| !t.members.is_empty())
+            .count()
     } else {
         0
     };

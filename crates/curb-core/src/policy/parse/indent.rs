@@ -65,7 +65,13 @@ fn open_levels(lines: &[&str]) -> Vec<Level> {
             rest = &after[gap..];
         }
         if rest.contains(':') {
-            push(&mut open, Level { spaces, dash: false });
+            push(
+                &mut open,
+                Level {
+                    spaces,
+                    dash: false,
+                },
+            );
         }
     }
     open
@@ -100,9 +106,21 @@ mod tests {
     #[test]
     fn a_line_unlike_its_siblings_is_told_so() {
         let cases = [
-            ("q:\n  - name: a\n    limits: x\n   borrow: y", 4, "3 spaces; its siblings have 4"),
-            ("q:\n  - name: a\n   - name: b", 3, "3 spaces; its siblings have 2"),
-            ("q:\n  - name: a\n - name: b", 3, "1 space; its siblings have 2"),
+            (
+                "q:\n  - name: a\n    limits: x\n   borrow: y",
+                4,
+                "3 spaces; its siblings have 4",
+            ),
+            (
+                "q:\n  - name: a\n   - name: b",
+                3,
+                "3 spaces; its siblings have 2",
+            ),
+            (
+                "q:\n  - name: a\n - name: b",
+                3,
+                "1 space; its siblings have 2",
+            ),
             ("a: 1\n  b: 2", 2, "2 spaces; its siblings have 0"),
             ("a:\n    b: 1\n  c: 2", 3, "2 spaces; its siblings have 4"),
         ];

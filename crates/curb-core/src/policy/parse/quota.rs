@@ -1,40 +1,67 @@
 //! One quota.
 
 use crate::policy::model::{
-    Above, Budget, Limits, Mode, PerJob, Quota, Reclaim, Selector, Validity, Window,
+    Above, Budget, Limits, PerJob, Quota, Reclaim, Selector, Validity, Window,
 };
 use crate::policy::schema;
 use crate::time::Millis;
 
-use super::{MAX_REASON, MAX_SMALL_LIST};
+use super::amounts::{amounts, span, value};
+use super::diagnostic::quoted;
+use super::names::{Known, selector, too_many};
 use super::reader::{Place, Reader};
-use super::top::{Known, amounts, choice, read_zone, selector, span, too_many, value};
+use super::top::{choice, mode, read_zone};
 use super::tree::Value;
 use super::values;
+use super::{MAX_REASON, MAX_SMALL_LIST};
 
 /// Reads a quota. What is wrong is reported, and left at its default.
 pub fn quota(r: &mut Reader<'_>, at: &Place<'_>, known: &Known<'_>) -> Quota {
-    r.is_map_of(at, schema::QUOTA, "a quota, such as `{name: all, limits: {gpu: 4}}`");
+    r.is_map_of(
+        at,
+        schema::QUOTA,
+        "a quota, such as `{name: all, limits: {gpu: 4}}`",
+    );
     let above = [("queue", Above::Queue), ("reject", Above::Reject)];
-    let mode = [("enforce", Mode::Enforce), ("audit", Mode::Audit)];
     Quota {
         name: name(r, at),
         reason: at.field("reason").and_then(|f| reason(r, &f)),
-        selector: at.field("for").map(|f| covers(r, &f, known)).unwrap_or_default(),
-        limits: at.field("limits").map(|f| limits(r, &f)).unwrap_or_default(),
+        selector: at
+            .field("for")
+            .map(|f| covers(r, &f, known))
+            .unwrap_or_default(),
+        limits: at
+            .field("limits")
+            .map(|f| limits(r, &f))
+            .unwrap_or_default(),
         borrow: resources(r, at, "borrow"),
-        reclaim: at.field("reclaim").map(|f| reclaim(r, &f)).unwrap_or_default(),
+        reclaim: at
+            .field("reclaim")
+            .map(|f| reclaim(r, &f))
+            .unwrap_or_default(),
         guarantee: resources(r, at, "guarantee"),
-        per_job: at.field("per_job").map(|f| per_job(r, &f)).unwrap_or_default(),
+        per_job: at
+            .field("per_job")
+            .map(|f| per_job(r, &f))
+            .unwrap_or_default(),
         submit_rate: at
             .field("submit_rate")
             .and_then(|f| value(r, &f, "a rate such as `30/min`", values::rate)),
-        budgets: at.field("budget").map(|f| budgets(r, &f)).unwrap_or_default(),
+        budgets: at
+            .field("budget")
+            .map(|f| budgets(r, &f))
+            .unwrap_or_default(),
         when: at.field("when").and_then(|f| window(r, &f, known)),
-        valid: at.field("valid").map(|f| validity(r, &f, known)).unwrap_or_default(),
+        valid: at
+            .field("valid")
+            .map(|f| validity(r, &f, known))
+            .unwrap_or_default(),
         above: choice(r, at, "above", &above),
-        mode: choice(r, at, "mode", &mode),
-        alert_at: at.field("alert_at").map(|f| alerts(r, &f)).unwrap_or_default(),
+        mode: mode(r, at, "audit", "observe", "a quota is put in `audit`"),
+        alert_at: at
+            .field("alert_at")
+            .map(|f| alerts(r, &f))
+            .unwrap_or_default(),
     }
 }
 
@@ -43,7 +70,11 @@ fn name(r: &mut Reader<'_>, at: &Place<'_>) -> String {
         Some(field) => r.name(&field, "the name of a quota"),
         None => {
             if matches!(at.node.value, Value::Map(_)) {
-                r.error(at, "this quota has no `name`", "add `name:`, unique in the file");
+                r.error(
+                    at,
+                    "this quota has no `name`",
+                    "add `name:`, unique in the file",
+                );
             }
             None
         }
@@ -56,7 +87,11 @@ fn reason(r: &mut Reader<'_>, at: &Place<'_>) -> Option<String> {
     let text = r.string(at, "a sentence")?;
     let length = text.chars().count();
     if length > MAX_REASON {
-        r.error(at, &format!("a reason of {length} characters: at most {MAX_REASON}"), "");
+        r.error(
+            at,
+            &format!("a reason of {length} characters: at most {MAX_REASON}"),
+            "",
+        );
         return None;
     }
     let words: Vec<&str> = text.split_whitespace().collect();
@@ -71,21 +106,28 @@ fn reason(r: &mut Reader<'_>, at: &Place<'_>) -> Option<String> {
 fn covers(r: &mut Reader<'_>, at: &Place<'_>, known: &Known<'_>) -> Selector {
     match &at.node.value {
         Value::Scalar { text, .. } if text == "everybody" => Selector::default(),
-        _ => selector(r, at, known),
+        Value::Map(_) => selector(r, at, known),
+        _ => {
+            r.wanted(
+                at,
+                "who it is for: `{user: \"*\"}`, `{team: vision}` or such, or `everybody`",
+            );
+            Selector::default()
+        }
     }
 }
 
 fn limits(r: &mut Reader<'_>, at: &Place<'_>) -> Limits {
     Limits {
-        jobs: count(r, at, "jobs"),
-        queued: count(r, at, "queued"),
+        jobs: count(r, at, "jobs", "a number of running jobs"),
+        queued: count(r, at, "queued", "a number of queued jobs"),
         resources: amounts(r, at, schema::LIMITS),
     }
 }
 
-fn count(r: &mut Reader<'_>, at: &Place<'_>, field: &str) -> Option<u32> {
+fn count(r: &mut Reader<'_>, at: &Place<'_>, field: &str, what: &str) -> Option<u32> {
     let at = at.field(field)?;
-    let n = r.whole(&at, &format!("a number of {field}"), 0, i64::from(u32::MAX))?;
+    let n = r.whole(&at, what, 0, i64::from(u32::MAX))?;
     u32::try_from(n).ok()
 }
 
@@ -98,7 +140,9 @@ fn resources(r: &mut Reader<'_>, at: &Place<'_>, field: &str) -> crate::resource
 fn per_job(r: &mut Reader<'_>, at: &Place<'_>) -> PerJob {
     PerJob {
         resources: amounts(r, at, schema::REQUEST),
-        duration: at.field("duration").and_then(|d| span(r, &d, Millis::SECOND)),
+        duration: at
+            .field("duration")
+            .and_then(|d| span(r, &d, Millis::SECOND)),
     }
 }
 
@@ -116,7 +160,11 @@ fn reclaim(r: &mut Reader<'_>, at: &Place<'_>) -> Reclaim {
     match at.field("stop_after") {
         Some(field) => span(r, &field, Millis::SECOND).map_or(Reclaim::Drain, Reclaim::StopAfter),
         None => {
-            r.error(at, "missing field `stop_after`", "write `{stop_after: 10m}`, or `drain`");
+            r.error(
+                at,
+                "missing field `stop_after`",
+                "write `{stop_after: 10m}`, or `drain`",
+            );
             Reclaim::Drain
         }
     }
@@ -143,7 +191,11 @@ fn budget(r: &mut Reader<'_>, at: &Place<'_>, all: &mut Vec<Budget>) {
     let per = match at.field("per") {
         Some(field) => value(r, &field, "a period such as `month`", values::period),
         None => {
-            r.error(at, "missing field `per`", "add `per: day`, `week`, `month` or `rolling 30d`");
+            r.error(
+                at,
+                "missing field `per`",
+                "add `per: day`, `week`, `month` or `rolling 30d`",
+            );
             None
         }
     };
@@ -161,12 +213,13 @@ fn budget(r: &mut Reader<'_>, at: &Place<'_>, all: &mut Vec<Budget>) {
                 continue;
             }
             None => {
-                let known = ["per", "cpu_hours", "memory_gib_hours", "gpu_hours"];
-                r.unknown(&entry, key, &known);
+                not_in_hours(r, &entry, key);
                 continue;
             }
         };
-        let amount = value(r, &entry, "a number of hours", |t| values::hours(&resource, t));
+        let amount = value(r, &entry, "a number of hours", |t| {
+            values::hours(&resource, t)
+        });
         let (Some(amount), Some(per)) = (amount, per) else {
             continue;
         };
@@ -175,19 +228,51 @@ fn budget(r: &mut Reader<'_>, at: &Place<'_>, all: &mut Vec<Budget>) {
             r.error_at_key(&entry, &message, "keep one of them");
             continue;
         }
-        all.push(Budget { resource, amount, per });
+        all.push(Budget {
+            resource,
+            amount,
+            per,
+        });
     }
     if !named {
-        r.error(at, "a budget of nothing", "add what it limits, such as `gpu_hours: 500`");
+        r.error(
+            at,
+            "a budget of nothing",
+            "add what it limits, such as `gpu_hours: 500`",
+        );
+    }
+}
+
+/// A key of a budget that is neither `per` nor ends in `_hours`.
+fn not_in_hours(r: &mut Reader<'_>, at: &Place<'_>, key: &str) {
+    let alias = schema::NOT_RESOURCES.iter().find(|(name, _)| *name == key);
+    match alias.map_or(key, |(_, meant)| meant) {
+        resource @ ("cpu" | "gpu") => {
+            let help = format!("a budget is in hours: did you mean `{resource}_hours`?");
+            r.error_at_key(at, &format!("unknown field {}", quoted(key)), &help);
+        }
+        _ => r.unknown(
+            at,
+            key,
+            &["per", "cpu_hours", "memory_gib_hours", "gpu_hours"],
+        ),
     }
 }
 
 fn window(r: &mut Reader<'_>, at: &Place<'_>, known: &Known<'_>) -> Option<Window> {
-    if !r.is_map_of(at, schema::WINDOW, "a window such as `{days: [mon-fri], hours: \"08:00-20:00\"}`") {
+    if !r.is_map_of(
+        at,
+        schema::WINDOW,
+        "a window such as `{days: [mon-fri], hours: \"08:00-20:00\"}`",
+    ) {
         return None;
     }
     if at.field("days").is_none() && at.field("hours").is_none() {
-        r.error(at, "a window without days and hours", "add `days` or `hours`, or leave `when` out");
+        r.error(
+            at,
+            "a window without days and hours",
+            "add `days` or `hours`, or leave `when` out",
+        );
     }
     let days = match at.field("days") {
         Some(field) => days(r, &field),
@@ -208,25 +293,37 @@ fn days(r: &mut Reader<'_>, at: &Place<'_>) -> [bool; 7] {
     let mut set = [false; 7];
     let each = at.one_or_many();
     if each.is_empty() {
-        r.error(at, "the window is empty: it names no day", "name a day, or leave `days` out for all");
+        r.error(
+            at,
+            "the window is empty: it names no day",
+            "name a day, or leave `days` out for all",
+        );
     }
     if too_many(r, at, each.len(), "days") {
         return set;
     }
     for one in &each {
-        value(r, one, "days such as `mon-fri`", |t| values::days(t, &mut set));
+        value(r, one, "days such as `mon-fri`", |t| {
+            values::days(t, &mut set)
+        });
     }
     set
 }
 
 fn validity(r: &mut Reader<'_>, at: &Place<'_>, known: &Known<'_>) -> Validity {
     let mut valid = Validity::default();
-    if !r.is_map_of(at, schema::VALID, "`{from: 2027-01-01, until: 2027-06-30}`, or one of them") {
+    if !r.is_map_of(
+        at,
+        schema::VALID,
+        "`{from: 2027-01-01, until: 2027-06-30}`, or one of them",
+    ) {
         return valid;
     }
     let mut moment = |field: &str| {
         let at = at.field(field)?;
-        value(r, &at, "a date such as `2027-06-30`", |t| values::moment(t, &known.zone))
+        value(r, &at, "a date such as `2027-06-30`", |t| {
+            values::moment(t, &known.zone)
+        })
     };
     valid.from = moment("from");
     valid.until = moment("until");
@@ -254,7 +351,11 @@ fn alerts(r: &mut Reader<'_>, at: &Place<'_>) -> Vec<u8> {
             continue;
         };
         if let Some(last) = all.last().filter(|last| percent <= **last) {
-            r.error(&item, &format!("`{percent}%` does not come after `{last}%`"), "write them in ascending order");
+            r.error(
+                &item,
+                &format!("`{percent}%` does not come after `{last}%`"),
+                "write them in ascending order",
+            );
             continue;
         }
         all.push(percent);

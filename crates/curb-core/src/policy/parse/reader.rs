@@ -57,7 +57,12 @@ pub struct Place<'p> {
 
 impl<'p> Place<'p> {
     pub fn root(node: &'p Node) -> Place<'p> {
-        Place { node, key: node.pos, step: Step::Root, parent: None }
+        Place {
+            node,
+            key: node.pos,
+            step: Step::Root,
+            parent: None,
+        }
     }
 
     /// The field of that name, if this is a map that has it.
@@ -65,7 +70,10 @@ impl<'p> Place<'p> {
         let Value::Map(entries) = &self.node.value else {
             return None;
         };
-        entries.iter().find(|e| e.key == name).map(|e| self.entry(e))
+        entries
+            .iter()
+            .find(|e| e.key == name)
+            .map(|e| self.entry(e))
     }
 
     /// All fields; none when this is not a map.
@@ -109,7 +117,12 @@ impl<'p> Place<'p> {
     }
 
     fn entry(&'p self, e: &'p Entry) -> Place<'p> {
-        Place { node: &e.node, key: e.key_pos, step: Step::Key(&e.key), parent: Some(self) }
+        Place {
+            node: &e.node,
+            key: e.key_pos,
+            step: Step::Key(&e.key),
+            parent: Some(self),
+        }
     }
 
     /// The place at the end of `steps`, or the nearest above it, passed to `then`.
@@ -156,7 +169,14 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(file: &'a str, lines: Vec<&'a str>) -> Reader<'a> {
-        Reader { file, lines, found: Vec::new(), errors: 0, warnings: 0, comparisons: COMPARISONS }
+        Reader {
+            file,
+            lines,
+            found: Vec::new(),
+            errors: 0,
+            warnings: 0,
+            comparisons: COMPARISONS,
+        }
     }
 
     /// How many errors there are so far.
@@ -164,9 +184,11 @@ impl<'a> Reader<'a> {
         self.errors
     }
 
-    /// Whether so much was found that nothing more will be told.
-    pub fn is_full(&self) -> bool {
-        self.errors > MAX_DIAGNOSTICS || self.warnings > MAX_DIAGNOSTICS
+    /// Whether so many errors were found that no other will be told: then another one is only counted, with this call.
+    pub fn only_counts(&mut self) -> bool {
+        let full = self.errors >= MAX_DIAGNOSTICS;
+        self.errors += usize::from(full);
+        full
     }
 
     pub fn lines(&self) -> &[&'a str] {
@@ -180,7 +202,11 @@ impl<'a> Reader<'a> {
         if untold > 0 {
             let line = self.found.last().map_or(1, |d| d.line);
             self.found.push(Diagnostic {
-                severity: if self.errors > 0 { Severity::Error } else { Severity::Warning },
+                severity: if self.errors > 0 {
+                    Severity::Error
+                } else {
+                    Severity::Warning
+                },
                 file: clip(self.file, 200),
                 line,
                 column: 1,
@@ -194,12 +220,24 @@ impl<'a> Reader<'a> {
     }
 
     pub fn fault(&mut self, fault: Fault) {
-        self.report(Severity::Error, fault.pos, || fault.field, &fault.message, fault.help);
+        self.report(
+            Severity::Error,
+            fault.pos,
+            || fault.field,
+            &fault.message,
+            fault.help,
+        );
     }
 
     /// An error at the value of a place.
     pub fn error(&mut self, at: &Place<'_>, message: &str, help: &str) {
-        self.report(Severity::Error, at.node.pos, || at.path(), message, some(help));
+        self.report(
+            Severity::Error,
+            at.node.pos,
+            || at.path(),
+            message,
+            some(help),
+        );
     }
 
     /// An error at the key of a place.
@@ -250,7 +288,7 @@ impl<'a> Reader<'a> {
         known: impl IntoIterator<Item = &'n str>,
     ) -> Option<&'n str> {
         let length = written.len();
-        if length == 0 || length > 64 || self.errors > MAX_DIAGNOSTICS {
+        if length == 0 || length > 64 {
             return None;
         }
         let lower = written.to_lowercase();
@@ -273,15 +311,19 @@ impl<'a> Reader<'a> {
     }
 
     /// "did you mean", or else the names there are.
-    pub fn suggest<'n>(&mut self, written: &str, known: &[&'n str]) -> String {
+    pub fn suggest(&mut self, written: &str, known: &[&str]) -> String {
         if let Some(name) = self.nearest(written, known.iter().copied()) {
             return format!("did you mean `{name}`?");
         }
         match known {
             [] => String::new(),
-            [only] => format!("write `{only}`"),
+            [only] => format!("there is only `{only}`"),
             many if many.len() <= 20 => format!("one of {}", many.join(", ")),
-            many => format!("one of {} and {} more", many[..12].join(", "), many.len() - 12),
+            many => format!(
+                "one of {} and {} more",
+                many[..12].join(", "),
+                many.len() - 12
+            ),
         }
     }
 
@@ -319,10 +361,10 @@ impl<'a> Reader<'a> {
     pub fn wanted(&mut self, at: &Place<'_>, wanted: &str) {
         let (got, help) = match &at.node.value {
             Value::Refused => return,
-            Value::Null => (
-                "nothing".to_owned(),
-                "write a value, or leave the field out",
-            ),
+            Value::Null => {
+                let help = "write a value, or leave the field out";
+                return self.error_at_key(at, &format!("wanted {wanted}, got nothing"), help);
+            }
             Value::Scalar { text, plain: true } => (quoted(text), ""),
             Value::Scalar { text, plain: false } => {
                 (format!("the text {} in quotes", quoted(text)), "")
@@ -349,6 +391,9 @@ impl<'a> Reader<'a> {
 
     /// An error for a field that does not exist.
     pub fn unknown(&mut self, at: &Place<'_>, name: &str, known: &[&str]) {
+        if self.only_counts() {
+            return;
+        }
         let near = self.nearest(name, known.iter().copied());
         let help = match (near, crate::policy::schema::home_of(name)) {
             (Some(near), _) => format!("did you mean `{near}`?"),
@@ -375,7 +420,10 @@ impl<'a> Reader<'a> {
         if matches!(at.node.value, Value::Scalar { plain: true, .. }) && !is_string(text) {
             self.error(
                 at,
-                &format!("wanted {wanted}, got {}, which YAML takes for a number or a truth value", quoted(text)),
+                &format!(
+                    "wanted {wanted}, got {}, which YAML takes for a number or a truth value",
+                    quoted(text)
+                ),
                 &format!("put it in quotes: \"{}\"", clip(text, 60)),
             );
             return None;
@@ -446,7 +494,16 @@ fn some(help: &str) -> Option<String> {
 pub fn is_string(text: &str) -> bool {
     if matches!(
         text,
-        "" | "~" | "null" | "Null" | "NULL" | "true" | "True" | "TRUE" | "false" | "False" | "FALSE"
+        "" | "~"
+            | "null"
+            | "Null"
+            | "NULL"
+            | "true"
+            | "True"
+            | "TRUE"
+            | "false"
+            | "False"
+            | "FALSE"
     ) {
         return false;
     }
@@ -484,10 +541,28 @@ mod tests {
 
     #[test]
     fn texts_that_yaml_takes_for_something_else_are_known() {
-        for text in ["1", "-1", "+1", "1.5", ".5", "1.", "1e3", "1.5E-3", "0x1F", "0o17", "true", "NULL", "~", "-.inf", ".nan"] {
+        for text in [
+            "1", "-1", "+1", "1.5", ".5", "1.", "1e3", "1.5E-3", "0x1F", "0o17", "true", "NULL",
+            "~", "-.inf", ".nan",
+        ] {
             assert!(!is_string(text), "{text}");
         }
-        for text in ["ana", "yes", "on", "1h", "08:00-20:00", "2027-06-30", "1_000", "e3", ".", "-", "0b1", "30/min", "80%", "NaN"] {
+        for text in [
+            "ana",
+            "yes",
+            "on",
+            "1h",
+            "08:00-20:00",
+            "2027-06-30",
+            "1_000",
+            "e3",
+            ".",
+            "-",
+            "0b1",
+            "30/min",
+            "80%",
+            "NaN",
+        ] {
             assert!(is_string(text), "{text}");
         }
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StructureStyle};
 
 use super::diagnostic::quoted;
 use super::indent;
@@ -89,7 +89,11 @@ pub fn read(text: &str, lines: &[&str]) -> (Option<Node>, Vec<Fault>) {
     }
     if builder.root.is_none() && builder.faults.is_empty() {
         builder.fault(
-            Pos { line: 1, column: 1, width: 1 },
+            Pos {
+                line: 1,
+                column: 1,
+                width: 1,
+            },
             "the file is empty".into(),
             Some("a policy has at least the line `version: 1`".into()),
         );
@@ -110,6 +114,7 @@ pub fn lines(text: &str) -> Vec<&str> {
 enum Frame {
     List {
         pos: Pos,
+        flow: bool,
         items: Vec<Node>,
     },
     Map {
@@ -159,7 +164,10 @@ impl Builder {
                     self.fault(
                         pos,
                         "a second document begins here: a policy is one document".into(),
-                        Some("remove the `---` and what follows it, or make it a file of its own".into()),
+                        Some(
+                            "remove the `---` and what follows it, or make it a file of its own"
+                                .into(),
+                        ),
                     );
                     return false;
                 }
@@ -171,18 +179,26 @@ impl Builder {
                     "aliases (`*name`) are not read in a policy".into(),
                     Some("write the value out; to mean everybody, write \"*\" in quotes".into()),
                 );
-                return self.put(Node { pos, value: Value::Refused });
+                return self.put(Node {
+                    pos,
+                    value: Value::Refused,
+                });
             }
             Event::Anchor(..) => self.fault(
                 pos,
                 "anchors (`&name`) are not read in a policy".into(),
                 Some("leave it out, and write the value wherever it is needed".into()),
             ),
-            Event::SequenceStart(..) => {
+            Event::SequenceStart(style, ..) => {
                 if !self.may_nest(pos) {
                     return false;
                 }
-                self.stack.push(Frame::List { pos, items: Vec::new() });
+                let flow = style == StructureStyle::Flow;
+                self.stack.push(Frame::List {
+                    pos,
+                    flow,
+                    items: Vec::new(),
+                });
             }
             Event::MappingStart(style, ..) => {
                 if !self.may_nest(pos) {
@@ -190,7 +206,7 @@ impl Builder {
                 }
                 self.stack.push(Frame::Map {
                     pos,
-                    flow: style == granit_parser::StructureStyle::Flow,
+                    flow: style == StructureStyle::Flow,
                     entries: Vec::new(),
                     lines: BTreeMap::new(),
                     key: None,
@@ -198,10 +214,14 @@ impl Builder {
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 let node = match self.stack.pop() {
-                    Some(Frame::List { pos, items }) => Node { pos, value: Value::List(items) },
-                    Some(Frame::Map { pos, entries, .. }) => {
-                        Node { pos, value: Value::Map(entries) }
-                    }
+                    Some(Frame::List { pos, items, .. }) => Node {
+                        pos,
+                        value: Value::List(items),
+                    },
+                    Some(Frame::Map { pos, entries, .. }) => Node {
+                        pos,
+                        value: Value::Map(entries),
+                    },
                     None => return true,
                 };
                 return self.put(node);
@@ -213,13 +233,19 @@ impl Builder {
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, pos: Pos) -> bool {
         let plain = style == ScalarStyle::Plain;
-        if let Some(Frame::Map { key: key @ None, .. }) = self.stack.last_mut() {
+        if let Some(Frame::Map {
+            key: key @ None, ..
+        }) = self.stack.last_mut()
+        {
             *key = Some((text.to_owned(), pos));
             return true;
         }
         let value = match text {
             "" | "~" | "null" | "Null" | "NULL" if plain => Value::Null,
-            _ => Value::Scalar { text: text.to_owned(), plain },
+            _ => Value::Scalar {
+                text: text.to_owned(),
+                plain,
+            },
         };
         self.put(Node { pos, value })
     }
@@ -251,7 +277,12 @@ impl Builder {
         match self.stack.last_mut() {
             None => self.root = Some(node),
             Some(Frame::List { items, .. }) => items.push(node),
-            Some(Frame::Map { entries, lines, key, .. }) => match key.take() {
+            Some(Frame::Map {
+                entries,
+                lines,
+                key,
+                ..
+            }) => match key.take() {
                 None => {
                     self.not_a_key(node.pos);
                     return false;
@@ -273,7 +304,11 @@ impl Builder {
                     }
                     None => {
                         lines.insert(name.clone(), key_pos.line);
-                        entries.push(Entry { key: name, key_pos, node });
+                        entries.push(Entry {
+                            key: name,
+                            key_pos,
+                            node,
+                        });
                     }
                 },
             },
@@ -286,7 +321,12 @@ impl Builder {
 
     fn fault(&mut self, pos: Pos, message: String, help: Option<String>) {
         let field = self.field();
-        self.faults.push(Fault { pos, field, message, help });
+        self.faults.push(Fault {
+            pos,
+            field,
+            message,
+            help,
+        });
     }
 
     /// The dotted path of what is being read.
@@ -295,7 +335,10 @@ impl Builder {
         for frame in &self.stack {
             match frame {
                 Frame::List { items, .. } => path.index(items.len()),
-                Frame::Map { key: Some((key, _)), .. } => path.key(key),
+                Frame::Map {
+                    key: Some((key, _)),
+                    ..
+                } => path.key(key),
                 Frame::Map { .. } => {}
             }
         }
@@ -311,8 +354,17 @@ impl Builder {
             width: 1,
         };
         let (message, mut help) = syntax(error.kind());
-        if is_tab(error.kind()) {
+        if is_quote(error.kind()) {
+            pos = self.open_quote(lines).unwrap_or(pos);
+        } else if is_tab(error.kind()) {
+            // The tab may stand in a later line than the value that was being read.
             pos = indent::first_tab(lines, pos).unwrap_or(pos);
+            return self.faults.push(Fault {
+                pos,
+                field: String::new(),
+                message,
+                help,
+            });
         } else if is_layout(error.kind()) {
             // The mark of a stray key is at its colon; what is wrong is how the line begins.
             if let Some((column, hint)) = indent::hint(lines, pos.line) {
@@ -325,15 +377,43 @@ impl Builder {
         self.fault(pos, message, help);
     }
 
-    /// The innermost `{` that is still open.
-    fn open_bracket(&self) -> Option<String> {
-        self.stack.iter().rev().find_map(|frame| match frame {
-            Frame::Map { pos, flow: true, .. } => Some(format!(
-                "the `{{` at line {}, column {} is still open here",
-                pos.line, pos.column
-            )),
-            _ => None,
+    /// The quote that opens the value which is being read.
+    fn open_quote(&self, lines: &[&str]) -> Option<Pos> {
+        let Some(Frame::Map {
+            key: Some((_, key)),
+            ..
+        }) = self.stack.last()
+        else {
+            return None;
+        };
+        let line = lines.get(key.line.checked_sub(1)? as usize)?;
+        let after = (key.column + key.width).saturating_sub(1) as usize;
+        let at = line
+            .chars()
+            .skip(after)
+            .position(|c| c == '"' || c == '\'')?;
+        Some(Pos {
+            line: key.line,
+            column: clamp(after + at + 1),
+            width: 1,
         })
+    }
+
+    /// The innermost bracket that is still open.
+    fn open_bracket(&self) -> Option<String> {
+        let (bracket, pos) = self.stack.iter().rev().find_map(|frame| match frame {
+            Frame::Map {
+                pos, flow: true, ..
+            } => Some(('{', pos)),
+            Frame::List {
+                pos, flow: true, ..
+            } => Some(('[', pos)),
+            _ => None,
+        })?;
+        let Pos { line, column, .. } = pos;
+        Some(format!(
+            "the `{bracket}` at line {line}, column {column} is still open here"
+        ))
     }
 }
 
@@ -362,6 +442,13 @@ fn is_tab(kind: &ErrorKind) -> bool {
             | ErrorKind::TabInIndentation
             | ErrorKind::TabInPlainScalar
             | ErrorKind::TabAtBlockScalarStart
+    )
+}
+
+fn is_quote(kind: &ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::UnclosedQuotedScalar | ErrorKind::InvalidQuotedScalarIndent
     )
 }
 
@@ -404,7 +491,7 @@ fn syntax(kind: &ErrorKind) -> (String, Option<String>) {
             "directives (`%YAML`, `%TAG`) are not read in a policy".to_owned(),
             "remove the line",
         ),
-        ErrorKind::UnclosedQuotedScalar | ErrorKind::InvalidQuotedScalarIndent => (
+        kind if is_quote(kind) => (
             "a quote is opened and not closed".to_owned(),
             "close it on the same line",
         ),
@@ -432,6 +519,8 @@ fn syntax(kind: &ErrorKind) -> (String, Option<String>) {
             "wanted another `- ` item of the list above, or less indentation".to_owned(),
             "",
         ),
+        ErrorKind::ExpectedFlowMappingSeparator => ("wanted `,` or `}` here".to_owned(), ""),
+        ErrorKind::ExpectedFlowSequenceSeparator => ("wanted `,` or `]` here".to_owned(), ""),
         ErrorKind::FlowMappingValueAdjacentCollection
         | ErrorKind::InvalidMappingValueWhitespace => (
             "a `:` without a space behind it".to_owned(),

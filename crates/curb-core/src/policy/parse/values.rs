@@ -19,7 +19,10 @@ pub struct Wrong {
 }
 
 fn wrong<T>(message: String, help: &str) -> Result<T, Wrong> {
-    Err(Wrong { message, help: help.to_owned() })
+    Err(Wrong {
+        message,
+        help: help.to_owned(),
+    })
 }
 
 /// A zone by its IANA name, in any case of letters, from the data in the program: what a policy means does not depend
@@ -58,11 +61,18 @@ pub fn amount(resource: &Resource, text: &str) -> Result<Amount, Wrong> {
     Amount::parse(resource.unit(), text).or_else(|error| match error {
         AmountError::Unparsable { .. } => {
             let exponent = resource.unit() == Unit::Milli && text.contains(['e', 'E']);
-            let help = if exponent { "write it without an exponent" } else { "" };
+            let help = if exponent {
+                "write it without an exponent"
+            } else {
+                ""
+            };
             wrong(format!("wanted {}, got {got}", amount_form(resource)), help)
         }
         AmountError::Negative(_) => wrong(
-            format!("wanted {}, got {got}, which is negative", amount_form(resource)),
+            format!(
+                "wanted {}, got {got}, which is negative",
+                amount_form(resource)
+            ),
             "`0` means none at all; leave the resource out for no limit",
         ),
         AmountError::TooFine { finest, .. } => wrong(
@@ -88,13 +98,19 @@ pub fn span(text: &str, least: Millis, most: Millis) -> Result<Millis, Wrong> {
             ""
         };
         return wrong(
-            format!("wanted a span of time such as `30s`, `15m`, `24h`, `7d` or `1h30m`, got {}", quoted(text)),
+            format!(
+                "wanted a span of time such as `30s`, `15m`, `24h`, `7d` or `1h30m`, got {}",
+                quoted(text)
+            ),
             help,
         );
     };
     if span < least || span > most {
         return wrong(
-            format!("wanted a span of time from {least} to {most}, got {}", quoted(text)),
+            format!(
+                "wanted a span of time from {least} to {most}, got {}",
+                quoted(text)
+            ),
             "",
         );
     }
@@ -110,7 +126,10 @@ pub const MAX_RATE_SPAN: Millis = Millis(31 * Millis::DAY.0);
 pub fn rate(text: &str) -> Result<Rate, Wrong> {
     let form = || {
         wrong(
-            format!("wanted a rate such as `30/min`, `5/s`, `500/d` or `30/10s`, got {}", quoted(text)),
+            format!(
+                "wanted a rate such as `30/min`, `5/s`, `500/d` or `30/10s`, got {}",
+                quoted(text)
+            ),
             "",
         )
     };
@@ -122,7 +141,11 @@ pub fn rate(text: &str) -> Result<Rate, Wrong> {
         return form();
     }
     let unit = per.starts_with(|c: char| c.is_ascii_alphabetic());
-    let per = if unit { format!("1{per}") } else { per.to_owned() };
+    let per = if unit {
+        format!("1{per}")
+    } else {
+        per.to_owned()
+    };
     let Ok(per) = Millis::parse(&per) else {
         return form();
     };
@@ -134,7 +157,12 @@ pub fn rate(text: &str) -> Result<Rate, Wrong> {
             );
         }
         Ok(n) if n <= MAX_RATE => n,
-        _ => return wrong(format!("{} is more than {MAX_RATE} submissions", quoted(count)), ""),
+        _ => {
+            return wrong(
+                format!("{} is more than {MAX_RATE} submissions", quoted(count)),
+                "",
+            );
+        }
     };
     if per < Millis::SECOND || per > MAX_RATE_SPAN {
         return wrong(
@@ -158,7 +186,10 @@ pub fn period(text: &str) -> Result<Period, Wrong> {
     }
     let Some(rolling) = text.strip_prefix("rolling ") else {
         return wrong(
-            format!("wanted day, week, month or `rolling 30d`, got {}", quoted(text)),
+            format!(
+                "wanted day, week, month or `rolling 30d`, got {}",
+                quoted(text)
+            ),
             "",
         );
     };
@@ -203,14 +234,21 @@ pub fn hours(resource: &Resource, text: &str) -> Result<u128, Wrong> {
     match Amount::parse_count(text) {
         Ok(milli) if plain => Ok(u128::from(milli.0) * budget_step(resource)),
         Err(AmountError::TooFine { .. }) => wrong(
-            format!("{} {what} is finer than a thousandth of an hour", quoted(text)),
+            format!(
+                "{} {what} is finer than a thousandth of an hour",
+                quoted(text)
+            ),
             "",
         ),
-        Err(AmountError::TooLarge(_)) => {
-            wrong(format!("{} {what} is larger than any budget", quoted(text)), "")
-        }
+        Err(AmountError::TooLarge(_)) => wrong(
+            format!("{} {what} is larger than any budget", quoted(text)),
+            "",
+        ),
         _ => wrong(
-            format!("wanted a number of {what} such as `500` or `0.5`, got {}", quoted(text)),
+            format!(
+                "wanted a number of {what} such as `500` or `0.5`, got {}",
+                quoted(text)
+            ),
             "",
         ),
     }
@@ -225,7 +263,10 @@ pub fn days(text: &str, set: &mut [bool; 7]) -> Result<(), Wrong> {
     let (from, to) = text.split_once('-').unwrap_or((text, text));
     let (Some(from), Some(to)) = (day(from), day(to)) else {
         return wrong(
-            format!("wanted a day or days such as `sat` or `mon-fri`, got {}", quoted(text)),
+            format!(
+                "wanted a day or days such as `sat` or `mon-fri`, got {}",
+                quoted(text)
+            ),
             "the days are mon, tue, wed, thu, fri, sat, sun",
         );
     };
@@ -247,7 +288,10 @@ pub fn clock_hours(text: &str) -> Result<(u16, u16), Wrong> {
             "write `00:00-24:00` for the whole day",
         ),
         Some((1440, _)) | None => wrong(
-            format!("wanted hours such as `08:00-20:00` or `22:00-06:00`, got {}", quoted(text)),
+            format!(
+                "wanted hours such as `08:00-20:00` or `22:00-06:00`, got {}",
+                quoted(text)
+            ),
             "",
         ),
         // Midnight at the end is the end of the day.
@@ -258,7 +302,9 @@ pub fn clock_hours(text: &str) -> Result<(u16, u16), Wrong> {
 
 fn clock(text: &str) -> Option<u16> {
     let (h, m) = text.split_once(':')?;
-    let two = |s: &str| (s.len() == 2 && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.parse::<u16>().ok());
+    let two = |s: &str| {
+        (s.len() == 2 && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.parse::<u16>().ok())
+    };
     let (h, m) = (two(h)??, two(m)??);
     let minute = h * 60 + m;
     (m < 60 && minute <= 1440).then_some(minute)
@@ -268,12 +314,16 @@ fn clock(text: &str) -> Option<u16> {
 pub fn moment(text: &str, zone: &TimeZone) -> Result<Timestamp, Wrong> {
     let form = || {
         wrong(
-            format!("wanted a date such as `2027-06-30` or a moment such as `2027-06-30T18:00:00Z`, got {}", quoted(text)),
+            format!(
+                "wanted a date such as `2027-06-30` or a moment such as `2027-06-30T18:00:00Z`, got {}",
+                quoted(text)
+            ),
             "",
         )
     };
     let shape = text.as_bytes();
-    let dated = shape.len() >= 10 && shape[4] == b'-' && shape[7] == b'-' && shape[0].is_ascii_digit();
+    let dated =
+        shape.len() >= 10 && shape[4] == b'-' && shape[7] == b'-' && shape[0].is_ascii_digit();
     if !dated {
         return form();
     }
@@ -293,11 +343,17 @@ pub fn moment(text: &str, zone: &TimeZone) -> Result<Timestamp, Wrong> {
         } else {
             ""
         };
-        return form().map_err(|w: Wrong| Wrong { help: help.to_owned(), ..w });
+        return form().map_err(|w: Wrong| Wrong {
+            help: help.to_owned(),
+            ..w
+        });
     };
     let ms = at.as_millisecond();
     if !(0..=LAST_MOMENT).contains(&ms) {
-        return wrong(format!("{} is not in the years 1970 to 9998", quoted(text)), "");
+        return wrong(
+            format!("{} is not in the years 1970 to 9998", quoted(text)),
+            "",
+        );
     }
     Ok(Timestamp(ms))
 }
@@ -311,7 +367,10 @@ pub fn percent(text: &str) -> Result<u8, Wrong> {
     match number.and_then(|n| n.parse::<u8>().ok()) {
         Some(n) if (1..=100).contains(&n) => Ok(n),
         _ => wrong(
-            format!("wanted whole percents from `1%` to `100%`, got {}", quoted(text)),
+            format!(
+                "wanted whole percents from `1%` to `100%`, got {}",
+                quoted(text)
+            ),
             "",
         ),
     }
@@ -332,9 +391,29 @@ mod tests {
             ("30/10s", 30, 10_000),
             ("30 / 1h30m", 30, 5_400_000),
         ] {
-            assert_eq!(rate(text), Ok(Rate { count, per: Millis(per) }), "{text}");
+            assert_eq!(
+                rate(text),
+                Ok(Rate {
+                    count,
+                    per: Millis(per)
+                }),
+                "{text}"
+            );
         }
-        for bad in ["", "30", "/min", "30/", "0/min", "-1/min", "1.5/min", "30/0s", "30/32d", "30/10", "9999999/s", "30/min/s"] {
+        for bad in [
+            "",
+            "30",
+            "/min",
+            "30/",
+            "0/min",
+            "-1/min",
+            "1.5/min",
+            "30/0s",
+            "30/32d",
+            "30/10",
+            "9999999/s",
+            "30/min/s",
+        ] {
             assert!(rate(bad).is_err(), "{bad}");
         }
     }
@@ -356,7 +435,17 @@ mod tests {
         assert_eq!(clock_hours("22:00-06:00"), Ok((1320, 360)));
         assert_eq!(clock_hours("20:00-00:00"), Ok((1200, 1440)));
         assert_eq!(clock_hours("00:00-24:00"), Ok((0, 1440)));
-        for bad in ["08:00-08:00", "24:00-08:00", "8:00-20:00", "08:60-09:00", "25:00-26:00", "08:00", "", "-", "00:00-00:00"] {
+        for bad in [
+            "08:00-08:00",
+            "24:00-08:00",
+            "8:00-20:00",
+            "08:60-09:00",
+            "25:00-26:00",
+            "08:00",
+            "",
+            "-",
+            "00:00-00:00",
+        ] {
             assert!(clock_hours(bad).is_err(), "{bad}");
         }
     }
@@ -364,9 +453,25 @@ mod tests {
     #[test]
     fn a_date_is_midnight_at_its_start_in_the_zone() {
         let berlin = zone("europe/BERLIN").expect("a zone in any case of letters");
-        assert_eq!(moment("2027-06-30", &berlin).map(|t| t.to_string()), Ok("2027-06-29T22:00:00Z".into()));
-        assert_eq!(moment("2027-06-30T08:00:00+02:00", &TimeZone::UTC).map(|t| t.to_string()), Ok("2027-06-30T06:00:00Z".into()));
-        for bad in ["", "2027", "2027-6-30", "2027-02-30", "2027-06-30T08:00:00", "1969-12-31", "9999-12-31", "tomorrow", "20270630T000000Z"] {
+        assert_eq!(
+            moment("2027-06-30", &berlin).map(|t| t.to_string()),
+            Ok("2027-06-29T22:00:00Z".into())
+        );
+        assert_eq!(
+            moment("2027-06-30T08:00:00+02:00", &TimeZone::UTC).map(|t| t.to_string()),
+            Ok("2027-06-30T06:00:00Z".into())
+        );
+        for bad in [
+            "",
+            "2027",
+            "2027-6-30",
+            "2027-02-30",
+            "2027-06-30T08:00:00",
+            "1969-12-31",
+            "9999-12-31",
+            "tomorrow",
+            "20270630T000000Z",
+        ] {
             assert!(moment(bad, &TimeZone::UTC).is_err(), "{bad}");
         }
     }

@@ -1,0 +1,125 @@
+//! Amounts of resources, spans of time, and what a job asks for.
+
+use std::collections::BTreeMap;
+
+use crate::amount::Amount;
+use crate::policy::model::Defaults;
+use crate::policy::schema;
+use crate::resource::Resource;
+use crate::time::Millis;
+
+use super::diagnostic::quoted;
+use super::reader::{Place, Reader};
+use super::values::{self, Wrong};
+
+/// Takes a value's text apart, and reports what is wrong with it.
+pub fn value<T>(
+    r: &mut Reader<'_>,
+    at: &Place<'_>,
+    form: &str,
+    read: impl FnOnce(&str) -> Result<T, Wrong>,
+) -> Option<T> {
+    let text = r.text(at, form)?;
+    read(text)
+        .map_err(|wrong| r.error(at, &wrong.message, &wrong.help))
+        .ok()
+}
+
+/// A span of time within bounds.
+pub fn span(r: &mut Reader<'_>, at: &Place<'_>, least: Millis) -> Option<Millis> {
+    value(r, at, "a span of time such as `24h`", |t| {
+        values::span(t, least, Millis::MAX)
+    })
+}
+
+/// A resource by its name in the file; an error at the key if it is none.
+pub fn resource(r: &mut Reader<'_>, at: &Place<'_>, name: &str) -> Option<Resource> {
+    if let Some((_, meant)) = schema::NOT_RESOURCES.iter().find(|(n, _)| *n == name) {
+        let help = match (*meant, schema::home_of(meant)) {
+            (meant, Some(home)) if meant == name => format!("`{name}` is a field of {home}"),
+            ("by_cluster", _) => "`by_cluster` is a field of `capacity`".to_owned(),
+            (meant, _) => format!("did you mean `{meant}`?"),
+        };
+        r.error_at_key(at, &format!("{} is not a resource", quoted(name)), &help);
+        return None;
+    }
+    match Resource::parse(name) {
+        Ok(resource) => Some(resource),
+        Err(_) => {
+            let help = "use cpu, memory, gpu, gpu:MODEL, or a custom name of at most 64 letters, digits and `._:/-`";
+            r.error_at_key(
+                at,
+                &format!("{} cannot name a resource", quoted(name)),
+                help,
+            );
+            None
+        }
+    }
+}
+
+/// Amounts of a map, but for the fields of `others`. Zero is kept.
+pub fn amounts(
+    r: &mut Reader<'_>,
+    at: &Place<'_>,
+    others: &[schema::Field],
+) -> BTreeMap<Resource, Amount> {
+    let mut all = BTreeMap::new();
+    if !r.is_map(at, "amounts such as `{cpu: 4, memory: 16GiB}`") {
+        return all;
+    }
+    for (name, entry) in at.fields() {
+        if others.iter().any(|f| f.name == name) {
+            continue;
+        }
+        let Some(resource) = resource(r, &entry, name) else {
+            continue;
+        };
+        let before = r.errors();
+        let form = values::amount_form(&resource);
+        let found = value(r, &entry, &form, |t| values::amount(&resource, t));
+        doubtful(r, &entry, name, &resource, found, before);
+        if let Some(amount) = found {
+            all.insert(resource, amount);
+        }
+    }
+    all
+}
+
+/// Warns of what is right in form and hardly meant.
+fn doubtful(
+    r: &mut Reader<'_>,
+    at: &Place<'_>,
+    name: &str,
+    resource: &Resource,
+    found: Option<Amount>,
+    errors_before: usize,
+) {
+    // Four letters and more: shorter names are all alike (`tpu` is no slip of `cpu`).
+    if matches!(resource, Resource::Custom(_)) && name.len() > 3 {
+        let near = r.nearest(name, ["memory", "jobs", "queued", "duration"]);
+        if let Some(near) = near.filter(|_| errors_before == r.errors() || found.is_none()) {
+            let message = format!(
+                "{} is taken for a custom resource of the cluster",
+                quoted(name)
+            );
+            r.warn(at, &message, &format!("did you mean `{near}`?"));
+        }
+    }
+    if *resource == Resource::Memory
+        && let Some(Amount(bytes @ 1..=1_048_575)) = found
+    {
+        let message = format!("this is {bytes} bytes of memory");
+        r.warn(at, &message, "put the unit behind the number: `16GiB`");
+    }
+}
+
+/// Amounts and a duration.
+pub fn request(r: &mut Reader<'_>, at: &Place<'_>) -> Defaults {
+    let amounts = amounts(r, at, schema::REQUEST);
+    Defaults {
+        resources: amounts.into_iter().collect(),
+        duration: at
+            .field("duration")
+            .and_then(|d| span(r, &d, Millis::SECOND)),
+    }
+}
