@@ -30,7 +30,8 @@ main() {
       rm -rf "$path"
       mkdir -p "$(dirname "$path")"
       cp -r "$fresh/$path" "$path"
-    elif ! diff -ruN "$path" "$fresh/$path" >&2; then
+    elif ! diff -ruN "$path" "$fresh/$path" >"$fresh/diff"; then
+      head -n 40 "$fresh/diff" >&2
       stale+=("$path")
     fi
   done
