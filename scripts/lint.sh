@@ -27,7 +27,7 @@ python_lint() {
   .venv/bin/python -m compileall -q python/src python/tests tests scripts &&
     .venv/bin/ruff check --quiet python tests scripts &&
     .venv/bin/ruff format --quiet --check python tests scripts &&
-    .venv/bin/mypy --no-error-summary python/src tests/e2e/procs.py tests/e2e/raycluster.py
+    .venv/bin/mypy --no-error-summary python/src scripts/*.py tests/e2e/*.py
 }
 
 scripts/env.sh
