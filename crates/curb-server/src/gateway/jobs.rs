@@ -80,6 +80,9 @@ pub async fn get(call: &Call) -> Result<Reply, Failure> {
         return json(&details_of_refused(&refused));
     }
     let job = call.job().await?;
+    if job.hidden {
+        return Err(no_job(&call.parameter));
+    }
     json(&details(&call.app, call, &job).await?)
 }
 
