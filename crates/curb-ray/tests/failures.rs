@@ -460,6 +460,35 @@ async fn a_package_whose_length_was_a_lie_is_not_kept() {
     }
 }
 
+#[tokio::test]
+async fn a_package_past_rays_bound_is_an_error_and_not_kept() {
+    let ray = standin();
+    let client = client(&ray);
+    let mebibyte = Bytes::from(vec![0; 1 << 20]);
+    let chunks = futures_util::stream::iter((0..101).map(move |_| Ok(mebibyte.clone())));
+    let outcome = client
+        .put_package(
+            PackageProtocol::Gcs,
+            "p.zip",
+            RequestBody::stream(101 << 20, chunks),
+        )
+        .await;
+    // Whether the answer or the closed connection is seen first is up to the network.
+    assert!(
+        matches!(
+            outcome,
+            Err(RayError::Status { status: 413, .. } | RayError::Broken { .. })
+        ),
+        "{outcome:?}"
+    );
+    assert!(
+        !client
+            .package_exists(PackageProtocol::Gcs, "p.zip")
+            .await
+            .unwrap()
+    );
+}
+
 async fn texts(client: &RayClient, id: &str) -> (String, Option<u16>) {
     let mut tail = client.tail(id).await.unwrap();
     let mut text = String::new();

@@ -8,7 +8,7 @@
 //! | `POST /standin/fault` | adds a [`crate::Fault`] |
 //! | `POST /standin/chaos` | sets a [`crate::Chaos`] |
 //! | `POST /standin/clear` | ends all faults |
-//! | `POST /standin/restart` `{"memory":"forget"}` | a new session |
+//! | `POST /standin/restart` `{"memory":"forget"}` | a restart of the head; also `keep`, `keep-renamed` |
 //! | `POST /standin/refuse` `{"ms":N}` | closes everything and refuses connections |
 //! | `POST /standin/forget` `{"id":…}` | deletes a record behind everybody's back |
 //! | `POST /standin/drop-package` `{"name":…}` | drops a package |

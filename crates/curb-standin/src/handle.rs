@@ -125,7 +125,8 @@ impl Handle {
         self.shared.lock().script.clear();
     }
 
-    /// A new incarnation of the head; returns the name of its session.
+    /// The head goes and comes back; returns the name of its session. Connections stay: for the time
+    /// in between, see [`Handle::refuse_connections`].
     pub fn restart(&self, memory: Memory) -> String {
         self.shared.lock().restart(memory)
     }

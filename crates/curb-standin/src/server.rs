@@ -334,7 +334,7 @@ pub(crate) async fn read_body(body: Incoming) -> Result<Bytes, Reply> {
         };
         read += piece.len() as u64;
         if read > MAX_BODY {
-            return Err(too_large(read));
+            return Err(too_large());
         }
         match first {
             None => first = Some(piece),
@@ -361,17 +361,17 @@ async fn feed(body: Incoming, mut take: impl FnMut(&[u8])) -> Result<(), Reply> 
         };
         read += piece.len() as u64;
         if read > MAX_BODY {
-            return Err(too_large(read));
+            return Err(too_large());
         }
         take(&piece);
     }
     Ok(())
 }
 
-fn too_large(read: u64) -> Reply {
+fn too_large() -> Reply {
     Reply::text(
         413,
-        format!("Maximum request body size {MAX_BODY} exceeded, actual body size {read}"),
+        format!("Maximum request body size {MAX_BODY} exceeded."),
     )
 }
 
