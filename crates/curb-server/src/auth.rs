@@ -78,7 +78,7 @@ impl Tokens {
             .ok_or_else(|| unauthorized("the token is not known here (wrong, or revoked)"))?;
         match token.expires {
             Some(end) if now >= end => Err(unauthorized(&format!(
-                "the token expired at {end}: ask an administrator for a new one"
+                "the token expired at {end}"
             ))),
             _ => Ok(Principal(Arc::clone(token))),
         }
