@@ -66,7 +66,9 @@ fn start(dir: &Path, addr: SocketAddr) -> Server {
 async fn wait_until_up(addr: SocketAddr, server: &mut Server, dir: &Path) {
     let end = Instant::now() + Duration::from_secs(20);
     while Instant::now() < end {
-        if tokio::net::TcpStream::connect(addr).await.is_ok() {
+        if tokio::net::TcpStream::connect(addr).await.is_ok()
+            && send(addr, "GET", "/healthz", None, "", b"").await.status == 200
+        {
             return;
         }
         if let Ok(Some(status)) = server.0.try_wait() {
