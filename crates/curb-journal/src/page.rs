@@ -169,3 +169,31 @@ impl<'a> RawRecord<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Entry, Journal};
+
+    #[test]
+    fn a_page_is_bounded_in_bytes_however_many_records_there_are() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut journal = Journal::open(dir.path()).expect("a new journal");
+        let event = || Entry::new(0, "big", vec![b'x'; 100_000]);
+        let batch: Vec<_> = std::iter::repeat_with(event).take(20).collect();
+        journal.append(&batch).expect("a working disk");
+        let (mut page, mut after, mut pages) = (Page::for_walk(), 0, 0);
+        loop {
+            page.load(&journal.conn, after, i64::MAX)
+                .expect("a journal");
+            let Some(last) = page.last_seq() else { break };
+            assert!(
+                page.bytes.len() < WALK_BYTES + 100_003,
+                "{}",
+                page.bytes.len()
+            );
+            (after, pages) = (last, pages + 1);
+        }
+        assert_eq!((after, pages), (20, 7));
+    }
+}

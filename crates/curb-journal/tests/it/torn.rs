@@ -114,3 +114,15 @@ fn a_sector_that_never_reached_the_disk_ends_the_log_there() {
         assert_eq!(recovered(dir.path()), *seq, "sector lost at {at}");
     }
 }
+
+#[test]
+fn opening_copies_what_an_earlier_process_left_in_the_log_into_the_database() {
+    let disk = written();
+    let dir = after_power_loss(&disk.database, &disk.log);
+    let opened = Journal::open(dir.path()).unwrap();
+    // The database alone, as if the log's own pages had never reached the disk.
+    let database = fs::read(dir.path().join(JOURNAL_FILE)).unwrap();
+    let alone = after_power_loss(&database, &[]);
+    assert_eq!(recovered(alone.path()), opened.head().seq);
+    assert_eq!(opened.head().seq, 60);
+}
