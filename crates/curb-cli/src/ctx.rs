@@ -32,9 +32,21 @@ impl Ctx {
         let width = terminal.then(terminal_width);
         let color = colored(anstream::AutoStream::choice(&out));
         let err_color = colored(anstream::AutoStream::choice(&err));
-        let view = View { width, color, now, zone };
-        let err_view = View { color: err_color, ..view.clone() };
-        Ctx { view, terminal, err_view }
+        let view = View {
+            width,
+            color,
+            now,
+            zone,
+        };
+        let err_view = View {
+            color: err_color,
+            ..view.clone()
+        };
+        Ctx {
+            view,
+            terminal,
+            err_view,
+        }
     }
 
     /// Text for stdout.
@@ -51,9 +63,17 @@ impl Ctx {
 
     /// A value for programs.
     pub fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string_pretty(value)
-            .map_err(|error| Failure::new(Exit::Other, format!("cannot write the answer as JSON: {error}")))?;
-        let text = if self.terminal { json_for_terminal(&text) } else { text };
+        let text = serde_json::to_string_pretty(value).map_err(|error| {
+            Failure::new(
+                Exit::Other,
+                format!("cannot write the answer as JSON: {error}"),
+            )
+        })?;
+        let text = if self.terminal {
+            json_for_terminal(&text)
+        } else {
+            text
+        };
         self.raw(format!("{text}\n").as_bytes())
     }
 
@@ -84,7 +104,10 @@ impl Ctx {
 
     /// A client of the server that the command line, or the environment, names.
     pub fn client(&self, remote: &Remote) -> Result<Client, Failure> {
-        Ok(Client::new(ClientConfig::new(&remote.address, token(remote)?))?)
+        Ok(Client::new(ClientConfig::new(
+            &remote.address,
+            token(remote)?,
+        ))?)
     }
 }
 
@@ -93,7 +116,10 @@ pub fn token(remote: &Remote) -> Result<Option<TokenText>, Failure> {
     if let Some(path) = &remote.token_file {
         return read_file(path, "the token file").map(|text| Some(TokenText::new(&text)));
     }
-    Ok(std::env::var("CURB_TOKEN").ok().filter(|t| !t.trim().is_empty()).map(|t| TokenText::new(&t)))
+    Ok(std::env::var("CURB_TOKEN")
+        .ok()
+        .filter(|t| !t.trim().is_empty())
+        .map(|t| TokenText::new(&t)))
 }
 
 /// The largest local file that is read whole, in bytes.
@@ -101,8 +127,11 @@ const MAX_FILE: u64 = 4 << 20;
 
 /// A local text file, bounded.
 pub fn read_file(path: &Path, what: &str) -> Result<String, Failure> {
-    let fail = |why: String| Failure::local(format!("cannot read {what} {}: {why}", path.display()));
-    let size = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.len();
+    let fail =
+        |why: String| Failure::local(format!("cannot read {what} {}: {why}", path.display()));
+    let size = std::fs::metadata(path)
+        .map_err(|e| fail(e.to_string()))?
+        .len();
     if size > MAX_FILE {
         return Err(fail(format!("it has {size} bytes, allowed are {MAX_FILE}")));
     }
@@ -120,7 +149,9 @@ pub fn block<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fai
 
 fn terminal_width() -> usize {
     let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
-    columns.or_else(|| terminal_size::terminal_size().map(|(w, _)| usize::from(w.0))).unwrap_or(80)
+    columns
+        .or_else(|| terminal_size::terminal_size().map(|(w, _)| usize::from(w.0)))
+        .unwrap_or(80)
 }
 
 fn colored(choice: anstream::ColorChoice) -> bool {

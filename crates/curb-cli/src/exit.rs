@@ -30,16 +30,40 @@ pub enum Exit {
 
 /// Each code with its meaning.
 pub const TABLE: [(Exit, &str); 10] = [
-    (Exit::Ok, "Done. For `curb explain`: the job would start now, or wait and start later."),
-    (Exit::Failed, "The job failed or was stopped, or a check found something (`curb policy check`)."),
+    (
+        Exit::Ok,
+        "Done. For `curb explain`: the job would start now, or wait and start later.",
+    ),
+    (
+        Exit::Failed,
+        "The job failed or was stopped, or a check found something (`curb policy check`).",
+    ),
     (Exit::Usage, "The command line is wrong."),
-    (Exit::Refused, "Refused by a quota: the job was not taken (HTTP 422 or 429)."),
-    (Exit::NotAllowed, "Not signed in, or not allowed: set CURB_TOKEN, or ask somebody with the role for it."),
-    (Exit::Unreachable, "The server or Ray does not answer, or not in time."),
+    (
+        Exit::Refused,
+        "Refused by a quota: the job was not taken (HTTP 422 or 429).",
+    ),
+    (
+        Exit::NotAllowed,
+        "Not signed in, or not allowed: set CURB_TOKEN, or ask somebody with the role for it.",
+    ),
+    (
+        Exit::Unreachable,
+        "The server or Ray does not answer, or not in time.",
+    ),
     (Exit::Journal, "The journal is damaged."),
-    (Exit::Local, "A local file, a policy or a configuration is missing, wrong or in use."),
-    (Exit::Other, "The server said no for another reason: no such job, a conflict, a bad request."),
-    (Exit::Interrupted, "Interrupted with Ctrl-C. A job that was being watched goes on."),
+    (
+        Exit::Local,
+        "A local file, a policy or a configuration is missing, wrong or in use.",
+    ),
+    (
+        Exit::Other,
+        "The server said no for another reason: no such job, a conflict, a bad request.",
+    ),
+    (
+        Exit::Interrupted,
+        "Interrupted with Ctrl-C. A job that was being watched goes on.",
+    ),
 ];
 
 impl From<Exit> for ExitCode {
@@ -55,7 +79,11 @@ pub fn text() -> String {
     for (exit, meaning) in TABLE {
         let lines = crate::term::wrap(meaning, 72);
         for (i, line) in lines.iter().enumerate() {
-            let code = if i == 0 { (exit as u8).to_string() } else { String::new() };
+            let code = if i == 0 {
+                (exit as u8).to_string()
+            } else {
+                String::new()
+            };
             text.push_str(&format!("{code:>5}  {line}\n"));
         }
     }
@@ -65,7 +93,9 @@ pub fn text() -> String {
 /// The table as a page of the documents.
 #[must_use]
 pub fn markdown() -> String {
-    let mut text = String::from("# Exit codes\n\nThe same for every command of `curb`. They keep their meaning.\n\n| code | meaning |\n| ---: | --- |\n");
+    let mut text = String::from(
+        "# Exit codes\n\nThe same for every command of `curb`. They keep their meaning.\n\n| code | meaning |\n| ---: | --- |\n",
+    );
     for (exit, meaning) in TABLE {
         text.push_str(&format!("| {} | {meaning} |\n", exit as u8));
     }

@@ -26,7 +26,12 @@ pub type Done = Result<Exit, Failure>;
 impl Failure {
     /// A failure without a next step.
     pub fn new(exit: Exit, message: impl Into<String>) -> Failure {
-        Failure { exit, message: message.into(), help: None, silent: false }
+        Failure {
+            exit,
+            message: message.into(),
+            help: None,
+            silent: false,
+        }
     }
 
     /// The same, with a next step.
@@ -57,7 +62,12 @@ impl From<std::io::Error> for Failure {
     /// Output that cannot be written. A closed pipe is how `| head` ends: no error.
     fn from(error: std::io::Error) -> Failure {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
-            return Failure { exit: Exit::Ok, message: String::new(), help: None, silent: true };
+            return Failure {
+                exit: Exit::Ok,
+                message: String::new(),
+                help: None,
+                silent: true,
+            };
         }
         Failure::local(format!("cannot write the output: {error}"))
     }
@@ -76,7 +86,9 @@ impl From<ClientError> for Failure {
                 && problem.status >= 500
             {
                 let first = failure.help.take().map(|h| h + "; ").unwrap_or_default();
-                failure.help = Some(format!("{first}the server's log tells more under request {id}"));
+                failure.help = Some(format!(
+                    "{first}the server's log tells more under request {id}"
+                ));
             }
         }
         failure
@@ -86,7 +98,9 @@ impl From<ClientError> for Failure {
 fn exit_of(error: &ClientError) -> Exit {
     match error {
         ClientError::Address { .. } | ClientError::Token | ClientError::BadId { .. } => Exit::Usage,
-        ClientError::Unreachable { .. } | ClientError::Timeout { .. } | ClientError::Broken { .. } => Exit::Unreachable,
+        ClientError::Unreachable { .. }
+        | ClientError::Timeout { .. }
+        | ClientError::Broken { .. } => Exit::Unreachable,
         ClientError::Refused { problem, .. } => match problem.status {
             _ if !problem.findings.is_empty() => Exit::Local,
             401 | 403 => Exit::NotAllowed,
@@ -102,9 +116,15 @@ fn exit_of(error: &ClientError) -> Exit {
 impl From<RayError> for Failure {
     fn from(error: RayError) -> Failure {
         let exit = match &error {
-            RayError::Unreachable { .. } | RayError::Timeout { .. } | RayError::Broken { .. } => Exit::Unreachable,
-            RayError::Status { status: 401 | 403, .. } => Exit::NotAllowed,
-            RayError::Status { status: 500..=599, .. } => Exit::Unreachable,
+            RayError::Unreachable { .. } | RayError::Timeout { .. } | RayError::Broken { .. } => {
+                Exit::Unreachable
+            }
+            RayError::Status {
+                status: 401 | 403, ..
+            } => Exit::NotAllowed,
+            RayError::Status {
+                status: 500..=599, ..
+            } => Exit::Unreachable,
             _ => Exit::Other,
         };
         Failure::new(exit, error.to_string())
@@ -118,10 +138,19 @@ mod tests {
     use super::*;
 
     fn refused(status: u16, verdict: Option<curb_core::decide::Verdict>) -> Failure {
-        let mut problem = Problem::new(status, "budget", "refused by quota", "You asked too much.\n");
+        let mut problem = Problem::new(
+            status,
+            "budget",
+            "refused by quota",
+            "You asked too much.\n",
+        );
         problem.verdict = verdict;
         problem.request_id = Some("r1".into());
-        ClientError::Refused { doing: "submit the job".into(), problem: Box::new(problem) }.into()
+        ClientError::Refused {
+            doing: "submit the job".into(),
+            problem: Box::new(problem),
+        }
+        .into()
     }
 
     #[test]
@@ -146,13 +175,23 @@ mod tests {
     fn a_refusal_is_told_in_the_servers_own_words() {
         let failure = refused(422, Some(curb_core::decide::Verdict::Never));
         assert_eq!(failure.message, "You asked too much.");
-        assert_eq!(refused(404, None).message, "cannot submit the job: You asked too much.\n");
+        assert_eq!(
+            refused(404, None).message,
+            "cannot submit the job: You asked too much.\n"
+        );
     }
 
     #[test]
     fn an_inner_error_names_the_request_for_the_log() {
-        assert_eq!(refused(500, None).help.as_deref(), Some("the server's log tells more under request r1"));
-        assert!(refused(503, None).help.is_some_and(|h| h.contains("try again") && h.contains("r1")));
+        assert_eq!(
+            refused(500, None).help.as_deref(),
+            Some("the server's log tells more under request r1")
+        );
+        assert!(
+            refused(503, None)
+                .help
+                .is_some_and(|h| h.contains("try again") && h.contains("r1"))
+        );
     }
 
     #[test]

@@ -48,9 +48,13 @@ pub fn pack(dir: &Path) -> Result<Package, PackError> {
         hash.update(name);
         hash.update(mode.to_le_bytes());
         hash.update(Sha256::digest(&content));
-        add(&mut zip, name, mode, &content).map_err(|e| PackError(format!("cannot pack {}: {e}", path.display())))?;
+        add(&mut zip, name, mode, &content)
+            .map_err(|e| PackError(format!("cannot pack {}: {e}", path.display())))?;
     }
-    let bytes = zip.finish().map_err(|e| PackError(format!("cannot finish the package: {e}")))?.into_inner();
+    let bytes = zip
+        .finish()
+        .map_err(|e| PackError(format!("cannot finish the package: {e}")))?
+        .into_inner();
     if bytes.len() as u64 > MAX_PACKAGE {
         return Err(PackError(format!(
             "the files below {} are {} MiB packed, and Ray takes at most {} MiB: list what is not needed in .rayignore",
@@ -60,13 +64,20 @@ pub fn pack(dir: &Path) -> Result<Package, PackError> {
         )));
     }
     let name = format!("_ray_pkg_{}.zip", &hex::encode(hash.finalize())[..32]);
-    Ok(Package { name, bytes, files: files.len() })
+    Ok(Package {
+        name,
+        bytes,
+        files: files.len(),
+    })
 }
 
 /// Names in the zip and paths, sorted by name.
 fn files(dir: &Path) -> Result<Vec<(String, PathBuf)>, PackError> {
     if !dir.is_dir() {
-        return Err(PackError(format!("--working-dir {} is not a directory", dir.display())));
+        return Err(PackError(format!(
+            "--working-dir {} is not a directory",
+            dir.display()
+        )));
     }
     let walk = WalkBuilder::new(dir)
         .hidden(false)
@@ -78,7 +89,9 @@ fn files(dir: &Path) -> Result<Vec<(String, PathBuf)>, PackError> {
         .require_git(false)
         .add_custom_ignore_filename(".rayignore")
         .follow_links(true)
-        .filter_entry(|entry| entry.depth() == 0 || !NEVER.iter().any(|name| entry.file_name() == *name))
+        .filter_entry(|entry| {
+            entry.depth() == 0 || !NEVER.iter().any(|name| entry.file_name() == *name)
+        })
         .build();
     let mut files = Vec::new();
     for entry in walk {
@@ -87,11 +100,19 @@ fn files(dir: &Path) -> Result<Vec<(String, PathBuf)>, PackError> {
             continue;
         }
         let path = entry.into_path();
-        let name = path.strip_prefix(dir).ok().and_then(Path::to_str).map(str::to_owned);
-        let name = name.ok_or_else(|| PackError(format!("the name of {} is not UTF-8", path.display())))?;
+        let name = path
+            .strip_prefix(dir)
+            .ok()
+            .and_then(Path::to_str)
+            .map(str::to_owned);
+        let name =
+            name.ok_or_else(|| PackError(format!("the name of {} is not UTF-8", path.display())))?;
         files.push((name, path));
         if files.len() > MAX_FILES {
-            return Err(PackError(format!("there are more than {MAX_FILES} files below {}: list what is not needed in .rayignore", dir.display())));
+            return Err(PackError(format!(
+                "there are more than {MAX_FILES} files below {}: list what is not needed in .rayignore",
+                dir.display()
+            )));
         }
     }
     files.sort();
@@ -103,10 +124,15 @@ fn read(path: &Path, left: &mut u64) -> Result<(u32, Vec<u8>), PackError> {
     let file = std::fs::File::open(path).map_err(fail)?;
     let mode = mode(&file.metadata().map_err(fail)?);
     let mut content = Vec::new();
-    file.take(*left + 1).read_to_end(&mut content).map_err(fail)?;
-    *left = left
-        .checked_sub(content.len() as u64)
-        .ok_or_else(|| PackError(format!("the files have more than {} GiB: list what is not needed in .rayignore", MAX_CONTENT >> 30)))?;
+    file.take(*left + 1)
+        .read_to_end(&mut content)
+        .map_err(fail)?;
+    *left = left.checked_sub(content.len() as u64).ok_or_else(|| {
+        PackError(format!(
+            "the files have more than {} GiB: list what is not needed in .rayignore",
+            MAX_CONTENT >> 30
+        ))
+    })?;
     Ok((mode, content))
 }
 
@@ -114,7 +140,11 @@ fn read(path: &Path, left: &mut u64) -> Result<(u32, Vec<u8>), PackError> {
 #[cfg(unix)]
 fn mode(metadata: &std::fs::Metadata) -> u32 {
     use std::os::unix::fs::PermissionsExt;
-    if metadata.permissions().mode() & 0o100 == 0 { 0o644 } else { 0o755 }
+    if metadata.permissions().mode() & 0o100 == 0 {
+        0o644
+    } else {
+        0o755
+    }
 }
 
 #[cfg(not(unix))]
@@ -122,7 +152,12 @@ fn mode(_: &std::fs::Metadata) -> u32 {
     0o644
 }
 
-fn add(zip: &mut ZipWriter<Cursor<Vec<u8>>>, name: &str, mode: u32, content: &[u8]) -> zip::result::ZipResult<()> {
+fn add(
+    zip: &mut ZipWriter<Cursor<Vec<u8>>>,
+    name: &str,
+    mode: u32,
+    content: &[u8],
+) -> zip::result::ZipResult<()> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .last_modified_time(zip::DateTime::default())
@@ -150,14 +185,20 @@ mod tests {
 
     fn names(package: &Package) -> Vec<String> {
         let archive = zip::ZipArchive::new(Cursor::new(&package.bytes)).expect("a zip");
-        archive.file_names().map(str::to_owned).collect()
+        archive
+            .file_names()
+            .map(|name| name.expect("UTF-8").into_owned())
+            .collect()
     }
 
     #[test]
     fn the_same_files_make_the_same_bytes_whenever_they_were_written() {
         let files = [("b.py", "print(1)"), ("a/c.py", "x = 2"), (".env", "A=1")];
         let (one, two) = (tree(&files), tree(&files));
-        let (one, two) = (pack(one.path()).expect("packed"), pack(two.path()).expect("packed"));
+        let (one, two) = (
+            pack(one.path()).expect("packed"),
+            pack(two.path()).expect("packed"),
+        );
         assert_eq!((&one.name, &one.bytes), (&two.name, &two.bytes));
         assert_eq!(names(&one), [".env", "a/c.py", "b.py"]);
         assert!(curb_api::routes::is_segment(&one.name), "{}", one.name);
@@ -180,7 +221,10 @@ mod tests {
             ("sub/__pycache__/x.pyc", ""),
             ("sub/keep.py", ""),
         ]);
-        assert_eq!(names(&pack(dir.path()).expect("packed")), [".gitignore", ".rayignore", "sub/keep.py"]);
+        assert_eq!(
+            names(&pack(dir.path()).expect("packed")),
+            [".gitignore", ".rayignore", "sub/keep.py"]
+        );
     }
 
     #[test]
@@ -189,14 +233,21 @@ mod tests {
         let package = pack(dir.path()).expect("packed");
         let mut archive = zip::ZipArchive::new(Cursor::new(&package.bytes)).expect("a zip");
         let mut content = String::new();
-        archive.by_name("main.py").expect("there").read_to_string(&mut content).expect("read");
+        archive
+            .by_name("main.py")
+            .expect("there")
+            .read_to_string(&mut content)
+            .expect("read");
         assert_eq!(content, "print('hello')\n");
     }
 
     #[test]
     fn what_is_not_a_directory_is_told_by_name() {
         let error = pack(Path::new("/nonexistent/dir")).expect_err("nothing there");
-        assert!(error.0.contains("/nonexistent/dir is not a directory"), "{error:?}");
+        assert!(
+            error.0.contains("/nonexistent/dir is not a directory"),
+            "{error:?}"
+        );
     }
 
     #[cfg(unix)]

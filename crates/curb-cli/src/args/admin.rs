@@ -128,7 +128,9 @@ pub enum TokenCommand {
 
 /// `curb token create`
 #[derive(Debug, Args)]
-#[command(after_help = "The first token: curb token create --user YOU --role admin --data DIR, while no server runs on DIR.")]
+#[command(
+    after_help = "The first token: curb token create --user YOU --role admin --data DIR, while no server runs on DIR."
+)]
 pub struct TokenCreateArgs {
     /// Whose
     #[arg(long, value_name = "NAME", value_parser = name)]
@@ -241,9 +243,14 @@ fn delta(resource: Resource, text: &str) -> Result<Change, String> {
     let (sign, amount) = match (text.strip_prefix('+'), text.strip_prefix('-')) {
         (Some(rest), _) => (1, rest),
         (_, Some(rest)) => (-1, rest),
-        _ => return Err(format!("write +{text} for more or -{text} for less: it changes the limit, it does not set it")),
+        _ => {
+            return Err(format!(
+                "write +{text} for more or -{text} for less: it changes the limit, it does not set it"
+            ));
+        }
     };
-    let amount = curb_core::amount::Amount::parse(resource.unit(), amount).map_err(|e| e.to_string())?;
+    let amount =
+        curb_core::amount::Amount::parse(resource.unit(), amount).map_err(|e| e.to_string())?;
     let amount = i64::try_from(amount.0).map_err(|e| e.to_string())?;
     Ok((resource, sign * amount))
 }
@@ -273,9 +280,12 @@ fn delta_resource(text: &str) -> Result<Change, String> {
 
 fn delta_jobs(text: &str) -> Result<i64, String> {
     if !text.starts_with(['+', '-']) {
-        return Err(format!("write +{text} for more or -{text} for less: it changes the limit, it does not set it"));
+        return Err(format!(
+            "write +{text} for more or -{text} for less: it changes the limit, it does not set it"
+        ));
     }
-    text.parse().map_err(|_| format!("`{text}` is not a whole number of jobs such as +5"))
+    text.parse()
+        .map_err(|_| format!("`{text}` is not a whole number of jobs such as +5"))
 }
 
 #[cfg(test)]
@@ -285,11 +295,21 @@ mod tests {
     #[test]
     fn a_change_needs_its_sign() {
         assert_eq!(delta_gpu("+2"), Ok((Resource::Gpu, 2000)));
-        assert_eq!(delta_gpu("H100:-1"), Ok((Resource::GpuModel("H100".into()), -1000)));
+        assert_eq!(
+            delta_gpu("H100:-1"),
+            Ok((Resource::GpuModel("H100".into()), -1000))
+        );
         assert_eq!(delta_memory("+1KiB"), Ok((Resource::Memory, 1024)));
-        assert_eq!(delta_resource("ssd=-0.5"), Ok((Resource::Custom("ssd".into()), -500)));
+        assert_eq!(
+            delta_resource("ssd=-0.5"),
+            Ok((Resource::Custom("ssd".into()), -500))
+        );
         assert_eq!(delta_jobs("-3"), Ok(-3));
-        for error in [delta_cpu("2").err(), delta_gpu("H100:2").err(), delta_jobs("2").err()] {
+        for error in [
+            delta_cpu("2").err(),
+            delta_gpu("H100:2").err(),
+            delta_jobs("2").err(),
+        ] {
             assert!(error.is_some_and(|e| e.contains("write +2")));
         }
         assert!(delta_cpu("+lots").is_err() && delta_jobs("+x").is_err());

@@ -46,30 +46,43 @@ impl AskArgs {
     /// The metadata that says the same.
     #[must_use]
     pub fn metadata(&self) -> BTreeMap<String, String> {
-        let resources: Vec<_> = self.resource.iter().map(|(name, n)| format!("{name}={n}")).collect();
+        let resources: Vec<_> = self
+            .resource
+            .iter()
+            .map(|(name, n)| format!("{name}={n}"))
+            .collect();
         let said = [
             (keys::CPU, self.cpu.clone()),
             (keys::GPU, self.gpu.clone()),
             (keys::MEMORY, self.memory.clone()),
-            (keys::RESOURCES, (!resources.is_empty()).then(|| resources.join(","))),
+            (
+                keys::RESOURCES,
+                (!resources.is_empty()).then(|| resources.join(",")),
+            ),
             (keys::DURATION, self.duration.clone()),
             (keys::PRIORITY, self.priority.map(|p| p.to_string())),
             (keys::JOB_TYPE, self.job_type.clone()),
             (keys::TEAM, self.team.clone()),
             (keys::CLUSTER, self.cluster.clone()),
         ];
-        said.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+        said.into_iter()
+            .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+            .collect()
     }
 }
 
 // The server reads these again; they are read here so that a slip of the finger is told before anything is sent.
 
 fn count(text: &str) -> Result<String, String> {
-    Amount::parse_count(text).map(|_| text.to_owned()).map_err(|e| e.to_string())
+    Amount::parse_count(text)
+        .map(|_| text.to_owned())
+        .map_err(|e| e.to_string())
 }
 
 fn memory(text: &str) -> Result<String, String> {
-    Amount::parse_memory(text).map(|_| text.to_owned()).map_err(|e| e.to_string())
+    Amount::parse_memory(text)
+        .map(|_| text.to_owned())
+        .map_err(|e| e.to_string())
 }
 
 fn gpu(text: &str) -> Result<String, String> {
@@ -84,16 +97,25 @@ fn gpu(text: &str) -> Result<String, String> {
 }
 
 fn resource(text: &str) -> Result<(String, String), String> {
-    let (name, number) = text.split_once('=').ok_or("write NAME=N, such as licence=1")?;
+    let (name, number) = text
+        .split_once('=')
+        .ok_or("write NAME=N, such as licence=1")?;
     match Resource::parse(name).map_err(|e| e.to_string())? {
         Resource::Custom(_) => {}
-        known => return Err(format!("`{known}` has a flag of its own: --{}", name.split(':').next().unwrap_or(name))),
+        known => {
+            return Err(format!(
+                "`{known}` has a flag of its own: --{}",
+                name.split(':').next().unwrap_or(name)
+            ));
+        }
     }
     count(number).map(|number| (name.to_owned(), number))
 }
 
 fn span(text: &str) -> Result<String, String> {
-    Millis::parse(text).map(|_| text.to_owned()).map_err(|e| e.to_string())
+    Millis::parse(text)
+        .map(|_| text.to_owned())
+        .map_err(|e| e.to_string())
 }
 
 pub(super) fn millis(text: &str) -> Result<Millis, String> {
@@ -101,7 +123,9 @@ pub(super) fn millis(text: &str) -> Result<Millis, String> {
 }
 
 pub(super) fn name(text: &str) -> Result<String, String> {
-    check_name(text).map(|()| text.to_owned()).map_err(|e| e.to_string())
+    check_name(text)
+        .map(|()| text.to_owned())
+        .map_err(|e| e.to_string())
 }
 
 #[cfg(test)]

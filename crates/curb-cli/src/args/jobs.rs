@@ -14,9 +14,9 @@ use super::{AskArgs, Json, Remote};
     Ray's own client works as well: RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$CURB_TOKEN ray job submit --address URL -- CMD"
 )]
 pub struct SubmitArgs {
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub ask: AskArgs,
+    /// What to run
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<String>,
     /// The id that the job should have
     #[arg(long, value_parser = job_id)]
     pub id: Option<String>,
@@ -37,10 +37,10 @@ pub struct SubmitArgs {
     pub json: Json,
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub ask: AskArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub remote: Remote,
-    /// What to run
-    #[arg(last = true, required = true, value_name = "CMD")]
-    pub command: Vec<String>,
 }
 
 /// `curb explain`
@@ -49,10 +49,10 @@ pub struct SubmitArgs {
 pub struct ExplainArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub ask: AskArgs,
+    pub json: Json,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub json: Json,
+    pub ask: AskArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub remote: Remote,
@@ -180,11 +180,14 @@ pub struct StatusArgs {
 }
 
 fn state(text: &str) -> Result<StateFilter, String> {
-    text.parse().map_err(|e: curb_api::StateFilterError| e.to_string())
+    text.parse()
+        .map_err(|e: curb_api::StateFilterError| e.to_string())
 }
 
 fn job_id(text: &str) -> Result<String, String> {
-    JobId::parse(text).map(|_| text.to_owned()).map_err(|e| e.to_string())
+    JobId::parse(text)
+        .map(|_| text.to_owned())
+        .map_err(|e| e.to_string())
 }
 
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {

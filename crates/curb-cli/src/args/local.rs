@@ -19,8 +19,10 @@ pub struct InitArgs {
 
 /// `curb serve`
 #[derive(Debug, Args)]
-#[command(after_help = "A flag goes before the environment, the environment before the file, the file before the default.\n\
-    SIGTERM drains: open requests are finished, running jobs go on in Ray, queued ones wait in the journal.")]
+#[command(
+    after_help = "A flag goes before the environment, the environment before the file, the file before the default.\n\
+    SIGHUP reads the policy file again. SIGTERM drains: open requests are finished, running jobs go on in Ray, queued ones wait in the journal."
+)]
 pub struct ServeArgs {
     /// A configuration file (YAML) [env: CURB_CONFIG]
     #[arg(long, value_name = "FILE")]
@@ -71,7 +73,9 @@ pub enum PolicyCommand {
 
 /// `curb policy check`
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code: 0 nothing is wrong (warnings are told), 1 something is, 7 a file cannot be read.")]
+#[command(
+    after_help = "Exit code: 0 nothing is wrong (warnings are told), 1 something is, 7 a file cannot be read."
+)]
 pub struct PolicyCheckArgs {
     /// The files
     #[arg(required = true, value_name = "FILE")]
@@ -145,7 +149,13 @@ pub enum JournalCommand {
 #[derive(Clone, Debug, Args)]
 pub struct DataDir {
     /// The server's data directory; works beside a running server
-    #[arg(long, value_name = "DIR", env = "CURB_DATA", hide_env_values = true, default_value = "curb-data")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "CURB_DATA",
+        hide_env_values = true,
+        default_value = "curb-data"
+    )]
     pub data: PathBuf,
 }
 

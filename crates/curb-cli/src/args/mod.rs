@@ -74,7 +74,12 @@ pub struct Remote {
     #[arg(long, value_name = "URL", env = "CURB_ADDRESS", hide_env_values = true, default_value = curb_api::client::DEFAULT_ADDRESS)]
     pub address: String,
     /// A file with your token [default: what CURB_TOKEN says]
-    #[arg(long, value_name = "FILE", env = "CURB_TOKEN_FILE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "CURB_TOKEN_FILE",
+        hide_env_values = true
+    )]
     pub token_file: Option<PathBuf>,
 }
 

@@ -22,15 +22,22 @@ pub fn run(args: &EnforceArgs, ctx: &mut Ctx) -> Done {
     };
     let client = ctx.client(&args.remote)?;
     // clap requires --why with each of the three.
-    let body = SetMode { mode, why: args.why.clone().unwrap_or_default() };
+    let body = SetMode {
+        mode,
+        why: args.why.clone().unwrap_or_default(),
+    };
     let now = block(async { Ok(client.set_mode(&body).await?) })?;
     if args.json.json {
         ctx.json(&now)?;
         return Ok(Exit::Ok);
     }
     let told = match now.mode {
-        Mode::Enforce => "enforced from now on: what is above a limit waits or is refused. Back: curb enforce --observe --why ...",
-        Mode::Observe => "observed from now on: everything passes, and what would have been refused is recorded. Back: curb enforce --yes --why ...",
+        Mode::Enforce => {
+            "enforced from now on: what is above a limit waits or is refused. Back: curb enforce --observe --why ..."
+        }
+        Mode::Observe => {
+            "observed from now on: everything passes, and what would have been refused is recorded. Back: curb enforce --yes --why ..."
+        }
     };
     ctx.say(told);
     Ok(Exit::Ok)

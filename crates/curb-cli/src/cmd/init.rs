@@ -33,30 +33,46 @@ pub struct Found {
 pub fn run(args: &InitArgs, ctx: &mut Ctx) -> Done {
     let schema = args.out.with_file_name("curb.schema.json");
     if args.out.exists() {
-        return Err(Failure::local(format!("{} is there already", args.out.display()))
-            .help("nothing is overwritten: name another file with --out, or move this one away"));
+        return Err(
+            Failure::local(format!("{} is there already", args.out.display())).help(
+                "nothing is overwritten: name another file with --out, or move this one away",
+            ),
+        );
     }
     let found = block(look(&args.ray))?;
     write(&args.out, &policy(&found, &args.ray))?;
     let with_schema = write_schema(&schema)?;
     let out = args.out.display();
     ctx.say(&summary(&found, &args.ray));
-    ctx.say(&format!("wrote {out} (observe mode: nothing is refused){with_schema}"));
+    ctx.say(&format!(
+        "wrote {out} (observe mode: nothing is refused){with_schema}"
+    ));
     ctx.say("next:");
     ctx.say(&format!("  curb policy check {out}"));
     ctx.say("  export CURB_TOKEN=$(curb token create --user $USER --role admin --data curb-data)");
-    ctx.say(&format!("  curb serve --policy {out} --ray {} --data curb-data", clean_line(&args.ray)));
+    ctx.say(&format!(
+        "  curb serve --policy {out} --ray {} --data curb-data",
+        clean_line(&args.ray)
+    ));
     ctx.say("  curb enforce --preview      # after some days: what would have been refused");
     Ok(Exit::Ok)
 }
 
 async fn look(address: &str) -> Result<Found, Failure> {
-    let bad = || Failure::usage(format!("`{address}` is not the address of a Ray dashboard")).help("write http://HOST:8265");
+    let bad = || {
+        Failure::usage(format!("`{address}` is not the address of a Ray dashboard"))
+            .help("write http://HOST:8265")
+    };
     let base = address.trim_end_matches('/').parse().map_err(|_| bad())?;
     let mut config = RayConfig::new(base);
-    config.token = std::env::var("CURB_RAY_TOKEN").ok().filter(|t| !t.is_empty()).map(Secret::new);
+    config.token = std::env::var("CURB_RAY_TOKEN")
+        .ok()
+        .filter(|t| !t.is_empty())
+        .map(Secret::new);
     let ray = RayClient::new(config).map_err(|error| Failure::usage(error.to_string()))?;
-    let help = |failure: Failure| failure.help(format!("is {address} the dashboard of a running Ray (port 8265)? Its token, if it has one, goes into CURB_RAY_TOKEN"));
+    let help = |failure: Failure| {
+        failure.help(format!("is {address} the dashboard of a running Ray (port 8265)? Its token, if it has one, goes into CURB_RAY_TOKEN"))
+    };
     let version = ray.version().await.map_err(|e| help(e.into()))?;
     let cluster = ray.nodes().await.map_err(|e| help(e.into()))?;
     let jobs = ray.list().await.map_err(|e| help(e.into()))?;
@@ -79,7 +95,10 @@ fn resources(totals: &ClusterTotals) -> Resources {
     all.set(Resource::Cpu, Amount(totals.cpu.0));
     all.set(Resource::Memory, Amount(totals.memory_bytes));
     all.set(Resource::Gpu, Amount(totals.gpu.0));
-    let models = totals.gpu_by_model.iter().map(|(model, n)| (format!("gpu:{model}"), n));
+    let models = totals
+        .gpu_by_model
+        .iter()
+        .map(|(model, n)| (format!("gpu:{model}"), n));
     let custom = totals.custom.iter().map(|(name, n)| (name.clone(), n));
     for (name, amount) in models.chain(custom) {
         // A name that a policy cannot say is left out: the cluster's own limit on it stays.
@@ -91,8 +110,16 @@ fn resources(totals: &ClusterTotals) -> Resources {
 }
 
 fn summary(found: &Found, address: &str) -> String {
-    let nodes = if found.nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", found.nodes) };
-    let part = if found.complete { "" } else { " (Ray did not tell of all nodes)" };
+    let nodes = if found.nodes == 1 {
+        "1 node".to_owned()
+    } else {
+        format!("{} nodes", found.nodes)
+    };
+    let part = if found.complete {
+        ""
+    } else {
+        " (Ray did not tell of all nodes)"
+    };
     format!(
         "found Ray {} at {}: {nodes}{part} with {}; {} open jobs",
         clean_line(&found.ray),
@@ -115,7 +142,11 @@ pub fn policy(found: &Found, address: &str) -> String {
     };
     let limits = |part: u64| {
         let named = [Resource::Cpu, Resource::Memory, Resource::Gpu];
-        let said: Vec<_> = named.iter().filter(|r| found.has.get(r).0 > 0).map(|r| format!("{r}: {}", amount(r, part))).collect();
+        let said: Vec<_> = named
+            .iter()
+            .filter(|r| found.has.get(r).0 > 0)
+            .map(|r| format!("{r}: {}", amount(r, part)))
+            .collect();
         format!("{{{}}}", said.join(", "))
     };
     let (ray, address) = (clean_line(&found.ray), clean_line(address));
@@ -130,22 +161,23 @@ pub fn policy(found: &Found, address: &str) -> String {
 version: 1
 mode: observe
 
+# A suggestion is a line with `#` and no space after it: take the `#` away to have it.
+
 # What the cluster has is asked of Ray again and again. To fix it instead:
-# capacity: {all}
-capacity: discover
+#capacity: {all}
 
 # What a job is taken to ask for that says nothing. Ray itself starts a job's driver with nothing reserved.
 default_request: {{cpu: 1}}
 
 # Who belongs where. A user need not be listed: a token makes one.
-# teams:
-#   vision:  {{org: research, members: [ana, li]}}
-#   serving: {{org: product, members: [kim]}}
+#teams:
+#  vision:  {{org: research, members: [ana, li]}}
+#  serving: {{org: product, members: [kim]}}
 
 # Kinds of jobs.
-# job_types:
-#   training:  {{default_request: {{cpu: 4, duration: 4h}}, allowed: {{org: research}}}}
-#   inference: {{default_request: {{cpu: 1}}, priority: 5}}
+#job_types:
+#  training:  {{default_request: {{cpu: 4, duration: 4h}}, allowed: {{org: research}}}}
+#  inference: {{default_request: {{cpu: 1}}, priority: 5}}
 
 quotas:
   # Each user: at most half of the cluster at once; the rest of their jobs waits.
@@ -155,20 +187,20 @@ quotas:
     above: queue
 
   # Each team: a quarter, and more while nobody else wants it.
-  # - name: each-team
-  #   for: {{team: "*"}}
-  #   limits: {quarter}
-  #   borrow: {quarter}
+  #- name: each-team
+  #  for: {{team: "*"}}
+  #  limits: {quarter}
+  #  borrow: {quarter}
 
   # No job holds what it holds for ever.
-  # - name: no-endless-jobs
-  #   for: everybody
-  #   per_job: {{duration: 7d}}
+  #- name: no-endless-jobs
+  #  for: everybody
+  #  per_job: {{duration: 7d}}
 
   # A budget: so much in a month, whoever spends it first.
-  # - name: month
-  #   for: {{team: "*"}}
-  #   budget: {{cpu_hours: 5000, per: month}}
+  #- name: month
+  #  for: {{team: "*"}}
+  #  budget: {{cpu_hours: 5000, per: month}}
 "#,
         nodes = found.nodes,
         all = limits(1),
@@ -177,7 +209,9 @@ quotas:
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let mut file = create_new(path)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all());
     written.map_err(|error| Failure::local(format!("cannot write {}: {error}", path.display())))
 }
 
@@ -197,19 +231,47 @@ mod tests {
     use super::*;
 
     fn found(has: &[(&str, u64)]) -> Found {
-        let has = has.iter().map(|(name, n)| (Resource::parse(name).expect("a name"), Amount(*n))).collect();
-        Found { ray: "2.60.0".into(), nodes: 4, has, complete: true, open_jobs: 3 }
+        let has = has
+            .iter()
+            .map(|(name, n)| (Resource::parse(name).expect("a name"), Amount(*n)))
+            .collect();
+        Found {
+            ray: "2.60.0".into(),
+            nodes: 4,
+            has,
+            complete: true,
+            open_jobs: 3,
+        }
+    }
+
+    /// As the file says: a `#` without a space after it, or with the two or more of an indented line.
+    fn uncommented(line: &str) -> String {
+        let (indent, rest) = line.split_at(line.len() - line.trim_start().len());
+        match rest.strip_prefix('#') {
+            Some(said)
+                if !said.is_empty() && (!said.starts_with(' ') || said.starts_with("  ")) =>
+            {
+                format!("{indent}{said}")
+            }
+            _ => line.to_owned(),
+        }
     }
 
     #[test]
     fn what_is_written_is_a_policy_that_refuses_nothing() {
         for has in [
             &[("cpu", 4000), ("memory", 10 << 30)][..],
-            &[("cpu", 256_000), ("memory", 1 << 41), ("gpu", 32_000), ("gpu:A100", 24_000)],
+            &[
+                ("cpu", 256_000),
+                ("memory", 1 << 41),
+                ("gpu", 32_000),
+                ("gpu:A100", 24_000),
+            ],
             &[("cpu", 500)],
         ] {
             let text = policy(&found(has), "http://127.0.0.1:8265");
-            let parsed = Policy::parse("curb.yaml", &text).unwrap_or_else(|e| panic!("{}\n{text}", e[0].render()));
+            let parsed = Policy::parse("curb.yaml", &text)
+                .unwrap_or_else(|e| panic!("{}\n{text}", e[0].render()));
             assert_eq!(parsed.policy.mode, Mode::Audit);
             assert_eq!(parsed.warnings, []);
             assert_eq!(parsed.policy.quotas.len(), 1);
@@ -218,21 +280,22 @@ mod tests {
 
     #[test]
     fn the_suggestions_are_valid_as_well_once_they_are_uncommented() {
-        let text = policy(&found(&[("cpu", 256_000), ("memory", 1 << 41), ("gpu", 32_000)]), "http://ray:8265");
-        let said = text
-            .lines()
-            .map(|line| match line.trim_start() {
-                comment if comment.starts_with("# capacity") => String::new(),
-                comment if comment.starts_with("# ") && (comment.contains(": ") || comment.ends_with(':') || comment.contains("- name")) && !comment.contains('`') && !comment.contains(". ") => {
-                    line.replacen("# ", "", 1)
-                }
-                _ => line.to_owned(),
-            })
-            .filter(|line| !line.starts_with("Each") && !line.trim_start().starts_with("Each team") && !line.trim_start().starts_with("A budget"))
-            .collect::<Vec<_>>()
-            .join("\n");
-        let parsed = Policy::parse("curb.yaml", &said).unwrap_or_else(|e| panic!("{}\n{said}", e[0].render()));
-        assert_eq!((parsed.policy.teams.len(), parsed.policy.job_types.len(), parsed.policy.quotas.len()), (2, 2, 4));
+        let text = policy(
+            &found(&[("cpu", 256_000), ("memory", 1 << 41), ("gpu", 32_000)]),
+            "http://ray:8265",
+        );
+        let said: Vec<_> = text.lines().map(uncommented).collect();
+        let said = said.join("\n");
+        let parsed = Policy::parse("curb.yaml", &said)
+            .unwrap_or_else(|e| panic!("{}\n{said}", e[0].render()));
+        assert_eq!(
+            (
+                parsed.policy.teams.len(),
+                parsed.policy.job_types.len(),
+                parsed.policy.quotas.len()
+            ),
+            (2, 2, 4)
+        );
     }
 
     #[test]

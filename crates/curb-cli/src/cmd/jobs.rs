@@ -21,7 +21,11 @@ pub fn run(args: JobsArgs, ctx: &mut Ctx) -> Done {
 fn list(args: &JobsListArgs, ctx: &mut Ctx) -> Done {
     let client = ctx.client(&args.remote)?;
     let query = JobQuery {
-        state: if args.all { StateFilter::All } else { args.state },
+        state: if args.all {
+            StateFilter::All
+        } else {
+            args.state
+        },
         user: args.user.clone(),
         cluster: args.cluster.clone(),
         limit: Some(args.limit),
@@ -33,14 +37,21 @@ fn list(args: &JobsListArgs, ctx: &mut Ctx) -> Done {
         return Ok(Exit::Ok);
     }
     if page.jobs.is_empty() {
-        let hint = if query.state == StateFilter::Open { "; those that are over: curb jobs --all" } else { "" };
+        let hint = if query.state == StateFilter::Open {
+            "; those that are over: curb jobs --all"
+        } else {
+            ""
+        };
         ctx.say(&format!("no jobs ({}){hint}", query.state.as_str()));
         return Ok(Exit::Ok);
     }
     let text = show::jobs(&page.jobs, &ctx.view);
     ctx.print(&text)?;
     if page.next.is_some() {
-        ctx.say(&format!("these are the newest {}; more: --limit N, --user, --state", page.jobs.len()));
+        ctx.say(&format!(
+            "these are the newest {}; more: --limit N, --user, --state",
+            page.jobs.len()
+        ));
     }
     Ok(Exit::Ok)
 }
@@ -59,7 +70,9 @@ fn one(args: &JobShowArgs, ctx: &mut Ctx) -> Done {
 
 fn stop(args: &JobStopArgs, ctx: &mut Ctx) -> Done {
     let client = ctx.client(&args.remote)?;
-    let body = StopRequest { why: args.why.clone() };
+    let body = StopRequest {
+        why: args.why.clone(),
+    };
     let reply = block(async { Ok(client.stop(&args.id, &body).await?) })?;
     if args.json.json {
         ctx.json(&reply)?;
@@ -67,7 +80,9 @@ fn stop(args: &JobStopArgs, ctx: &mut Ctx) -> Done {
     }
     let told = match reply.outcome {
         StopOutcome::Cancelled => "it waited, and will not run".to_owned(),
-        StopOutcome::Stopping => "it is being stopped; `curb jobs show` tells when it is over".to_owned(),
+        StopOutcome::Stopping => {
+            "it is being stopped; `curb jobs show` tells when it is over".to_owned()
+        }
         StopOutcome::AlreadyEnded => format!("nothing to do: it is over already ({})", reply.state),
     };
     ctx.say(&format!("job {}: {told}", args.id));
@@ -76,13 +91,22 @@ fn stop(args: &JobStopArgs, ctx: &mut Ctx) -> Done {
 
 fn release(args: &JobReleaseArgs, ctx: &mut Ctx) -> Done {
     let client = ctx.client(&args.remote)?;
-    let body = ReleaseRequest { why: args.why.clone() };
+    let body = ReleaseRequest {
+        why: args.why.clone(),
+    };
     let job = block(async { Ok(client.release(&args.id, &body).await?) })?;
     if args.json.json {
         ctx.json(&job)?;
         return Ok(Exit::Ok);
     }
-    let what = if job.state == JobState::Quarantined { "is still quarantined" } else { "holds nothing any more" };
-    ctx.say(&format!("job {} {what} ({}); it is in the journal under your name", args.id, job.state));
+    let what = if job.state == JobState::Quarantined {
+        "is still quarantined"
+    } else {
+        "holds nothing any more"
+    };
+    ctx.say(&format!(
+        "job {} {what} ({}); it is in the journal under your name",
+        args.id, job.state
+    ));
     Ok(Exit::Ok)
 }

@@ -11,7 +11,9 @@ use curb_journal::{Filter, OwnedRecord, ReadError, Reader};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::args::{JournalArgs, JournalCommand, JournalExportArgs, JournalTailArgs, JournalVerifyArgs};
+use crate::args::{
+    JournalArgs, JournalCommand, JournalExportArgs, JournalTailArgs, JournalVerifyArgs,
+};
 use crate::cmd::token::open_failure;
 use crate::ctx::{Ctx, block};
 use crate::exit::Exit;
@@ -58,12 +60,17 @@ fn verify(args: &JournalVerifyArgs, ctx: &mut Ctx) -> Done {
     if report.is_sound() {
         return Ok(Exit::Ok);
     }
-    ctx.say("stop the server, keep a copy of the directory as it is, and restore the last good copy");
+    ctx.say(
+        "stop the server, keep a copy of the directory as it is, and restore the last good copy",
+    );
     Ok(Exit::Journal)
 }
 
 fn damaged(dir: &Path, error: &ReadError) -> Failure {
-    Failure::new(Exit::Journal, format!("cannot read the journal in {}: {error}", dir.display()))
+    Failure::new(
+        Exit::Journal,
+        format!("cannot read the journal in {}: {error}", dir.display()),
+    )
 }
 
 fn tail(args: &JournalTailArgs, ctx: &mut Ctx) -> Done {
@@ -76,7 +83,10 @@ fn tail(args: &JournalTailArgs, ctx: &mut Ctx) -> Done {
 fn tail_local(args: &JournalTailArgs, dir: &Path, ctx: &mut Ctx) -> Done {
     let reader = Reader::open(dir).map_err(open_failure)?;
     let kinds: Vec<&str> = args.kind.iter().map(String::as_str).collect();
-    let filter = Filter { kinds: &kinds, since_ms: None };
+    let filter = Filter {
+        kinds: &kinds,
+        since_ms: None,
+    };
     let fail = |error: ReadError| damaged(dir, &error);
     let mut after = reader.head().map_err(fail)?.seq;
     for record in reader.last(&filter, args.lines as usize).map_err(fail)? {
@@ -100,7 +110,11 @@ fn tail_local(args: &JournalTailArgs, dir: &Path, ctx: &mut Ctx) -> Done {
 fn local(record: &OwnedRecord) -> Result<JournalRecord, Failure> {
     let text = String::from_utf8_lossy(&record.payload).into_owned();
     let event = RawValue::from_string(text).map_err(|_| {
-        Failure::new(Exit::Journal, format!("record {} of the journal is not JSON", record.seq)).help("run `curb journal verify`")
+        Failure::new(
+            Exit::Journal,
+            format!("record {} of the journal is not JSON", record.seq),
+        )
+        .help("run `curb journal verify`")
     })?;
     Ok(JournalRecord {
         seq: record.seq,
@@ -113,9 +127,15 @@ fn local(record: &OwnedRecord) -> Result<JournalRecord, Failure> {
 
 fn tail_remote(args: &JournalTailArgs, ctx: &mut Ctx) -> Done {
     let client = ctx.client(&args.remote)?;
-    let ask = |query: JournalQuery| -> Result<JournalPage, Failure> { block(async { Ok(client.journal(&query).await?) }) };
+    let ask = |query: JournalQuery| -> Result<JournalPage, Failure> {
+        block(async { Ok(client.journal(&query).await?) })
+    };
     let limit = args.lines.clamp(1, curb_api::MAX_RECORDS);
-    let mut page = ask(JournalQuery { limit: Some(limit), kinds: args.kind.clone(), ..JournalQuery::default() })?;
+    let mut page = ask(JournalQuery {
+        limit: Some(limit),
+        kinds: args.kind.clone(),
+        ..JournalQuery::default()
+    })?;
     if args.lines == 0 {
         page.records.clear();
     }
@@ -127,17 +147,33 @@ fn tail_remote(args: &JournalTailArgs, ctx: &mut Ctx) -> Done {
             return Ok(Exit::Ok);
         }
         let wait_s = Some(curb_api::MAX_WAIT_S);
-        page = ask(JournalQuery { after: Some(page.next), limit: None, kinds: args.kind.clone(), wait_s })?;
+        page = ask(JournalQuery {
+            after: Some(page.next),
+            limit: None,
+            kinds: args.kind.clone(),
+            wait_s,
+        })?;
     }
 }
 
 fn line(record: &JournalRecord, json: bool, ctx: &mut Ctx) -> Result<(), Failure> {
     if !json {
-        let text = show::record_line(record.seq, record.at, &record.kind, record.event.get().as_bytes(), &ctx.view);
+        let text = show::record_line(
+            record.seq,
+            record.at,
+            &record.kind,
+            record.event.get().as_bytes(),
+            &ctx.view,
+        );
         return ctx.print(&text);
     }
-    let text = serde_json::to_string(record).map_err(|e| Failure::new(Exit::Other, e.to_string()))?;
-    let text = if ctx.terminal { json_for_terminal(&text) } else { text };
+    let text =
+        serde_json::to_string(record).map_err(|e| Failure::new(Exit::Other, e.to_string()))?;
+    let text = if ctx.terminal {
+        json_for_terminal(&text)
+    } else {
+        text
+    };
     ctx.raw(format!("{text}\n").as_bytes())
 }
 
@@ -164,11 +200,16 @@ fn write_export(reader: &Reader, out: impl Write) -> Result<u64, Failure> {
 
 /// A file that was not there: nothing is ever overwritten.
 pub fn create_new(path: &Path) -> Result<File, Failure> {
-    OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| {
-        let failure = Failure::local(format!("cannot write {}: {error}", path.display()));
-        if error.kind() == std::io::ErrorKind::AlreadyExists {
-            return failure.help("nothing is overwritten: name another file, or move this one away");
-        }
-        failure
-    })
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .map_err(|error| {
+            let failure = Failure::local(format!("cannot write {}: {error}", path.display()));
+            if error.kind() == std::io::ErrorKind::AlreadyExists {
+                return failure
+                    .help("nothing is overwritten: name another file, or move this one away");
+            }
+            failure
+        })
 }

@@ -26,7 +26,10 @@ pub fn quota(args: &QuotaArgs, ctx: &mut Ctx) -> Done {
 /// `curb explain`
 pub fn explain(args: &ExplainArgs, ctx: &mut Ctx) -> Done {
     let client = ctx.client(&args.remote)?;
-    let body = SubmitBody { metadata: args.ask.metadata(), ..SubmitBody::default() };
+    let body = SubmitBody {
+        metadata: args.ask.metadata(),
+        ..SubmitBody::default()
+    };
     let reply = block(async { Ok::<_, Failure>(client.explain(&body).await?) })?;
     if args.json.json {
         ctx.json(&reply)?;
@@ -34,7 +37,11 @@ pub fn explain(args: &ExplainArgs, ctx: &mut Ctx) -> Done {
         let text = show::explain(&reply, &ctx.view);
         ctx.print(&text)?;
     }
-    Ok(if reply.refused { Exit::Refused } else { Exit::Ok })
+    Ok(if reply.refused {
+        Exit::Refused
+    } else {
+        Exit::Ok
+    })
 }
 
 /// `curb status`

@@ -47,12 +47,18 @@ fn add(args: &OverrideAddArgs, ctx: &mut Ctx) -> Done {
         return Ok(Exit::Ok);
     }
     let until = ctx.view.at_and_far(made.until);
-    ctx.say(&format!("override {} is in force until {until}; take it back: curb override remove {}", made.id, made.id));
+    ctx.say(&format!(
+        "override {} is in force until {until}; take it back: curb override remove {}",
+        made.id, made.id
+    ));
     Ok(Exit::Ok)
 }
 
 fn wanted(args: &OverrideAddArgs) -> Result<NewOverride, Failure> {
-    let one = |name: &Option<String>| name.as_ref().map(|n| Match::OneOf(BTreeSet::from([n.clone()])));
+    let one = |name: &Option<String>| {
+        name.as_ref()
+            .map(|n| Match::OneOf(BTreeSet::from([n.clone()])))
+    };
     let selector = Selector {
         user: one(&args.user),
         team: one(&args.team),
@@ -61,10 +67,15 @@ fn wanted(args: &OverrideAddArgs) -> Result<NewOverride, Failure> {
         ..Selector::default()
     };
     let mut amounts: BTreeMap<Resource, i64> = BTreeMap::new();
-    let given = [&args.cpu, &args.gpu, &args.memory].into_iter().flatten().chain(&args.resource);
+    let given = [&args.cpu, &args.gpu, &args.memory]
+        .into_iter()
+        .flatten()
+        .chain(&args.resource);
     for (resource, change) in given {
         if amounts.insert(resource.clone(), *change).is_some() {
-            return Err(Failure::usage(format!("`{resource}` is given twice: give one change for each resource")));
+            return Err(Failure::usage(format!(
+                "`{resource}` is given twice: give one change for each resource"
+            )));
         }
     }
     Ok(NewOverride {

@@ -6,7 +6,9 @@ use curb_api::{Finding, PolicyCheck};
 use curb_core::policy::{self, Policy};
 use serde::Serialize;
 
-use crate::args::{PolicyApplyArgs, PolicyArgs, PolicyCheckArgs, PolicyCommand, PolicySchemaArgs, PolicyShowArgs};
+use crate::args::{
+    PolicyApplyArgs, PolicyArgs, PolicyCheckArgs, PolicyCommand, PolicySchemaArgs, PolicyShowArgs,
+};
 use crate::ctx::{Ctx, block, read_file};
 use crate::exit::Exit;
 use crate::fail::{Done, Failure};
@@ -32,7 +34,10 @@ fn check(args: &PolicyCheckArgs, ctx: &mut Ctx) -> Done {
     let mut all = Vec::new();
     for path in &args.files {
         let text = read_file(path, "the policy")?;
-        all.push(Checked { file: path.display().to_string(), check: read(path, &text) });
+        all.push(Checked {
+            file: path.display().to_string(),
+            check: read(path, &text),
+        });
     }
     let wrong = all.iter().filter(|c| !c.check.ok).count();
     if args.json.json {
@@ -50,25 +55,53 @@ fn tell(checked: &Checked, ctx: &mut Ctx) -> Result<(), Failure> {
     for finding in &checked.check.findings {
         ctx.print(&format!("{}\n\n", finding.rendered))?;
     }
-    let of = |wanted| checked.check.findings.iter().filter(|f| f.severity == wanted).count();
-    let (errors, warnings) = (of(curb_api::Severity::Error), of(curb_api::Severity::Warning));
+    let of = |wanted| {
+        checked
+            .check
+            .findings
+            .iter()
+            .filter(|f| f.severity == wanted)
+            .count()
+    };
+    let (errors, warnings) = (
+        of(curb_api::Severity::Error),
+        of(curb_api::Severity::Warning),
+    );
     let sum = match (errors, warnings) {
         (0, 0) => "nothing is wrong".to_owned(),
-        (e, w) => format!("{e} errors, {w} warnings"),
+        (e, w) => format!("{}, {}", counted(e, "error"), counted(w, "warning")),
     };
     ctx.say(&format!("{}: {sum}", checked.file));
     Ok(())
 }
 
+fn counted(n: usize, what: &str) -> String {
+    if n == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{n} {what}s")
+    }
+}
+
 fn read(path: &Path, text: &str) -> PolicyCheck {
     match Policy::parse(&path.display().to_string(), text) {
-        Ok(parsed) => PolicyCheck { ok: true, findings: parsed.warnings.iter().map(Finding::from).collect() },
-        Err(errors) => PolicyCheck { ok: false, findings: errors.iter().map(Finding::from).collect() },
+        Ok(parsed) => PolicyCheck {
+            ok: true,
+            findings: parsed.warnings.iter().map(Finding::from).collect(),
+        },
+        Err(errors) => PolicyCheck {
+            ok: false,
+            findings: errors.iter().map(Finding::from).collect(),
+        },
     }
 }
 
 fn schema(args: &PolicySchemaArgs, ctx: &mut Ctx) -> Done {
-    let schema = if args.draft07 { policy::schema_draft07() } else { policy::schema() };
+    let schema = if args.draft07 {
+        policy::schema_draft07()
+    } else {
+        policy::schema()
+    };
     ctx.print(&format!("{schema:#}\n"))?;
     Ok(Exit::Ok)
 }
@@ -91,7 +124,10 @@ fn show(args: &PolicyShowArgs, ctx: &mut Ctx) -> Done {
         return Ok(Exit::Ok);
     }
     let since = ctx.view.at_and_far(view.applied);
-    ctx.say(&format!("policy version {}, in force since {since}, applied by {}", view.version, view.by));
+    ctx.say(&format!(
+        "policy version {}, in force since {since}, applied by {}",
+        view.version, view.by
+    ));
     ctx.print(&crate::term::clean_text(&view.text))?;
     Ok(Exit::Ok)
 }
@@ -102,7 +138,10 @@ fn parse(path: &Path, text: &str) -> Result<Policy, Failure> {
         Ok(parsed) => Ok(parsed.policy),
         Err(errors) => {
             let all: Vec<_> = errors.iter().map(policy::Diagnostic::render).collect();
-            Err(Failure::local(format!("the policy cannot be used\n{}", all.join("\n\n"))))
+            Err(Failure::local(format!(
+                "the policy cannot be used\n{}",
+                all.join("\n\n")
+            )))
         }
     }
 }
@@ -123,7 +162,10 @@ fn apply(args: &PolicyApplyArgs, ctx: &mut Ctx) -> Done {
     if applied.changed {
         ctx.say(&format!("policy version {} is in force", applied.version));
     } else {
-        ctx.say(&format!("nothing changed: this is policy version {} already", applied.version));
+        ctx.say(&format!(
+            "nothing changed: this is policy version {} already",
+            applied.version
+        ));
     }
     Ok(Exit::Ok)
 }

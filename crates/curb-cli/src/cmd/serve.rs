@@ -1,9 +1,53 @@
 //! `curb serve`
 
+use curb_server::{Config, Flags, LoadError, ServeError};
+
 use crate::args::ServeArgs;
+use crate::cmd::token::open_failure;
+use crate::exit::Exit;
 use crate::fail::{Done, Failure};
 
 /// `curb serve ...`
-pub fn run(_args: &ServeArgs) -> Done {
-    Err(Failure::local("the server is not part of this build"))
+pub fn run(args: &ServeArgs) -> Done {
+    let flags = Flags {
+        config: args.config.clone(),
+        listen: args.listen.clone(),
+        data: args.data.clone(),
+        policy: args.policy.clone(),
+        ray: args.ray.clone(),
+        start_rate: args.start_rate,
+        dashboard_listen: args.dashboard_listen.clone(),
+        log: args.log.clone(),
+    };
+    let config = Config::resolve(&flags, |name| std::env::var(name).ok())
+        .map_err(|error| Failure::local(error.to_string()).help("curb help serve"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::local(format!("cannot start the event loop: {error}")))?;
+    runtime
+        .block_on(curb_server::run(config))
+        .map_err(not_started)?;
+    Ok(Exit::Ok)
+}
+
+fn not_started(error: ServeError) -> Failure {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        if !text.contains(&error.to_string()) {
+            text = format!("{text}: {error}");
+        }
+        cause = error.source();
+    }
+    match error {
+        ServeError::Journal(error) | ServeError::Load(LoadError::Open(error)) => {
+            let mut failure = open_failure(error);
+            // What helps the maker of a token does not help a second server.
+            failure.help = None;
+            failure
+        }
+        ServeError::Load(_) => Failure::new(Exit::Journal, text),
+        _ => Failure::local(text),
+    }
 }

@@ -6,7 +6,7 @@ use curb_api::token::{self, RANDOM_BYTES};
 use curb_api::{CreatedToken, NewToken, TokenView, Tokens};
 use curb_core::ledger::{Event, Token};
 use curb_core::time::Timestamp;
-use curb_journal::{Entry, Filter, Head, Journal, JOURNAL_FILE, OpenError, Reader};
+use curb_journal::{Entry, Filter, Head, JOURNAL_FILE, Journal, OpenError, Reader};
 
 use crate::args::{TokenArgs, TokenCommand, TokenCreateArgs, TokenListArgs, TokenRevokeArgs};
 use crate::ctx::{Ctx, block};
@@ -45,14 +45,22 @@ fn create(args: &TokenCreateArgs, ctx: &mut Ctx) -> Done {
     } else {
         ctx.print(&format!("{}\n", made.token))?;
     }
-    let until = args.expires.map_or(", valid until it is revoked".to_owned(), |span| format!(", valid for {span}"));
-    ctx.say(&format!("token {} of {} ({}){until}. It cannot be shown again.", made.id, new.user, new.role));
+    let until = args
+        .expires
+        .map_or(", valid until it is revoked".to_owned(), |span| {
+            format!(", valid for {span}")
+        });
+    ctx.say(&format!(
+        "token {} of {} ({}){until}. It cannot be shown again.",
+        made.id, new.user, new.role
+    ));
     Ok(Exit::Ok)
 }
 
 fn create_in(dir: &Path, new: &NewToken, ctx: &mut Ctx) -> Result<CreatedToken, Failure> {
     let mut random = [0; RANDOM_BYTES];
-    getrandom::fill(&mut random).map_err(|error| Failure::local(format!("the system gives no random bytes: {error}")))?;
+    getrandom::fill(&mut random)
+        .map_err(|error| Failure::local(format!("the system gives no random bytes: {error}")))?;
     let made = token::make(&random);
     let fresh = !dir.join(JOURNAL_FILE).exists();
     let (mut journal, now) = open(dir, ctx)?;
@@ -70,7 +78,10 @@ fn create_in(dir: &Path, new: &NewToken, ctx: &mut Ctx) -> Result<CreatedToken, 
     if fresh {
         ctx.say(&format!("made a new journal in {}", dir.display()));
     }
-    Ok(CreatedToken { id: made.id, token: made.text })
+    Ok(CreatedToken {
+        id: made.id,
+        token: made.text,
+    })
 }
 
 /// The journal for writing, and the time to write: never before its last record.
@@ -97,15 +108,29 @@ pub fn open_failure(error: OpenError) -> Failure {
     }
 }
 
-fn append(journal: &mut Journal, dir: &Path, now: Timestamp, event: &Event) -> Result<Head, Failure> {
-    let fail = |why: String| Failure::local(format!("cannot write the journal in {}: {why}", dir.display()));
+fn append(
+    journal: &mut Journal,
+    dir: &Path,
+    now: Timestamp,
+    event: &Event,
+) -> Result<Head, Failure> {
+    let fail = |why: String| {
+        Failure::local(format!(
+            "cannot write the journal in {}: {why}",
+            dir.display()
+        ))
+    };
     let payload = serde_json::to_vec(event).map_err(|error| fail(error.to_string()))?;
-    journal.append(&[Entry::new(now.0, event.kind(), payload)]).map_err(|error| fail(error.to_string()))
+    journal
+        .append(&[Entry::new(now.0, event.kind(), payload)])
+        .map_err(|error| fail(error.to_string()))
 }
 
 fn list(args: &TokenListArgs, ctx: &mut Ctx) -> Done {
     let tokens = match &args.data {
-        Some(dir) => Tokens { tokens: tokens_in(dir)? },
+        Some(dir) => Tokens {
+            tokens: tokens_in(dir)?,
+        },
         None => {
             let client = ctx.client(&args.remote)?;
             block(async { Ok::<_, Failure>(client.tokens().await?) })?
@@ -125,22 +150,36 @@ fn list(args: &TokenListArgs, ctx: &mut Ctx) -> Done {
 /// Tokens that were made and not revoked, by the journal's own records.
 fn tokens_in(dir: &Path) -> Result<Vec<TokenView>, Failure> {
     let reader = Reader::open(dir).map_err(open_failure)?;
-    let filter = Filter { kinds: &["token_created", "token_revoked"], since_ms: None };
+    let filter = Filter {
+        kinds: &["token_created", "token_revoked"],
+        since_ms: None,
+    };
     let mut tokens: Vec<TokenView> = Vec::new();
     let mut after = 0;
     loop {
-        let records = reader
-            .search(after, &filter, 1000)
-            .map_err(|error| Failure::new(Exit::Journal, format!("cannot read the journal in {}: {error}", dir.display())))?;
-        let Some(last) = records.last() else { return Ok(tokens) };
+        let records = reader.search(after, &filter, 1000).map_err(|error| {
+            Failure::new(
+                Exit::Journal,
+                format!("cannot read the journal in {}: {error}", dir.display()),
+            )
+        })?;
+        let Some(last) = records.last() else {
+            return Ok(tokens);
+        };
         after = last.seq;
         for record in &records {
             match serde_json::from_slice(&record.payload) {
                 Ok(Event::TokenCreated(token)) => tokens.push(TokenView::from(&token)),
                 Ok(Event::TokenRevoked { id, .. }) => tokens.retain(|t| t.id != id),
                 _ => {
-                    return Err(Failure::new(Exit::Journal, format!("record {} of the journal is not what its kind says", record.seq))
-                        .help("run `curb journal verify`"));
+                    return Err(Failure::new(
+                        Exit::Journal,
+                        format!(
+                            "record {} of the journal is not what its kind says",
+                            record.seq
+                        ),
+                    )
+                    .help("run `curb journal verify`"));
                 }
             }
         }
@@ -156,9 +195,20 @@ fn revoke(args: &TokenRevokeArgs, ctx: &mut Ctx) -> Done {
             }
             let (mut journal, now) = open(dir, ctx)?;
             if !tokens_in(dir)?.iter().any(|t| t.id == args.id) {
-                return Err(Failure::new(Exit::Other, format!("there is no token {}", args.id)).help("curb token list --data DIR"));
+                return Err(
+                    Failure::new(Exit::Other, format!("there is no token {}", args.id))
+                        .help("curb token list --data DIR"),
+                );
             }
-            append(&mut journal, dir, now, &Event::TokenRevoked { id: args.id.clone(), by: BY.to_owned() })?;
+            append(
+                &mut journal,
+                dir,
+                now,
+                &Event::TokenRevoked {
+                    id: args.id.clone(),
+                    by: BY.to_owned(),
+                },
+            )?;
         }
         None => {
             let client = ctx.client(&args.remote)?;

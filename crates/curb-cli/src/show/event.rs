@@ -19,46 +19,161 @@ pub struct Told {
 #[must_use]
 pub fn tell(event: &Event) -> Told {
     let (who, what) = match event {
-        Event::PolicyApplied { version, sha256, by, .. } => (by.as_str(), format!("policy version {version}, sha256 {}", first(sha256))),
+        Event::PolicyApplied {
+            version,
+            sha256,
+            by,
+            ..
+        } => (
+            by.as_str(),
+            format!("policy version {version}, sha256 {}", first(sha256)),
+        ),
         Event::ModeSet { mode, by, why } => {
-            let mode = mode.map_or("as the policy says".to_owned(), |m| curb_api::Mode::from(m).to_string());
+            let mode = mode.map_or("as the policy says".to_owned(), |m| {
+                curb_api::Mode::from(m).to_string()
+            });
             (by.as_str(), format!("mode {mode}: {why}"))
         }
-        Event::ClusterObserved { cluster, session, capacity } => ("curb", format!("cluster {cluster} has {}, session {session}", short(capacity))),
-        Event::Admitted { job, borrowed, shadow } => {
+        Event::ClusterObserved {
+            cluster,
+            session,
+            capacity,
+        } => (
+            "curb",
+            format!(
+                "cluster {cluster} has {}, session {session}",
+                short(capacity)
+            ),
+        ),
+        Event::Admitted {
+            job,
+            borrowed,
+            shadow,
+        } => {
             let lent = if *borrowed { ", borrowed" } else { "" };
-            return told(job, format!("{} starts with {}{lent}{}", job.id, asks(job), shadows(shadow)));
+            return told(
+                job,
+                format!(
+                    "{} starts with {}{lent}{}",
+                    job.id,
+                    asks(job),
+                    shadows(shadow)
+                ),
+            );
         }
-        Event::Queued { job, code, shadow } => return told(job, format!("{} waits ({code}), asks {}{}", job.id, asks(job), shadows(shadow))),
-        Event::Granted { id, borrowed } => ("curb", format!("{id} may start{}", if *borrowed { ", borrowed" } else { "" })),
-        Event::Confirmed { id, attempt, session } => ("ray", format!("{id} taken, attempt {attempt}, session {session}")),
-        Event::NotStarted { id, attempt, then, why } => ("curb", format!("{id} attempt {attempt} did not start, {}: {why}", after(then))),
-        Event::Ended { id, outcome, message, exit_code, .. } => {
-            let code = exit_code.map(|c| format!(", exit code {c}")).unwrap_or_default();
-            ("ray", format!("{id} {}{code}: {message}", outcome_word(*outcome)))
+        Event::Queued { job, code, shadow } => {
+            return told(
+                job,
+                format!(
+                    "{} waits ({code}), asks {}{}",
+                    job.id,
+                    asks(job),
+                    shadows(shadow)
+                ),
+            );
+        }
+        Event::Granted { id, borrowed } => (
+            "curb",
+            format!(
+                "{id} may start{}",
+                if *borrowed { ", borrowed" } else { "" }
+            ),
+        ),
+        Event::Confirmed {
+            id,
+            attempt,
+            session,
+        } => (
+            "ray",
+            format!("{id} taken, attempt {attempt}, session {session}"),
+        ),
+        Event::NotStarted {
+            id,
+            attempt,
+            then,
+            why,
+        } => (
+            "curb",
+            format!(
+                "{id} attempt {attempt} did not start, {}: {why}",
+                after(then)
+            ),
+        ),
+        Event::Ended {
+            id,
+            outcome,
+            message,
+            exit_code,
+            ..
+        } => {
+            let code = exit_code
+                .map(|c| format!(", exit code {c}"))
+                .unwrap_or_default();
+            (
+                "ray",
+                format!("{id} {}{code}: {message}", outcome_word(*outcome)),
+            )
         }
         Event::StopRequested { id, by, why } => (by.as_str(), format!("stop {id}: {why}")),
         Event::Hidden { id, by } => (by.as_str(), format!("hide {id}")),
         Event::Released { id, by, why } => (by.as_str(), format!("release {id}: {why}")),
-        Event::Refused { subject, cluster, request, status, violations } => {
+        Event::Refused {
+            subject,
+            cluster,
+            request,
+            status,
+            violations,
+        } => {
             let codes: Vec<_> = violations.iter().map(rule).collect();
-            (subject.user.as_str(), format!("refused ({status}) {} on {cluster}: {}", short(request), codes.join(", ")))
+            (
+                subject.user.as_str(),
+                format!(
+                    "refused ({status}) {} on {cluster}: {}",
+                    short(request),
+                    codes.join(", ")
+                ),
+            )
         }
-        Event::RefusalsCounted { user, code, count } => (user.as_str(), format!("refused {count} times more ({code})")),
-        Event::OverrideAdded(o) => (o.by.as_str(), format!("override {} for {}: {} until {}: {}", o.id, whose(&o.selector), change(o), o.until, o.why)),
+        Event::RefusalsCounted { user, code, count } => (
+            user.as_str(),
+            format!("refused {count} times more ({code})"),
+        ),
+        Event::OverrideAdded(o) => (
+            o.by.as_str(),
+            format!(
+                "override {} for {}: {} until {}: {}",
+                o.id,
+                whose(&o.selector),
+                change(o),
+                o.until,
+                o.why
+            ),
+        ),
         Event::OverrideRemoved { id, by } => (by.as_str(), format!("override {id} taken back")),
-        Event::TokenCreated(t) => (t.by.as_str(), format!("token {} for {} ({})", t.id, t.user, t.role)),
+        Event::TokenCreated(t) => (
+            t.by.as_str(),
+            format!("token {} for {} ({})", t.id, t.user, t.role),
+        ),
         Event::TokenRevoked { id, by } => (by.as_str(), format!("token {id} revoked")),
     };
-    Told { who: who.to_owned(), what }
+    Told {
+        who: who.to_owned(),
+        what,
+    }
 }
 
 fn told(job: &NewJob, what: String) -> Told {
-    Told { who: job.subject.user.clone(), what }
+    Told {
+        who: job.subject.user.clone(),
+        what,
+    }
 }
 
 fn asks(job: &NewJob) -> String {
-    let duration = job.duration.map(|d| format!(" for {d}")).unwrap_or_default();
+    let duration = job
+        .duration
+        .map(|d| format!(" for {d}"))
+        .unwrap_or_default();
     format!("{}{duration} on {}", short(&job.request), job.cluster)
 }
 

@@ -12,7 +12,11 @@ pub fn explain(reply: &ExplainReply, view: &View) -> String {
     let (ink, verdict) = verdict(reply, view);
     let mut out = String::new();
     for (i, line) in crate::term::wrap(&verdict, columns).iter().enumerate() {
-        out.push_str(&if i == 0 { view.ink(ink, line) } else { view.ink(ink, &format!("  {line}")) });
+        out.push_str(&if i == 0 {
+            view.ink(ink, line)
+        } else {
+            view.ink(ink, &format!("  {line}"))
+        });
         out.push('\n');
     }
     out.push('\n');
@@ -25,7 +29,11 @@ pub fn explain(reply: &ExplainReply, view: &View) -> String {
         && reply.verdict != Verdict::Now
     {
         out.push('\n');
-        out.push_str(&wrap_indented("Would start now: ", &fits.to_string(), columns));
+        out.push_str(&wrap_indented(
+            "Would start now: ",
+            &fits.to_string(),
+            columns,
+        ));
     }
     if !reply.recorded.is_empty() {
         out.push_str("\nOnly recorded, not enforced:\n\n");
@@ -41,13 +49,29 @@ fn verdict(reply: &ExplainReply, view: &View) -> (Ink, String) {
     };
     match (reply.verdict, reply.refused) {
         (Verdict::Now, _) => (Ink::Green, "Now: it would start at once.".to_owned()),
-        (Verdict::Later, true) => (Ink::Red, format!("Refused for now: {limits}, and the policy refuses rather than queues.")),
+        (Verdict::Later, true) => (
+            Ink::Red,
+            format!("Refused for now: {limits}, and the policy refuses rather than queues."),
+        ),
         (Verdict::Later, false) => {
-            let when = reply.expected.map_or("when cannot be said yet".to_owned(), |at| format!("start about {}", view.at_and_far(at)));
-            (Ink::Yellow, format!("Later: it would wait in the queue ({limits}); {when}."))
+            let when = reply
+                .expected
+                .map_or("when cannot be said yet".to_owned(), |at| {
+                    format!("start about {}", view.at_and_far(at))
+                });
+            (
+                Ink::Yellow,
+                format!("Later: it would wait in the queue ({limits}); {when}."),
+            )
         }
-        (Verdict::AfterPolicyChange, _) => (Ink::Red, format!("Not under this policy: {limits}, and waiting does not help.")),
-        (Verdict::Never, _) => (Ink::Red, format!("Never on this cluster: {limits}, and waiting does not help.")),
+        (Verdict::AfterPolicyChange, _) => (
+            Ink::Red,
+            format!("Not under this policy: {limits}, and waiting does not help."),
+        ),
+        (Verdict::Never, _) => (
+            Ink::Red,
+            format!("Never on this cluster: {limits}, and waiting does not help."),
+        ),
     }
 }
 
@@ -58,8 +82,16 @@ fn charged(reply: &ExplainReply, columns: usize) -> String {
     }
     let mut out = wrap_indented("  asks for    ", &asks, columns);
     if let Some(subject) = &reply.subject {
-        let cluster = reply.cluster.as_deref().map(|c| format!(" on cluster {c}")).unwrap_or_default();
-        out.push_str(&wrap_indented("  charged to  ", &format!("{subject}{cluster}"), columns));
+        let cluster = reply
+            .cluster
+            .as_deref()
+            .map(|c| format!(" on cluster {c}"))
+            .unwrap_or_default();
+        out.push_str(&wrap_indented(
+            "  charged to  ",
+            &format!("{subject}{cluster}"),
+            columns,
+        ));
     }
     out
 }
@@ -70,7 +102,10 @@ pub fn violations(violations: &[Violation], view: &View) -> String {
     let columns = view.columns();
     let mut out = String::new();
     for (i, v) in violations.iter().enumerate() {
-        let of = v.quota.as_deref().map_or("the cluster itself".to_owned(), |q| format!("quota {q}"));
+        let of = v
+            .quota
+            .as_deref()
+            .map_or("the cluster itself".to_owned(), |q| format!("quota {q}"));
         let head = format!("{:>3}. ", i + 1);
         let what = format!("{} ({of}, {})", v.code, v.bucket);
         out.push_str(&view_head(view, &wrap_indented(&head, &what, columns)));
@@ -88,8 +123,16 @@ fn view_head(view: &View, text: &str) -> String {
 
 fn details(v: &Violation, view: &View) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
-    let numbers = [("limit", &v.limit), ("used", &v.used), ("asked", &v.asked), ("over by", &v.over)];
-    let said: Vec<_> = numbers.iter().filter_map(|(name, q)| q.as_ref().map(|q| format!("{name} {q}"))).collect();
+    let numbers = [
+        ("limit", &v.limit),
+        ("used", &v.used),
+        ("asked", &v.asked),
+        ("over by", &v.over),
+    ];
+    let said: Vec<_> = numbers
+        .iter()
+        .filter_map(|(name, q)| q.as_ref().map(|q| format!("{name} {q}")))
+        .collect();
     if !said.is_empty() {
         lines.push(("numbers", said.join(", ")));
     }
@@ -120,8 +163,15 @@ fn holder(h: &Holder, view: &View) -> String {
         ("", None) => "somebody".to_owned(),
         (user, _) => user.to_owned(),
     };
-    let job = if h.job.is_empty() { String::new() } else { format!(" ({})", h.job) };
-    let until = h.until.map(|at| format!(" until {}", view.at(at))).unwrap_or_default();
+    let job = if h.job.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", h.job)
+    };
+    let until = h
+        .until
+        .map(|at| format!(" until {}", view.at(at)))
+        .unwrap_or_default();
     format!("{who}{job} {}{until}", h.holds)
 }
 

@@ -9,7 +9,9 @@ use crate::term::{Cell, Ink, Table, View, clean_text, wrap_indented};
 /// The list, as `squeue` users know it.
 #[must_use]
 pub fn jobs(jobs: &[JobView], view: &View) -> String {
-    let mut table = Table::new(&["ID", "USER", "TEAM", "TYPE", "STATE", "ASKED", "AGE", "REASON"]);
+    let mut table = Table::new(&[
+        "ID", "USER", "TEAM", "TYPE", "STATE", "ASKED", "AGE", "REASON",
+    ]);
     for job in jobs {
         table.row(vec![
             Cell::new(job.id.as_str()),
@@ -45,7 +47,11 @@ pub fn short(resources: &Resources) -> String {
             other => format!("{}{other}", resource.show(amount)),
         })
         .collect();
-    if words.is_empty() { "-".to_owned() } else { words.join(" ") }
+    if words.is_empty() {
+        "-".to_owned()
+    } else {
+        words.join(" ")
+    }
 }
 
 /// Why a job is where it is, in one line.
@@ -57,14 +63,30 @@ pub fn reason(job: &JobView, view: &View) -> String {
         return format!("being stopped by {}: {}", stop.by, stop.why);
     }
     match job.state {
-        JobState::Queued => job.waiting.as_ref().map_or_else(|| job.message.clone(), |w| waits(w, view)),
+        JobState::Queued => job
+            .waiting
+            .as_ref()
+            .map_or_else(|| job.message.clone(), |w| waits(w, view)),
         JobState::Starting => "Ray is being told".to_owned(),
         JobState::Running => {
-            let lent = if job.borrowed { "on borrowed capacity" } else { "" };
-            let end = job.expected_end.map(|at| format!("ends by {}", view.at(at))).unwrap_or_default();
-            [end.as_str(), lent].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join(", ")
+            let lent = if job.borrowed {
+                "on borrowed capacity"
+            } else {
+                ""
+            };
+            let end = job
+                .expected_end
+                .map(|at| format!("ends by {}", view.at(at)))
+                .unwrap_or_default();
+            [end.as_str(), lent]
+                .into_iter()
+                .filter(|t| !t.is_empty())
+                .collect::<Vec<_>>()
+                .join(", ")
         }
-        JobState::Quarantined => "Ray restarted under it: `curb jobs release` once nothing of it runs".to_owned(),
+        JobState::Quarantined => {
+            "Ray restarted under it: `curb jobs release` once nothing of it runs".to_owned()
+        }
         _ => job.message.clone(),
     }
 }
@@ -87,13 +109,32 @@ fn waits(waiting: &Waiting, view: &View) -> String {
 #[must_use]
 pub fn job(job: &JobView, view: &View) -> String {
     let columns = view.columns();
-    let mut out = format!("{} {}\n", view.ink(Ink::Bold, job.id.as_str()), view.ink(ink(job.state), &state_words(job, view)));
-    let mut line = |label: &str, text: &str| out.push_str(&wrap_indented(&format!("  {label:<12}"), text, columns));
-    line("charged to", &format!("{} on cluster {}", job.subject, job.cluster));
-    let duration = job.duration.map(|d| format!(" for {d}")).unwrap_or_default();
-    line("asks for", &format!("{}{duration}, priority {}", job.request, job.priority));
+    let mut out = format!(
+        "{} {}\n",
+        view.ink(Ink::Bold, job.id.as_str()),
+        view.ink(ink(job.state), &state_words(job, view))
+    );
+    let mut line = |label: &str, text: &str| {
+        out.push_str(&wrap_indented(&format!("  {label:<12}"), text, columns))
+    };
+    line(
+        "charged to",
+        &format!("{} on cluster {}", job.subject, job.cluster),
+    );
+    let duration = job
+        .duration
+        .map(|d| format!(" for {d}"))
+        .unwrap_or_default();
+    line(
+        "asks for",
+        &format!("{}{duration}, priority {}", job.request, job.priority),
+    );
     if !job.holds.is_empty() {
-        let lent = if job.borrowed { " (borrowed: it may be stopped when its owner wants it back)" } else { "" };
+        let lent = if job.borrowed {
+            " (borrowed: it may be stopped when its owner wants it back)"
+        } else {
+            ""
+        };
         line("holds", &format!("{}{lent}", job.holds));
     }
     line("came in", &view.at_and_far(job.submitted));
@@ -110,7 +151,10 @@ pub fn job(job: &JobView, view: &View) -> String {
         line("attempt", &job.attempt.to_string());
     }
     if let Some(stop) = &job.stop {
-        line("stop", &format!("by {} at {}: {}", stop.by, view.at(stop.at), stop.why));
+        line(
+            "stop",
+            &format!("by {} at {}: {}", stop.by, view.at(stop.at), stop.why),
+        );
     }
     if let Some(entrypoint) = &job.entrypoint {
         line("runs", entrypoint);
@@ -129,9 +173,14 @@ fn state_words(job: &JobView, view: &View) -> String {
         JobState::Queued => "waits in the queue; Ray has not heard of it".to_owned(),
         JobState::Starting => "is being started; Ray has not confirmed it yet".to_owned(),
         JobState::Running => "runs".to_owned(),
-        JobState::Quarantined => "is quarantined: Ray restarted under it, and it may still run".to_owned(),
+        JobState::Quarantined => {
+            "is quarantined: Ray restarted under it, and it may still run".to_owned()
+        }
         ended => {
-            let code = job.exit_code.map(|c| format!(", exit code {c}")).unwrap_or_default();
+            let code = job
+                .exit_code
+                .map(|c| format!(", exit code {c}"))
+                .unwrap_or_default();
             let took = match (job.started, job.ended) {
                 (Some(from), Some(to)) => format!(" after {}", to.since(from)),
                 _ => String::new(),
@@ -143,8 +192,15 @@ fn state_words(job: &JobView, view: &View) -> String {
 }
 
 fn waiting_words(waiting: &Waiting, view: &View) -> String {
-    let when = waiting.expected.map_or("when it starts cannot be said yet".to_owned(), |at| format!("start about {}", view.at_and_far(at)));
-    let mut out = format!("\nPosition {} of {}; {when}. It waits for:\n\n", waiting.position, waiting.of);
+    let when = waiting
+        .expected
+        .map_or("when it starts cannot be said yet".to_owned(), |at| {
+            format!("start about {}", view.at_and_far(at))
+        });
+    let mut out = format!(
+        "\nPosition {} of {}; {when}. It waits for:\n\n",
+        waiting.position, waiting.of
+    );
     out.push_str(&violations(&waiting.violations, view));
     out
 }

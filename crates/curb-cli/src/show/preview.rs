@@ -34,7 +34,11 @@ pub fn preview(p: &Preview, view: &View) -> String {
 fn counted(head: &'static str, counts: &[PreviewCount], view: &View) -> String {
     let mut table = Table::new(&[head, "WAIT", "REFUSE"]).right(&[1, 2]);
     for c in counts {
-        table.row(vec![Cell::new(&c.name), Cell::new(c.would_wait.to_string()), Cell::new(c.would_refuse.to_string())]);
+        table.row(vec![
+            Cell::new(&c.name),
+            Cell::new(c.would_wait.to_string()),
+            Cell::new(c.would_refuse.to_string()),
+        ]);
     }
     table.render(view)
 }
@@ -42,11 +46,22 @@ fn counted(head: &'static str, counts: &[PreviewCount], view: &View) -> String {
 fn samples(p: &Preview, view: &View) -> String {
     let mut table = Table::new(&["WHEN", "JOB", "USER", "ASKED", "WOULD", "BECAUSE OF"]);
     for job in &p.samples {
-        let (word, ink) = if job.refused { ("be refused", Ink::Red) } else { ("wait", Ink::Yellow) };
+        let (word, ink) = if job.refused {
+            ("be refused", Ink::Red)
+        } else {
+            ("wait", Ink::Yellow)
+        };
         let rules: Vec<_> = job
             .rules
             .iter()
-            .map(|r| format!("{} {} ({})", r.code, r.quota.as_deref().unwrap_or("cluster"), r.bucket))
+            .map(|r| {
+                format!(
+                    "{} {} ({})",
+                    r.code,
+                    r.quota.as_deref().unwrap_or("cluster"),
+                    r.bucket
+                )
+            })
             .collect();
         table.row(vec![
             Cell::new(view.at(job.at)),

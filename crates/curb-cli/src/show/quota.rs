@@ -10,7 +10,8 @@ use crate::term::{Cell, Ink, Table, View};
 /// The table of `curb quota`.
 #[must_use]
 pub fn quotas(quotas: &Quotas, view: &View) -> String {
-    let mut table = Table::new(&["QUOTA", "BUCKET", "RESOURCE", "USED", "LIMIT", "LEFT", ""]).right(&[3, 4, 5]);
+    let mut table =
+        Table::new(&["QUOTA", "BUCKET", "RESOURCE", "USED", "LIMIT", "LEFT", ""]).right(&[3, 4, 5]);
     for bucket in &quotas.buckets {
         for row in rows(bucket, view) {
             table.row(row.cells(bucket, view));
@@ -70,15 +71,32 @@ fn rows(bucket: &BucketView, view: &View) -> Vec<Row> {
     let mut rows = Vec::new();
     for r in &bucket.resources {
         let show = |a: Amount| r.resource.show(a).to_string();
-        let extra = |name: &str, a: Amount| if a == Amount::ZERO { String::new() } else { format!("{name} {}", show(a)) };
-        let notes = [extra("may borrow", r.borrow), extra("guaranteed", r.guarantee)];
+        let extra = |name: &str, a: Amount| {
+            if a == Amount::ZERO {
+                String::new()
+            } else {
+                format!("{name} {}", show(a))
+            }
+        };
+        let notes = [
+            extra("may borrow", r.borrow),
+            extra("guaranteed", r.guarantee),
+        ];
         rows.push(Row {
             name: r.resource.to_string(),
             used: show(r.used),
             limit: r.limit.map_or("-".to_owned(), show),
-            left: r.limit.map_or("-".to_owned(), |l| show(l.saturating_sub(r.used))),
-            percent: r.limit.map(|l| percent(u128::from(r.used.0), u128::from(l.0))),
-            note: notes.into_iter().filter(|n| !n.is_empty()).collect::<Vec<_>>().join(", "),
+            left: r
+                .limit
+                .map_or("-".to_owned(), |l| show(l.saturating_sub(r.used))),
+            percent: r
+                .limit
+                .map(|l| percent(u128::from(r.used.0), u128::from(l.0))),
+            note: notes
+                .into_iter()
+                .filter(|n| !n.is_empty())
+                .collect::<Vec<_>>()
+                .join(", "),
         });
     }
     for (name, count) in [("jobs", bucket.jobs), ("queued", bucket.queued)] {
@@ -112,7 +130,11 @@ fn budget(b: &BudgetRow, view: &View) -> Row {
         other => format!("{other}-hours"),
     };
     let hours = |amount: u128| {
-        let text = Quantity::ResourceTime { resource: b.resource.clone(), amount }.to_string();
+        let text = Quantity::ResourceTime {
+            resource: b.resource.clone(),
+            amount,
+        }
+        .to_string();
         text.split(' ').next().unwrap_or_default().to_owned()
     };
     Row {
@@ -121,7 +143,10 @@ fn budget(b: &BudgetRow, view: &View) -> Row {
         limit: hours(b.limit),
         left: hours(b.limit.saturating_sub(b.used)),
         percent: Some(percent(b.used, b.limit)),
-        note: b.resets.map(|at| format!("anew {}", view.at(at))).unwrap_or_default(),
+        note: b
+            .resets
+            .map(|at| format!("anew {}", view.at(at)))
+            .unwrap_or_default(),
     }
 }
 

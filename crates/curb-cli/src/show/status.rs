@@ -14,16 +14,37 @@ pub fn status(status: &Status, address: &str, view: &View) -> String {
         let text = wrap_indented(&format!("{label:<9}"), text, columns);
         out.push_str(&text.replacen(label, &view.ink(Ink::Bold, label), 1));
     };
-    let teams = if status.you.teams.is_empty() { String::new() } else { format!(", team {}", status.you.teams.join(", ")) };
-    line("server", &format!("curb {} at {address}, up {}", status.version, status.now.since(status.started)));
-    line("you", &format!("{} ({}{teams})", status.you.user, status.you.role));
+    let teams = if status.you.teams.is_empty() {
+        String::new()
+    } else {
+        format!(", team {}", status.you.teams.join(", "))
+    };
+    line(
+        "server",
+        &format!(
+            "curb {} at {address}, up {}",
+            status.version,
+            status.now.since(status.started)
+        ),
+    );
+    line(
+        "you",
+        &format!("{} ({}{teams})", status.you.user, status.you.role),
+    );
     line("mode", &mode(status));
     line("policy", &policy(status));
     for (i, cluster) in status.clusters.iter().enumerate() {
-        line("cluster", &cluster_words(cluster, i == 0 && status.clusters.len() > 1, status));
+        line(
+            "cluster",
+            &cluster_words(cluster, i == 0 && status.clusters.len() > 1, status),
+        );
     }
     line("journal", &journal(status));
-    for (label, sentences) in [("hard", &status.enforcement.hard), ("watched", &status.enforcement.watched), ("not", &status.enforcement.not)] {
+    for (label, sentences) in [
+        ("hard", &status.enforcement.hard),
+        ("watched", &status.enforcement.watched),
+        ("not", &status.enforcement.not),
+    ] {
         for sentence in sentences {
             line(label, sentence);
         }
@@ -44,25 +65,44 @@ fn mode(status: &Status) -> String {
 fn policy(status: &Status) -> String {
     match status.policy_version {
         0 => "none: nothing is limited (curb init writes one)".to_owned(),
-        version => format!("version {version}, sha256 {}", status.policy_sha256.chars().take(12).collect::<String>()),
+        version => format!(
+            "version {version}, sha256 {}",
+            status.policy_sha256.chars().take(12).collect::<String>()
+        ),
     }
 }
 
 fn cluster_words(c: &ClusterStatus, default: bool, status: &Status) -> String {
     let default = if default { " (default)" } else { "" };
-    let seen = c.last_seen.map_or("never seen".to_owned(), |at| format!("seen {} ago", status.now.since(at)));
+    let seen = c.last_seen.map_or("never seen".to_owned(), |at| {
+        format!("seen {} ago", status.now.since(at))
+    });
     let state = match (c.reachable, c.problem.as_str()) {
         (true, _) => format!("answers, {seen}"),
         (false, "") => format!("DOES NOT ANSWER, {seen}"),
         (false, why) => format!("DOES NOT ANSWER, {seen}: {why}"),
     };
-    let ray = c.ray_version.as_deref().map(|v| format!(", Ray {v}")).unwrap_or_default();
-    let has = c.capacity.as_ref().map_or("not known".to_owned(), ToString::to_string);
+    let ray = c
+        .ray_version
+        .as_deref()
+        .map(|v| format!(", Ray {v}"))
+        .unwrap_or_default();
+    let has = c
+        .capacity
+        .as_ref()
+        .map_or("not known".to_owned(), ToString::to_string);
     let pace = match c.start_gap {
         Millis(0) => "starts are not paced".to_owned(),
         gap => format!("one start in {gap}"),
     };
-    let lost = if c.quarantined > 0 { format!(", {} quarantined (curb jobs list --state quarantined)", c.quarantined) } else { String::new() };
+    let lost = if c.quarantined > 0 {
+        format!(
+            ", {} quarantined (curb jobs list --state quarantined)",
+            c.quarantined
+        )
+    } else {
+        String::new()
+    };
     format!(
         "{}{default}{ray}: {state}; has {has}; held {}; {} running, {} starting, {} queued{lost}; {pace}",
         c.name, c.held, c.running, c.starting, c.queued
@@ -73,8 +113,16 @@ fn journal(status: &Status) -> String {
     let j = &status.journal;
     let hash: String = j.hash.chars().take(12).collect();
     if j.writable {
-        format!("record {}, hash {hash}, last commit {}.{} ms", j.seq, j.last_commit_us / 1000, j.last_commit_us % 1000 / 100)
+        format!(
+            "record {}, hash {hash}, last commit {}.{} ms",
+            j.seq,
+            j.last_commit_us / 1000,
+            j.last_commit_us % 1000 / 100
+        )
     } else {
-        format!("CANNOT BE WRITTEN ({}): nothing is admitted; newest record {}, hash {hash}", j.problem, j.seq)
+        format!(
+            "CANNOT BE WRITTEN ({}): nothing is admitted; newest record {}, hash {hash}",
+            j.problem, j.seq
+        )
     }
 }

@@ -1,8 +1,8 @@
 //! Tokens and overrides.
 
 use curb_api::{Overrides, Tokens};
-use curb_core::ledger::Override;
 use curb_core::amount::Amount;
+use curb_core::ledger::Override;
 use curb_core::policy::{Match, Selector};
 
 use crate::term::{Cell, Ink, Table, View};
@@ -18,7 +18,11 @@ pub fn tokens(tokens: &Tokens, view: &View) -> String {
             Some(at) if expired => Cell::new(format!("expired {}", view.at(at))).ink(Ink::Red),
             Some(at) => Cell::new(view.at(at)),
         };
-        let labels: Vec<_> = token.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let labels: Vec<_> = token
+            .labels
+            .iter()
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect();
         table.row(vec![
             Cell::new(&token.id),
             Cell::new(&token.user),
@@ -35,7 +39,8 @@ pub fn tokens(tokens: &Tokens, view: &View) -> String {
 /// The table of `curb override list`.
 #[must_use]
 pub fn overrides(overrides: &Overrides, view: &View) -> String {
-    let mut table = Table::new(&["ID", "WHOSE", "QUOTA", "CHANGE", "UNTIL", "BY", "WHY"]).right(&[0]);
+    let mut table =
+        Table::new(&["ID", "WHOSE", "QUOTA", "CHANGE", "UNTIL", "BY", "WHY"]).right(&[0]);
     for o in &overrides.overrides {
         table.row(vec![
             Cell::new(o.id.to_string()),
@@ -64,14 +69,27 @@ pub fn whose(selector: &Selector) -> String {
     .into_iter()
     .flatten()
     .collect();
-    parts.extend(selector.labels.iter().map(|(key, m)| format!("label {key}={}", matched(m))));
-    if parts.is_empty() { "everybody".to_owned() } else { parts.join(", ") }
+    parts.extend(
+        selector
+            .labels
+            .iter()
+            .map(|(key, m)| format!("label {key}={}", matched(m))),
+    );
+    if parts.is_empty() {
+        "everybody".to_owned()
+    } else {
+        parts.join(", ")
+    }
 }
 
 fn matched(m: &Match) -> String {
     match m {
         Match::Each => "*".to_owned(),
-        Match::OneOf(names) => names.iter().map(String::as_str).collect::<Vec<_>>().join("|"),
+        Match::OneOf(names) => names
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("|"),
     }
 }
 
@@ -82,7 +100,14 @@ pub fn change(o: &Override) -> String {
     let mut parts: Vec<String> = o
         .amounts
         .iter()
-        .map(|(r, n)| format!("{}{} {}", sign(*n), r.show(Amount(n.unsigned_abs())), r.label()))
+        .map(|(r, n)| {
+            format!(
+                "{}{} {}",
+                sign(*n),
+                r.show(Amount(n.unsigned_abs())),
+                r.label()
+            )
+        })
         .collect();
     if o.jobs != 0 {
         parts.push(format!("{}{} jobs", sign(o.jobs), o.jobs.unsigned_abs()));

@@ -77,7 +77,11 @@ pub fn sink_filter(text: &str) -> String {
 /// The length of a colour sequence (`ESC [ digits and ; m`) at the beginning.
 pub(super) fn sgr(text: &str) -> Option<usize> {
     let body = text.strip_prefix("\x1b[")?;
-    let digits = body.bytes().take(16).take_while(|b| b.is_ascii_digit() || *b == b';').count();
+    let digits = body
+        .bytes()
+        .take(16)
+        .take_while(|b| b.is_ascii_digit() || *b == b';')
+        .count();
     (body.as_bytes().get(digits) == Some(&b'm')).then_some(2 + digits + 1)
 }
 
@@ -97,7 +101,10 @@ mod tests {
 
     #[test]
     fn only_colours_pass_the_last_gate() {
-        assert_eq!(sink_filter("\x1b[1;31mred\x1b[0m\x1b[2J\x1b]0;t\x07\r"), "\x1b[1;31mred\x1b[0m[2J]0;t");
+        assert_eq!(
+            sink_filter("\x1b[1;31mred\x1b[0m\x1b[2J\x1b]0;t\x07\r"),
+            "\x1b[1;31mred\x1b[0m[2J]0;t"
+        );
         assert_eq!(sink_filter("\x1b[31"), "[31");
     }
 
@@ -106,7 +113,10 @@ mod tests {
         let value = serde_json::json!({"a": "\u{9b}2J\u{202e}\u{7f}\u{1b}x"});
         let shown = json_for_terminal(&value.to_string());
         assert!(!shown.chars().any(is_unsafe));
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).ok(), Some(value));
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&shown).ok(),
+            Some(value)
+        );
     }
 
     proptest! {

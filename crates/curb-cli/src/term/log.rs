@@ -32,7 +32,9 @@ impl LogSplitter {
         self.held.push_str(text);
         while !self.started && !self.held.is_empty() {
             let known = self.held.len().min(MARK.len());
-            if self.held.as_bytes()[..known] != MARK.as_bytes()[..known] || self.held.len() > LONGEST_TALK {
+            if self.held.as_bytes()[..known] != MARK.as_bytes()[..known]
+                || self.held.len() > LONGEST_TALK
+            {
                 self.started = true;
             } else if let Some(end) = self.held.find('\n') {
                 let line: String = self.held.drain(..=end).collect();
@@ -74,7 +76,12 @@ impl LogFilter {
                 rest = &rest[length..];
                 continue;
             }
-            if c == '\x1b' && rest.len() < 20 && rest[1..].bytes().all(|b| b.is_ascii_digit() || b"[;".contains(&b)) {
+            if c == '\x1b'
+                && rest.len() < 20
+                && rest[1..]
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || b"[;".contains(&b))
+            {
                 self.held = rest.to_owned();
                 break;
             }
@@ -109,7 +116,10 @@ mod tests {
 
     #[test]
     fn lines_of_curb_come_first_and_only_first() {
-        let (talk, output) = split(&["curb: queued, position 2\ncu", "rb: started\nepoch 1\ncurb: not mine\n"]);
+        let (talk, output) = split(&[
+            "curb: queued, position 2\ncu",
+            "rb: started\nepoch 1\ncurb: not mine\n",
+        ]);
         assert_eq!(talk, ["curb: queued, position 2", "curb: started"]);
         assert_eq!(output, "epoch 1\ncurb: not mine\n");
     }
@@ -117,13 +127,19 @@ mod tests {
     #[test]
     fn output_that_begins_like_curb_is_still_output() {
         assert_eq!(split(&["cur", "tain\n"]).1, "curtain\n");
-        assert_eq!(split(&["curb: never ended"]), (vec![], "curb: never ended".into()));
+        assert_eq!(
+            split(&["curb: never ended"]),
+            (vec![], "curb: never ended".into())
+        );
     }
 
     #[test]
     fn a_progress_bar_passes_and_a_window_title_does_not() {
         let mut filter = LogFilter::default();
-        assert_eq!(filter.push("\x1b[32m10%\x1b[0m\r\x1b[2J\x1b]0;x\x07\x1b[3"), "\x1b[32m10%\x1b[0m\r[2J]0;x");
+        assert_eq!(
+            filter.push("\x1b[32m10%\x1b[0m\r\x1b[2J\x1b]0;x\x07\x1b[3"),
+            "\x1b[32m10%\x1b[0m\r[2J]0;x"
+        );
         assert_eq!(filter.push("1mred"), "\x1b[31mred");
     }
 

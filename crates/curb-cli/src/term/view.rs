@@ -80,7 +80,11 @@ impl View {
     /// A moment in full, with its zone: `2026-11-22 14:20:05 +01:00`.
     #[must_use]
     pub fn at_full(&self, moment: Timestamp) -> String {
-        moment.to_jiff().to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
+        moment
+            .to_jiff()
+            .to_zoned(self.zone.clone())
+            .strftime("%Y-%m-%d %H:%M:%S %:z")
+            .to_string()
     }
 
     /// A moment with how far it is: `14:20 (in 35m)`, `14:20 (5m ago)`.
@@ -120,7 +124,10 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
 pub fn wrap_indented(first: &str, text: &str, width: usize) -> String {
     let indent = first.width();
     let mut out = String::new();
-    for (i, line) in wrap(text, width.saturating_sub(indent).max(20)).iter().enumerate() {
+    for (i, line) in wrap(text, width.saturating_sub(indent).max(20))
+        .iter()
+        .enumerate()
+    {
         if i == 0 {
             out.push_str(first);
         } else {
@@ -138,7 +145,12 @@ mod tests {
 
     fn view() -> View {
         // 2026-11-22 was a Sunday.
-        View { width: Some(80), color: false, now: Timestamp(1_795_356_000_000), zone: TimeZone::UTC }
+        View {
+            width: Some(80),
+            color: false,
+            now: Timestamp(1_795_356_000_000),
+            zone: TimeZone::UTC,
+        }
     }
 
     #[test]
@@ -146,23 +158,38 @@ mod tests {
         let view = view();
         let hour = 3_600_000;
         assert_eq!(view.at_full(view.now), "2026-11-22 14:00:00 +00:00");
-        assert_eq!(view.at_and_far(Timestamp(view.now.0 + hour)), "15:00 (in 1h)");
-        assert_eq!(view.at_and_far(Timestamp(view.now.0 - 90_000)), "13:58 (1m 30s ago)");
+        assert_eq!(
+            view.at_and_far(Timestamp(view.now.0 + hour)),
+            "15:00 (in 1h)"
+        );
+        assert_eq!(
+            view.at_and_far(Timestamp(view.now.0 - 90_000)),
+            "13:58 (1m 30s ago)"
+        );
         assert_eq!(view.at(Timestamp(view.now.0 + 20 * hour)), "Mon 10:00");
-        assert_eq!(view.at(Timestamp(view.now.0 + 24 * 9 * hour)), "2026-12-01 14:00");
+        assert_eq!(
+            view.at(Timestamp(view.now.0 + 24 * 9 * hour)),
+            "2026-12-01 14:00"
+        );
     }
 
     #[test]
     fn text_is_wrapped_at_spaces_and_long_words_stand_alone() {
         assert_eq!(wrap("aa bb cccccc d", 5), ["aa bb", "cccccc", "d"]);
         assert_eq!(wrap("", 5), [""]);
-        assert_eq!(wrap_indented("- ", "aaaa bbbb cccc dddd eeee", 24), "- aaaa bbbb cccc dddd\n  eeee\n");
+        assert_eq!(
+            wrap_indented("- ", "aaaa bbbb cccc dddd eeee", 24),
+            "- aaaa bbbb cccc dddd\n  eeee\n"
+        );
     }
 
     #[test]
     fn without_colours_there_is_no_escape() {
         assert_eq!(view().ink(Ink::Red, "x"), "x");
-        let colored = View { color: true, ..view() };
+        let colored = View {
+            color: true,
+            ..view()
+        };
         assert_eq!(colored.ink(Ink::Red, "x"), "\x1b[31mx\x1b[0m");
     }
 }

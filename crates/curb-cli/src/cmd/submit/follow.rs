@@ -46,7 +46,9 @@ impl Follow<'_> {
         match outcome {
             None => {
                 let id = self.id;
-                ctx.say(&format!("\nnot followed any more; job {id} goes on. Stop it: curb jobs stop {id}"));
+                ctx.say(&format!(
+                    "\nnot followed any more; job {id} goes on. Stop it: curb jobs stop {id}"
+                ));
                 Ok(Exit::Interrupted)
             }
             Some(job) => self.tell(&job?, ctx),
@@ -54,7 +56,10 @@ impl Follow<'_> {
     }
 
     async fn to_the_end(&self, ctx: &mut Ctx) -> Result<JobView, Failure> {
-        let mut log = Log { to_stderr: self.json, ..Log::default() };
+        let mut log = Log {
+            to_stderr: self.json,
+            ..Log::default()
+        };
         let (mut failures, mut pause) = (0, FIRST_LOOK);
         loop {
             let before = log.shown;
@@ -75,14 +80,23 @@ impl Follow<'_> {
                     failures += 1;
                     if failures > PATIENCE {
                         let id = self.id;
-                        return Err(error.help(format!("the job may still go on: curb jobs show {id}")));
+                        return Err(
+                            error.help(format!("the job may still go on: curb jobs show {id}"))
+                        );
                     }
                     if failures == 1 {
-                        ctx.say(&format!("curb: the connection is lost ({}); trying again", clean_line(&error.message)));
+                        ctx.say(&format!(
+                            "curb: the connection is lost ({}); trying again",
+                            clean_line(&error.message)
+                        ));
                     }
                 }
             }
-            pause = if news { FIRST_LOOK } else { (pause * 2).min(SLOWEST_LOOK) };
+            pause = if news {
+                FIRST_LOOK
+            } else {
+                (pause * 2).min(SLOWEST_LOOK)
+            };
             tokio::time::sleep(pause).await;
         }
     }
@@ -113,7 +127,10 @@ impl Follow<'_> {
             (Some(from), Some(to)) => format!(" after {}", to.since(from)),
             _ => String::new(),
         };
-        let code = job.exit_code.map(|c| format!(", exit code {c}")).unwrap_or_default();
+        let code = job
+            .exit_code
+            .map(|c| format!(", exit code {c}"))
+            .unwrap_or_default();
         let head = format!("job {} {}{took}{code}", self.id, job.state);
         if job.state == JobState::Succeeded {
             ctx.say_in(Ink::Green, &head);
@@ -132,7 +149,10 @@ fn lost(error: RayError) -> Result<Option<Failure>, Failure> {
         RayError::Unreachable { .. }
         | RayError::Timeout { .. }
         | RayError::Broken { .. }
-        | RayError::Status { status: 429 | 500..=599, .. } => Ok(Some(error.into())),
+        | RayError::Status {
+            status: 429 | 500..=599,
+            ..
+        } => Ok(Some(error.into())),
         other => Err(other.into()),
     }
 }
@@ -140,7 +160,9 @@ fn lost(error: RayError) -> Result<Option<Failure>, Failure> {
 /// Whether trying again may help.
 fn passes(error: &ClientError) -> bool {
     match error {
-        ClientError::Unreachable { .. } | ClientError::Timeout { .. } | ClientError::Broken { .. } => true,
+        ClientError::Unreachable { .. }
+        | ClientError::Timeout { .. }
+        | ClientError::Broken { .. } => true,
         other => other.status().is_some_and(|s| s == 429 || s >= 500),
     }
 }
@@ -199,14 +221,22 @@ impl Log {
             ctx.say(&shown);
             return Ok(());
         }
-        let shown = if ctx.terminal { self.filter.push(&fresh) } else { fresh };
+        let shown = if ctx.terminal {
+            self.filter.push(&fresh)
+        } else {
+            fresh
+        };
         ctx.raw(shown.as_bytes())
     }
 
     /// The part of the output that was not shown before.
     fn fresh(&mut self, text: &str) -> String {
-        let known = usize::try_from(self.shown - self.passed).unwrap_or(usize::MAX).min(text.len());
-        let known = (known..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+        let known = usize::try_from(self.shown - self.passed)
+            .unwrap_or(usize::MAX)
+            .min(text.len());
+        let known = (known..=text.len())
+            .find(|at| text.is_char_boundary(*at))
+            .unwrap_or(text.len());
         self.passed += text.len() as u64;
         self.shown = self.shown.max(self.passed);
         text[known..].to_owned()

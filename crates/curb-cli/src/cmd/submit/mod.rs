@@ -24,14 +24,23 @@ pub fn run(args: &SubmitArgs, ctx: &mut Ctx) -> Done {
     block(async {
         if let Some(dir) = &args.working_dir {
             let uri = working_dir(dir, &ray, ctx).await?;
-            body.runtime_env.get_or_insert_default().insert("working_dir".to_owned(), Value::String(uri));
+            body.runtime_env
+                .get_or_insert_default()
+                .insert("working_dir".to_owned(), Value::String(uri));
         }
         let id = client.submit(&body).await?.submission_id;
         if args.no_wait {
             return told(&id, args.json.json, ctx);
         }
         ctx.say(&format!("job {id} is submitted to {}", args.remote.address));
-        follow::Follow { client: &client, ray: &ray, id: &id, json: args.json.json }.run(ctx).await
+        follow::Follow {
+            client: &client,
+            ray: &ray,
+            id: &id,
+            json: args.json.json,
+        }
+        .run(ctx)
+        .await
     })
 }
 
@@ -40,7 +49,9 @@ fn told(id: &str, json: bool, ctx: &mut Ctx) -> Done {
         ctx.json(&json!({"submission_id": id}))?;
     } else {
         ctx.print(&format!("{id}\n"))?;
-        ctx.say(&format!("watch it: curb jobs show {id}; stop it: curb jobs stop {id}"));
+        ctx.say(&format!(
+            "watch it: curb jobs show {id}; stop it: curb jobs stop {id}"
+        ));
     }
     Ok(Exit::Ok)
 }
@@ -49,7 +60,9 @@ fn told(id: &str, json: bool, ctx: &mut Ctx) -> Done {
 /// token.
 fn ray_client(client: &Client, token: Option<TokenText>) -> Result<RayClient, Failure> {
     let base = client.config().base()?;
-    let base = base.parse().map_err(|_| Failure::usage(format!("`{base}` is not an address")))?;
+    let base = base
+        .parse()
+        .map_err(|_| Failure::usage(format!("`{base}` is not an address")))?;
     let mut config = RayConfig::new(base);
     config.token = token.map(|t| Secret::new(t.expose()));
     RayClient::new(config).map_err(|error| Failure::usage(error.to_string()))
@@ -66,8 +79,15 @@ fn body(args: &SubmitArgs) -> SubmitBody {
         body.metadata.insert(metadata::KEY.to_owned(), key.clone());
     }
     if !args.env.is_empty() {
-        let variables: Map<String, Value> = args.env.iter().map(|(k, v)| (k.clone(), Value::String(v.clone()))).collect();
-        body.runtime_env = Some(Map::from_iter([("env_vars".to_owned(), Value::Object(variables))]));
+        let variables: Map<String, Value> = args
+            .env
+            .iter()
+            .map(|(k, v)| (k.clone(), Value::String(v.clone())))
+            .collect();
+        body.runtime_env = Some(Map::from_iter([(
+            "env_vars".to_owned(),
+            Value::Object(variables),
+        )]));
     }
     body
 }
@@ -76,13 +96,24 @@ fn body(args: &SubmitArgs) -> SubmitBody {
 fn entrypoint(command: &[String]) -> String {
     match command {
         [line] => line.clone(),
-        words => words.iter().map(|w| quoted(w)).collect::<Vec<_>>().join(" "),
+        words => words
+            .iter()
+            .map(|w| quoted(w))
+            .collect::<Vec<_>>()
+            .join(" "),
     }
 }
 
 fn quoted(word: &str) -> String {
-    let plain = !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&b));
-    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    let plain = !word.is_empty()
+        && word
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&b));
+    if plain {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// Packs and uploads, unless it is a URI or the package is there already.
@@ -91,12 +122,24 @@ async fn working_dir(dir: &str, ray: &RayClient, ctx: &mut Ctx) -> Result<String
         return Ok(dir.to_owned());
     }
     let package = pack(Path::new(dir)).map_err(|error| Failure::local(error.0))?;
-    let size = format!("{} files, {} KiB", package.files, package.bytes.len().div_ceil(1024));
-    if ray.package_exists(PackageProtocol::Gcs, &package.name).await? {
+    let size = format!(
+        "{} files, {} KiB",
+        package.files,
+        package.bytes.len().div_ceil(1024)
+    );
+    if ray
+        .package_exists(PackageProtocol::Gcs, &package.name)
+        .await?
+    {
         ctx.say(&format!("{dir} ({size}) is there already"));
     } else {
         ctx.say(&format!("uploading {dir} ({size})"));
-        ray.put_package(PackageProtocol::Gcs, &package.name, RequestBody::whole(Bytes::from(package.bytes))).await?;
+        ray.put_package(
+            PackageProtocol::Gcs,
+            &package.name,
+            RequestBody::whole(Bytes::from(package.bytes)),
+        )
+        .await?;
     }
     Ok(format!("gcs://{}", package.name))
 }
@@ -107,12 +150,18 @@ mod tests {
 
     #[test]
     fn one_word_is_a_line_for_the_shell() {
-        assert_eq!(entrypoint(&["python a.py && echo done".into()]), "python a.py && echo done");
+        assert_eq!(
+            entrypoint(&["python a.py && echo done".into()]),
+            "python a.py && echo done"
+        );
     }
 
     #[test]
     fn several_words_reach_the_program_as_they_were_given() {
         let words = ["python", "a b.py", "it's", "", "--x=1", "$HOME", "a;b"].map(str::to_owned);
-        assert_eq!(entrypoint(&words), r"python 'a b.py' 'it'\''s' '' --x=1 '$HOME' 'a;b'");
+        assert_eq!(
+            entrypoint(&words),
+            r"python 'a b.py' 'it'\''s' '' --x=1 '$HOME' 'a;b'"
+        );
     }
 }

@@ -1,0 +1,8 @@
+//! Everything that a user sees of `curb`, in one test program.
+
+mod generated;
+mod help;
+mod offline;
+mod online;
+mod sample;
+mod show;

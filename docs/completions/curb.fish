@@ -1,0 +1,234 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_curb_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_curb_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_curb_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_curb_using_subcommand
+    set -l cmd (__fish_curb_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c curb -n "__fish_curb_needs_command" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_needs_command" -s V -l version -d 'Print version'
+complete -c curb -n "__fish_curb_needs_command" -f -a "init" -d 'Look at a Ray cluster and write a policy for it that refuses nothing yet'
+complete -c curb -n "__fish_curb_needs_command" -f -a "serve" -d 'Run the server in front of Ray'
+complete -c curb -n "__fish_curb_needs_command" -f -a "submit" -d 'Submit a job, follow its log, and end as the job ends'
+complete -c curb -n "__fish_curb_needs_command" -f -a "jobs" -d 'List, show, stop and release jobs'
+complete -c curb -n "__fish_curb_needs_command" -f -a "quota" -d 'Your limits and what is used of them'
+complete -c curb -n "__fish_curb_needs_command" -f -a "explain" -d 'Would this job fit, and if not, why and when? Submits nothing'
+complete -c curb -n "__fish_curb_needs_command" -f -a "override" -d 'Change limits for a time'
+complete -c curb -n "__fish_curb_needs_command" -f -a "token" -d 'Make, list and revoke tokens'
+complete -c curb -n "__fish_curb_needs_command" -f -a "policy" -d 'Check, show and apply policies'
+complete -c curb -n "__fish_curb_needs_command" -f -a "enforce" -d 'Turn enforcement on or off, or see what it would change'
+complete -c curb -n "__fish_curb_needs_command" -f -a "journal" -d 'Verify, follow and export the journal'
+complete -c curb -n "__fish_curb_needs_command" -f -a "status" -d 'What the server does and knows, what is hard and what is watched'
+complete -c curb -n "__fish_curb_needs_command" -f -a "completions" -d 'Write completions for a shell to stdout'
+complete -c curb -n "__fish_curb_needs_command" -f -a "man" -d 'Write the man pages to a directory'
+complete -c curb -n "__fish_curb_needs_command" -f -a "openapi" -d 'Write the description of the HTTP API (OpenAPI 3.1) to stdout'
+complete -c curb -n "__fish_curb_needs_command" -f -a "help" -d 'This help, that of a command, or `exit-codes`'
+complete -c curb -n "__fish_curb_using_subcommand init" -l ray -d 'The cluster\'s dashboard, such as http://ray-head:8265' -r
+complete -c curb -n "__fish_curb_using_subcommand init" -l out -d 'Where to write the policy; what is there is never overwritten' -r -F
+complete -c curb -n "__fish_curb_using_subcommand init" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand serve" -l config -d 'A configuration file (YAML) [env: CURB_CONFIG]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand serve" -l listen -d 'Where clients connect [env: CURB_LISTEN] [default: 127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand serve" -l data -d 'The directory of journal and packages [env: CURB_DATA] [default: curb-data]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand serve" -l policy -d 'The policy; then the file rules, and the API cannot change it [env: CURB_POLICY]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand serve" -l ray -d 'The Ray cluster `main`; its token is in CURB_RAY_TOKEN [env: CURB_RAY]' -r
+complete -c curb -n "__fish_curb_using_subcommand serve" -l start-rate -d 'Starts a second that a cluster is given, 0 for no pacing [env: CURB_START_RATE] [default: 0.5]' -r
+complete -c curb -n "__fish_curb_using_subcommand serve" -l dashboard-listen -d 'Where operators may read Ray\'s dashboard [env: CURB_DASHBOARD_LISTEN] [default: nowhere]' -r
+complete -c curb -n "__fish_curb_using_subcommand serve" -l log -d 'Log lines as text or json [env: CURB_LOG_FORMAT] [default: text]' -r
+complete -c curb -n "__fish_curb_using_subcommand serve" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand submit" -l id -d 'The id that the job should have' -r
+complete -c curb -n "__fish_curb_using_subcommand submit" -l working-dir -d 'Take the files below this directory along (less what .gitignore and .rayignore say); or a URI that Ray knows' -r
+complete -c curb -n "__fish_curb_using_subcommand submit" -l env -d 'A variable of the job\'s environment; may be repeated' -r
+complete -c curb -n "__fish_curb_using_subcommand submit" -l key -d 'The same key with the same content is the same job: safe to repeat' -r
+complete -c curb -n "__fish_curb_using_subcommand submit" -l cpu -d 'CPUs: 2, 0.5 or 500m' -r
+complete -c curb -n "__fish_curb_using_subcommand submit" -l gpu -d 'GPUs, of one model if named: 2 or H100:2' -r
+complete -c curb -n "__fish_curb_using_subcommand submit" -l memory -d 'Memory: 16GiB, 512MiB' -r
+complete -c curb -n "__fish_curb_using_subcommand submit" -l resource -d 'A custom resource of the cluster; may be repeated' -r
+complete -c curb -n "__fish_curb_using_subcommand submit" -l duration -d 'How long it may run: 30m, 24h, 7d' -r
+complete -c curb -n "__fish_curb_using_subcommand submit" -l priority -d 'Higher goes first, as far as the job type allows' -r
+complete -c curb -n "__fish_curb_using_subcommand submit" -l job-type -d 'What kind of job it is' -r
+complete -c curb -n "__fish_curb_using_subcommand submit" -l team -d 'Which of your teams it is charged to' -r
+complete -c curb -n "__fish_curb_using_subcommand submit" -l cluster -d 'Which cluster it runs on' -r
+complete -c curb -n "__fish_curb_using_subcommand submit" -l address -d 'Where the server is' -r
+complete -c curb -n "__fish_curb_using_subcommand submit" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand submit" -l no-wait -d 'Do not follow the log: print the id and end'
+complete -c curb -n "__fish_curb_using_subcommand submit" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand submit" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l state -d 'open, all, queued, starting, running, quarantined, succeeded, failed or stopped' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l user -d 'Only this user\'s' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l cluster -d 'Only on this cluster' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l limit -d 'At most so many' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l address -d 'Where the server is' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l all -d 'Those that are over as well: the same as --state all'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -f -a "list" -d 'List jobs: those that are not over, newest first'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -f -a "show" -d 'Show one job: where it stands, what it waits for, who holds that'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -f -a "stop" -d 'Stop a job, waiting or running'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -f -a "release" -d 'Give back what a quarantined job holds: you vouch that nothing of it runs any more'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l state -d 'open, all, queued, starting, running, quarantined, succeeded, failed or stopped' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l user -d 'Only this user\'s' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l cluster -d 'Only on this cluster' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l limit -d 'At most so many' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l address -d 'Where the server is' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l all -d 'Those that are over as well: the same as --state all'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from show" -l address -d 'Where the server is' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from show" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from show" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from stop" -l why -d 'Why; the owner sees it' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from stop" -l address -d 'Where the server is' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from stop" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from stop" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from stop" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from release" -l why -d 'Why you believe that nothing of it runs any more; kept in the journal' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from release" -l address -d 'Where the server is' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from release" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from release" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from release" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand quota" -l address -d 'Where the server is' -r
+complete -c curb -n "__fish_curb_using_subcommand quota" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand quota" -l all -d 'Everybody\'s buckets (for operators)'
+complete -c curb -n "__fish_curb_using_subcommand quota" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand quota" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand explain" -l cpu -d 'CPUs: 2, 0.5 or 500m' -r
+complete -c curb -n "__fish_curb_using_subcommand explain" -l gpu -d 'GPUs, of one model if named: 2 or H100:2' -r
+complete -c curb -n "__fish_curb_using_subcommand explain" -l memory -d 'Memory: 16GiB, 512MiB' -r
+complete -c curb -n "__fish_curb_using_subcommand explain" -l resource -d 'A custom resource of the cluster; may be repeated' -r
+complete -c curb -n "__fish_curb_using_subcommand explain" -l duration -d 'How long it may run: 30m, 24h, 7d' -r
+complete -c curb -n "__fish_curb_using_subcommand explain" -l priority -d 'Higher goes first, as far as the job type allows' -r
+complete -c curb -n "__fish_curb_using_subcommand explain" -l job-type -d 'What kind of job it is' -r
+complete -c curb -n "__fish_curb_using_subcommand explain" -l team -d 'Which of your teams it is charged to' -r
+complete -c curb -n "__fish_curb_using_subcommand explain" -l cluster -d 'Which cluster it runs on' -r
+complete -c curb -n "__fish_curb_using_subcommand explain" -l address -d 'Where the server is' -r
+complete -c curb -n "__fish_curb_using_subcommand explain" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand explain" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand explain" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand override; and not __fish_seen_subcommand_from add list remove" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand override; and not __fish_seen_subcommand_from add list remove" -f -a "add" -d 'Give somebody more, or less, for a time'
+complete -c curb -n "__fish_curb_using_subcommand override; and not __fish_seen_subcommand_from add list remove" -f -a "list" -d 'List those in force'
+complete -c curb -n "__fish_curb_using_subcommand override; and not __fish_seen_subcommand_from add list remove" -f -a "remove" -d 'Take one back before its time'
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l user -d 'Buckets of this user' -r
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l team -d 'Buckets of this team' -r
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l org -d 'Buckets of this org unit' -r
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l job-type -d 'Buckets of this job type' -r
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l quota -d 'Only in this quota' -r
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l cpu -d 'CPUs more or less: +4, -0.5' -r
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l gpu -d 'GPUs more or less, of one model if named: +2, H100:+2' -r
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l memory -d 'Memory more or less: +64GiB' -r
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l resource -d 'A custom resource more or less; may be repeated' -r
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l jobs -d 'Running jobs more or less' -r
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l for -d 'For how long: 48h, 7d' -r
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l why -d 'Why; kept in the journal' -r
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l address -d 'Where the server is' -r
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from list" -l address -d 'Where the server is' -r
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from list" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from list" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from remove" -l address -d 'Where the server is' -r
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from remove" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "create" -d 'Make a token and print it, once: only its hash is kept'
+complete -c curb -n "__fish_curb_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "list" -d 'List tokens, without their secrets'
+complete -c curb -n "__fish_curb_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "revoke" -d 'Revoke a token'
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l user -d 'Whose' -r
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l role -d 'What they may do' -r -f -a "user\t'Submits, sees and stops their own jobs'
+operator\t'Sees all jobs and stops any'
+admin\t'Operator, and policy, tokens and overrides'"
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l expires -d 'For how long it is valid: 90d [default: for ever]' -r
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l label -d 'A label that it adds to the user\'s jobs; may be repeated' -r
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l data -d 'Write straight to the journal in this directory, while no server runs on it; a new one is made if there is none' -r -F
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l address -d 'Where the server is' -r
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from list" -l data -d 'Read the journal in this directory, whether a server runs on it or not' -r -F
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from list" -l address -d 'Where the server is' -r
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from list" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from list" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from revoke" -l data -d 'Write straight to the journal in this directory, while no server runs on it' -r -F
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from revoke" -l address -d 'Where the server is' -r
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from revoke" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand policy; and not __fish_seen_subcommand_from check schema show apply" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand policy; and not __fish_seen_subcommand_from check schema show apply" -f -a "check" -d 'Find everything that is wrong or doubtful in a policy file'
+complete -c curb -n "__fish_curb_using_subcommand policy; and not __fish_seen_subcommand_from check schema show apply" -f -a "schema" -d 'Print the JSON Schema of the policy file, for editors'
+complete -c curb -n "__fish_curb_using_subcommand policy; and not __fish_seen_subcommand_from check schema show apply" -f -a "show" -d 'Print a policy with every default written out: a file, or the one in force'
+complete -c curb -n "__fish_curb_using_subcommand policy; and not __fish_seen_subcommand_from check schema show apply" -f -a "apply" -d 'Put a policy in force on the server'
+complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from check" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from schema" -l draft07 -d 'In draft 07, for editors that know no newer one'
+complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from schema" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from show" -l version -d 'An older version of the server\'s' -r
+complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from show" -l address -d 'Where the server is' -r
+complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from show" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from show" -l server -d 'The policy in force, as it was written'
+complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from show" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from apply" -l address -d 'Where the server is' -r
+complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from apply" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from apply" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from apply" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand enforce" -l since -d 'With --preview: how far back' -r
+complete -c curb -n "__fish_curb_using_subcommand enforce" -l why -d 'Why; kept in the journal' -r
+complete -c curb -n "__fish_curb_using_subcommand enforce" -l address -d 'Where the server is' -r
+complete -c curb -n "__fish_curb_using_subcommand enforce" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand enforce" -l preview -d 'What would have been refused or made to wait'
+complete -c curb -n "__fish_curb_using_subcommand enforce" -l yes -d 'Enforce, whatever the policy says'
+complete -c curb -n "__fish_curb_using_subcommand enforce" -l observe -d 'Let everything pass and only record, whatever the policy says'
+complete -c curb -n "__fish_curb_using_subcommand enforce" -l as-policy -d 'Do as the policy says'
+complete -c curb -n "__fish_curb_using_subcommand enforce" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand enforce" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand journal; and not __fish_seen_subcommand_from verify tail export" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand journal; and not __fish_seen_subcommand_from verify tail export" -f -a "verify" -d 'Walk the whole chain of hashes and tell the first thing that is wrong'
+complete -c curb -n "__fish_curb_using_subcommand journal; and not __fish_seen_subcommand_from verify tail export" -f -a "tail" -d 'Show the newest records, and go on as they come'
+complete -c curb -n "__fish_curb_using_subcommand journal; and not __fish_seen_subcommand_from verify tail export" -f -a "export" -d 'Write all records as lines that anybody can verify with SHA-256 alone'
+complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from verify" -l data -d 'The server\'s data directory; works beside a running server' -r -F
+complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from verify" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from tail" -s n -l lines -d 'So many of the newest first' -r
+complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from tail" -l kind -d 'Only this kind, such as ended or refused; may be repeated' -r
+complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from tail" -l data -d 'Read the journal in this directory instead of asking the server; works beside a running one' -r -F
+complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from tail" -l address -d 'Where the server is' -r
+complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from tail" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from tail" -s f -l follow -d 'Go on until Ctrl-C'
+complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from tail" -l json -d 'For programs: one JSON object a record'
+complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from tail" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from export" -l out -d 'Write to this file, which must not be there yet [default: stdout]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from export" -l data -d 'The server\'s data directory; works beside a running server' -r -F
+complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand status" -l address -d 'Where the server is' -r
+complete -c curb -n "__fish_curb_using_subcommand status" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand status" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand status" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand completions" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand man" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand openapi" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand help" -s h -l help -d 'Print help'
