@@ -83,9 +83,7 @@ impl Amount {
     /// Parses what a person writes for memory: `16GiB`, `512 MiB`, `64GB`, `4G` (decimal, as in Kubernetes), bytes.
     pub fn parse_memory(text: &str) -> Result<Amount, AmountError> {
         let t = text.trim();
-        let split = t
-            .find(|c: char| c.is_ascii_alphabetic())
-            .unwrap_or(t.len());
+        let split = t.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(t.len());
         let (number, suffix) = t.split_at(split);
         // `1e9` is what Ray's own users write for bytes; the letter is an exponent there.
         if let Some(value) = exponent(t) {
@@ -197,7 +195,11 @@ fn exponent(text: &str) -> Option<String> {
         return None;
     }
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    if !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+    if !whole
+        .bytes()
+        .chain(fraction.bytes())
+        .all(|b| b.is_ascii_digit())
+    {
         return None;
     }
     let (moved, rest) = fraction.split_at(exp.min(fraction.len()));
@@ -304,7 +306,9 @@ mod tests {
 
     #[test]
     fn what_is_not_an_amount_says_what_would_be_right() {
-        for bad in ["", "lots", "1..2", ".5", "5.", "NaN", "inf", "+1", "1_000", "0x10", "--1"] {
+        for bad in [
+            "", "lots", "1..2", ".5", "5.", "NaN", "inf", "+1", "1_000", "0x10", "--1",
+        ] {
             let error = Amount::parse_count(bad).expect_err(bad);
             assert!(error.to_string().contains("write a number"), "{error}");
         }

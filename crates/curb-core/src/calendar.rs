@@ -54,7 +54,7 @@ fn quota_at(quota: &Quota, now: Timestamp) -> (bool, Option<Timestamp>) {
 
 /// The zone of that name; UTC when it is unknown (the policy reader refuses unknown ones).
 fn zone(name: &str) -> TimeZone {
-    TimeZone::get(name).unwrap_or(TimeZone::UTC)
+    crate::policy::zone(name).unwrap_or(TimeZone::UTC)
 }
 
 /// The moment of a minute of a day in a zone; minute 1440 is the next midnight. A time that a clock change skips is the
@@ -110,9 +110,10 @@ pub fn window_at(window: &Window, now: Timestamp) -> (bool, Option<Timestamp>) {
     }
     match spans.iter().find(|(_, to)| now < *to) {
         // A span that reaches past what was looked at has no end that matters now.
-        Some((from, to)) if *from <= now => {
-            (true, (to.since(now) < Millis(9 * Millis::DAY.0)).then_some(*to))
-        }
+        Some((from, to)) if *from <= now => (
+            true,
+            (to.since(now) < Millis(9 * Millis::DAY.0)).then_some(*to),
+        ),
         Some((from, _)) => (false, Some(*from)),
         None => (false, None),
     }
@@ -204,7 +205,10 @@ mod tests {
             to: 6 * 60,
             tz: "UTC".into(),
         };
-        assert!(window_at(&w, at("2026-11-21T05:59:00Z")).0, "Saturday early");
+        assert!(
+            window_at(&w, at("2026-11-21T05:59:00Z")).0,
+            "Saturday early"
+        );
         assert!(!window_at(&w, at("2026-11-20T05:59:00Z")).0, "Friday early");
     }
 
@@ -226,8 +230,14 @@ mod tests {
             days: [true; 7],
             ..office_hours()
         };
-        assert_eq!(window_at(&w, at("2026-03-28T12:00:00Z")).1, Some(at("2026-03-28T19:00:00Z")));
-        assert_eq!(window_at(&w, at("2026-03-29T12:00:00Z")).1, Some(at("2026-03-29T18:00:00Z")));
+        assert_eq!(
+            window_at(&w, at("2026-03-28T12:00:00Z")).1,
+            Some(at("2026-03-28T19:00:00Z"))
+        );
+        assert_eq!(
+            window_at(&w, at("2026-03-29T12:00:00Z")).1,
+            Some(at("2026-03-29T18:00:00Z"))
+        );
     }
 
     #[test]
@@ -238,7 +248,10 @@ mod tests {
             period_at(Period::Day, tz, now),
             (at("2026-11-21T23:00:00Z"), at("2026-11-22T23:00:00Z"))
         );
-        assert_eq!(period_at(Period::Week, tz, now).0, at("2026-11-15T23:00:00Z"));
+        assert_eq!(
+            period_at(Period::Week, tz, now).0,
+            at("2026-11-15T23:00:00Z")
+        );
         assert_eq!(
             period_at(Period::Month, tz, now),
             (at("2026-10-31T23:00:00Z"), at("2026-11-30T23:00:00Z"))
@@ -248,7 +261,12 @@ mod tests {
     #[test]
     fn absurd_moments_do_not_panic() {
         for now in [i64::MIN, -1, 0, i64::MAX] {
-            for period in [Period::Day, Period::Week, Period::Month, Period::Rolling(Millis::DAY)] {
+            for period in [
+                Period::Day,
+                Period::Week,
+                Period::Month,
+                Period::Rolling(Millis::DAY),
+            ] {
                 let (a, b) = period_at(period, "America/New_York", Timestamp(now));
                 assert!(a <= b);
             }

@@ -68,7 +68,9 @@ impl Telling<'_> {
         }
         if e.refused {
             let next = match e.verdict {
-                Verdict::Later => "try again then, or ask for less: `curb explain` tells without submitting",
+                Verdict::Later => {
+                    "try again then, or ask for less: `curb explain` tells without submitting"
+                }
                 _ => "ask for less, or ask an administrator for an override or another policy",
             };
             push_wrapped(&mut out, "  next: ", next);
@@ -77,7 +79,10 @@ impl Telling<'_> {
             push_wrapped(&mut out, "  recorded only: ", &self.sentence(v));
         }
         if !e.violations.is_empty() {
-            let _ = writeln!(out, "  more: curb help reason {code}, or /curb/v1/reasons/{code}");
+            let _ = writeln!(
+                out,
+                "  more: curb help reason {code}, or /curb/v1/reasons/{code}"
+            );
         }
         out
     }
@@ -96,7 +101,11 @@ impl Telling<'_> {
                     let _ = write!(line, "; held by {holders}");
                 }
                 if e.violations.len() > 1 {
-                    let _ = write!(line, "; and {} more", plural(e.violations.len() - 1, "limit"));
+                    let _ = write!(
+                        line,
+                        "; and {} more",
+                        plural(e.violations.len() - 1, "limit")
+                    );
                 }
             }
             None => line.push_str("; it starts next"),
@@ -115,7 +124,10 @@ impl Telling<'_> {
             Some(q) => format!("{q} ({})", v.bucket),
             None => v.bucket.clone(),
         };
-        let q = |q: &Option<Quantity>| q.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
+        let q = |q: &Option<Quantity>| {
+            q.as_ref()
+                .map_or_else(|| "?".to_owned(), ToString::to_string)
+        };
         let (limit, used, asked, over) = (q(&v.limit), q(&v.used), q(&v.asked), q(&v.over));
         let note = v.note.as_deref().unwrap_or_default();
         let text = match v.code {
@@ -130,7 +142,9 @@ impl Telling<'_> {
                 format!("{place} has a highest priority of {limit}; {asked} asked: {note}")
             }
             Code::ConcurrentLimit => {
-                format!("{place} allows {limit} at once; {used} in use, {asked} asked, over by {over}")
+                format!(
+                    "{place} allows {limit} at once; {used} in use, {asked} asked, over by {over}"
+                )
             }
             Code::JobsLimit => format!("{place} allows {limit} running at once; {used} running"),
             Code::QueuedLimit => format!("{place} allows {limit} waiting; {used} waiting"),
@@ -149,7 +163,9 @@ impl Telling<'_> {
                 "{place} is at its limit of {limit}, and somebody within theirs waits for what it would borrow"
             ),
             Code::Turn => match &v.limit {
-                Some(_) => format!("{place}: what is free is kept for a job that has waited longer"),
+                Some(_) => {
+                    format!("{place}: what is free is kept for a job that has waited longer")
+                }
                 None => format!("{place}: others have waited longer and go first"),
             },
             Code::StartRate => {
@@ -177,7 +193,7 @@ impl Telling<'_> {
     /// `2026-11-22 14:20 UTC (in 12m)`, in the policy's zone.
     #[must_use]
     pub fn about(&self, t: Timestamp) -> String {
-        let tz = jiff::tz::TimeZone::get(&self.policy.timezone).unwrap_or(jiff::tz::TimeZone::UTC);
+        let tz = crate::policy::zone(&self.policy.timezone).unwrap_or(jiff::tz::TimeZone::UTC);
         let at = t.to_jiff().to_zoned(tz);
         let at = at.strftime("%Y-%m-%d %H:%M %Z");
         if t > self.now {
@@ -225,7 +241,7 @@ impl Telling<'_> {
     }
 
     fn clock(&self, t: Timestamp) -> String {
-        let tz = jiff::tz::TimeZone::get(&self.policy.timezone).unwrap_or(jiff::tz::TimeZone::UTC);
+        let tz = crate::policy::zone(&self.policy.timezone).unwrap_or(jiff::tz::TimeZone::UTC);
         let zoned = t.to_jiff().to_zoned(tz.clone());
         let same_day = zoned.date() == self.now.to_jiff().to_zoned(tz).date();
         let form = if same_day { "%H:%M" } else { "%Y-%m-%d %H:%M" };

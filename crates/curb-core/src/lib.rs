@@ -5,11 +5,11 @@
 //! state, command and time ([`decide`]). The server, recovery, audit and simulation all run these same two.
 
 pub mod amount;
+pub mod calendar;
+pub mod decide;
+pub mod explain;
+pub mod ledger;
 pub mod policy;
 pub mod resource;
 pub mod subject;
 pub mod time;
-pub mod decide;
-pub mod explain;
-pub mod ledger;
-pub mod calendar;

@@ -27,7 +27,9 @@ pub enum Resource {
 
 /// Why a text cannot name a resource.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` cannot name a resource: use cpu, memory, gpu, gpu:MODEL, or a custom name of at most 64 letters, digits and `._:/-`")]
+#[error(
+    "`{0}` cannot name a resource: use cpu, memory, gpu, gpu:MODEL, or a custom name of at most 64 letters, digits and `._:/-`"
+)]
 pub struct ResourceError(pub String);
 
 impl Resource {
@@ -212,8 +214,18 @@ mod tests {
 
     #[test]
     fn names_round_trip_and_confusable_ones_are_refused() {
-        for name in ["cpu", "memory", "gpu", "gpu:H100", "licence_a", "accelerator_type:A100"] {
-            assert_eq!(Resource::parse(name).map(|r| r.to_string()), Ok(name.to_owned()));
+        for name in [
+            "cpu",
+            "memory",
+            "gpu",
+            "gpu:H100",
+            "licence_a",
+            "accelerator_type:A100",
+        ] {
+            assert_eq!(
+                Resource::parse(name).map(|r| r.to_string()),
+                Ok(name.to_owned())
+            );
         }
         for bad in ["", "CPU", "jobs", "gpu:", "a b", "é", "object_store_memory"] {
             assert!(Resource::parse(bad).is_err(), "{bad}");

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 /// Why a text cannot be a name (of a user, team, org unit, job type, label, cluster or quota).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` cannot be a name: use 1 to 64 letters, digits and `._@-`, beginning with a letter or digit")]
+#[error(
+    "`{0}` cannot be a name: use 1 to 64 letters, digits and `._@-`, beginning with a letter or digit"
+)]
 pub struct NameError(pub String);
 
 /// Checks the form of a name (see [`NameError`]).
@@ -17,7 +19,11 @@ pub fn check_name(text: &str) -> Result<(), NameError> {
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"._@-".contains(&b));
-    if ok { Ok(()) } else { Err(NameError(text.to_owned())) }
+    if ok {
+        Ok(())
+    } else {
+        Err(NameError(text.to_owned()))
+    }
 }
 
 /// Who asks, as the gateway has proven it: the user by the token, team and org by the policy, labels by the policy
@@ -62,7 +68,9 @@ pub struct JobId(String);
 
 /// Why a text cannot be a job's id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` cannot be a submission id: use 1 to 100 letters, digits and `._-`, beginning with a letter or digit")]
+#[error(
+    "`{0}` cannot be a submission id: use 1 to 100 letters, digits and `._-`, beginning with a letter or digit"
+)]
 pub struct JobIdError(pub String);
 
 impl JobId {
@@ -119,7 +127,9 @@ impl TryFrom<String> for JobId {
 }
 
 /// What a signed-in person may do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Submits, sees and stops their own jobs.
@@ -150,7 +160,19 @@ mod tests {
         for ok in ["raysubmit_Ab12", "train-1.v2", "a"] {
             assert!(JobId::parse(ok).is_ok(), "{ok}");
         }
-        for bad in ["", ".", "..", "a/b", "a%2fb", "-a", "a b", "é", "a;b", "a.", &"x".repeat(101)] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a%2fb",
+            "-a",
+            "a b",
+            "é",
+            "a;b",
+            "a.",
+            &"x".repeat(101),
+        ] {
             assert!(JobId::parse(bad).is_err(), "{bad}");
         }
     }

@@ -21,6 +21,15 @@ pub struct Timestamp(pub i64);
 pub struct Millis(pub u64);
 
 impl Timestamp {
+    /// The last moment that calendars here know: the end of the year 9998.
+    pub const LAST: Timestamp = Timestamp(253_370_764_799_999);
+
+    /// This moment, brought into what calendars know: from 1970 to [`Timestamp::LAST`].
+    #[must_use]
+    pub fn in_calendar(self) -> Timestamp {
+        self.clamp(Timestamp(0), Timestamp::LAST)
+    }
+
     /// The time from `earlier` to this; zero when `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Timestamp) -> Millis {
@@ -65,7 +74,9 @@ impl fmt::Display for Timestamp {
 
 /// Why a text is not a span of time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a duration: write a number with a unit, such as `30s`, `15m`, `24h`, `7d`, `2w`, or several together (`1h30m`)")]
+#[error(
+    "`{0}` is not a duration: write a number with a unit, such as `30s`, `15m`, `24h`, `7d`, `2w`, or several together (`1h30m`)"
+)]
 pub struct MillisError(pub String);
 
 impl Millis {
@@ -150,7 +161,17 @@ mod tests {
         ] {
             assert_eq!(Millis::parse(text), Ok(Millis(ms)), "{text}");
         }
-        for bad in ["", "h", "24", "-1h", "1.5h", "1y", "99999999999999999999h", "10000w", "1h-"] {
+        for bad in [
+            "",
+            "h",
+            "24",
+            "-1h",
+            "1.5h",
+            "1y",
+            "99999999999999999999h",
+            "10000w",
+            "1h-",
+        ] {
             assert!(Millis::parse(bad).is_err(), "{bad}");
         }
     }

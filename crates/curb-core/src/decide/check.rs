@@ -274,12 +274,7 @@ impl Check<'_> {
     }
 
     /// Whether a job would not fit in a whole period of its own, either.
-    fn never_in_budget(
-        &self,
-        amount: u64,
-        limit: u128,
-        reading: &crate::ledger::Reading,
-    ) -> bool {
+    fn never_in_budget(&self, amount: u64, limit: u128, reading: &crate::ledger::Reading) -> bool {
         let whole = u128::from(reading.horizon.since(reading.begin).0);
         match self.duration {
             Some(d) => u128::from(amount) * u128::from(d.0).min(whole) > limit,
@@ -296,8 +291,13 @@ impl Check<'_> {
         let rule = &self.state.rules[bucket.quota];
         if let Some(rate) = rule.rate {
             let now = self.moment.now.0.saturating_mul(1000);
-            let next = bucket.arrival.max(now).saturating_add(crate::ledger::interval_micros(rate));
-            let per = i64::try_from(rate.per.0).unwrap_or(i64::MAX).saturating_mul(1000);
+            let next = bucket
+                .arrival
+                .max(now)
+                .saturating_add(crate::ledger::interval_micros(rate));
+            let per = i64::try_from(rate.per.0)
+                .unwrap_or(i64::MAX)
+                .saturating_mul(1000);
             if next.saturating_sub(now) > per {
                 let wait = next.saturating_sub(now).saturating_sub(per);
                 see(Hit {
@@ -382,7 +382,7 @@ impl Check<'_> {
         asked: u64,
         see: &mut dyn FnMut(Hit) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let kept = self.state.unmet.get(r);
+        let kept = self.kept(r);
         if kept == 0 {
             return ControlFlow::Continue(());
         }
@@ -390,14 +390,7 @@ impl Check<'_> {
             .seat
             .buckets
             .iter()
-            .map(|b| &self.state.buckets[*b as usize])
-            .map(|b| {
-                let rule = &self.state.rules[b.quota];
-                match rule.guarantee.get(r) {
-                    Some(g) if !rule.audit => g.saturating_sub(b.held.get(r)),
-                    _ => 0,
-                }
-            })
+            .map(|b| self.lacks(&self.state.buckets[*b as usize], r))
             .sum();
         let total: u64 = self
             .state
@@ -418,6 +411,31 @@ impl Check<'_> {
             })?;
         }
         ControlFlow::Continue(())
+    }
+
+    /// What all guarantees that apply now lack of a resource.
+    fn kept(&self, r: ResIx) -> u64 {
+        let guaranteed = |quota: &usize| self.state.rules[*quota].guarantee.get(r).is_some();
+        let mut quotas = (0..self.state.rules.len()).filter(guaranteed);
+        if quotas.all(|quota| self.moment.applies(quota)) {
+            // The sum over all is kept ready.
+            return self.state.unmet.get(r);
+        }
+        let buckets = self.state.buckets.iter();
+        buckets
+            .map(|b| self.lacks(b, r))
+            .fold(0, u64::saturating_add)
+    }
+
+    /// What a bucket's guarantee lacks of a resource, if it applies.
+    fn lacks(&self, bucket: &Bucket, r: ResIx) -> u64 {
+        let rule = &self.state.rules[bucket.quota];
+        match rule.guarantee.get(r) {
+            Some(g) if !rule.audit && self.moment.applies(bucket.quota) => {
+                g.saturating_sub(bucket.held.get(r))
+            }
+            _ => 0,
+        }
     }
 
     fn quota(&self, bucket: &Bucket) -> &crate::policy::Quota {

@@ -41,7 +41,7 @@ impl Moment {
     /// The present for a state. A clock that is behind the journal is brought up to it.
     #[must_use]
     pub fn new(state: &State, now: Timestamp) -> Moment {
-        let now = now.max(state.now());
+        let now = now.in_calendar().max(state.now());
         Moment {
             now,
             gates: BTreeMap::new(),
@@ -54,7 +54,7 @@ impl Moment {
     /// The same at a later time, taking over the calendar while it is good.
     #[must_use]
     pub fn at(mut self, state: &State, now: Timestamp) -> Moment {
-        let now = now.max(state.now());
+        let now = now.in_calendar().max(state.now());
         let back = now < self.now;
         self.now = now;
         if back || now >= self.calendar.until || self.version != state.policy_version() {

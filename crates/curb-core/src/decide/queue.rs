@@ -86,7 +86,10 @@ impl Look<'_> {
                 Kind::Capacity(r) | Kind::Guarantee(r) if !h.alone => Some(r),
                 _ => None,
             };
-            if hits.is_empty() || !hits.iter().all(|h| by_cluster(h).is_some()) || self.borrows(class) {
+            if hits.is_empty()
+                || !hits.iter().all(|h| by_cluster(h).is_some())
+                || self.borrows(class)
+            {
                 continue;
             }
             let cluster = self.state.seats[class.seat as usize].cluster;
@@ -130,7 +133,8 @@ impl Look<'_> {
         if fitting.is_empty() {
             return None;
         }
-        let mut order: Vec<(Place4, usize, bool)> = Vec::with_capacity(fitting.len() + waited.len());
+        let mut order: Vec<(Place4, usize, bool)> =
+            Vec::with_capacity(fitting.len() + waited.len());
         for ix in fitting {
             order.push((self.place(&state.classes[ix]), ix, true));
         }
@@ -169,7 +173,9 @@ impl Look<'_> {
             let rule = self.state.buckets[*b as usize].quota;
             self.state.rules[rule].private
         };
-        let in_private = hits.iter().any(|h| matches!(h.place, Place::Bucket(b) if private(&b)));
+        let in_private = hits
+            .iter()
+            .any(|h| matches!(h.place, Place::Bucket(b) if private(&b)));
         let in_quota = hits.iter().any(|h| matches!(h.place, Place::Bucket(_)));
         let seat = &self.state.seats[class.seat as usize];
         for b in &seat.buckets {
@@ -242,7 +248,9 @@ impl Look<'_> {
             .filter(|c| {
                 let cluster = self.state.seats[c.seat as usize].cluster;
                 !self.borrows(c)
-                    && c.ask.iter().any(|(r, _)| self.wanted.contains_key(&(cluster, *r)))
+                    && c.ask
+                        .iter()
+                        .any(|(r, _)| self.wanted.contains_key(&(cluster, *r)))
             })
             .map(|c| self.head_waited(c))
             .max()

@@ -72,8 +72,9 @@ impl Render<'_> {
             Kind::Duration => Quantity::Time(Millis(small)),
             Kind::Jobs | Kind::Queued | Kind::TurnJobs => Quantity::Jobs(small),
             Kind::Rate => {
-                let rate = bucket_of_hit(hit)
-                    .and_then(|b| self.view.state.rules[self.view.state.buckets[b as usize].quota].rate);
+                let rate = bucket_of_hit(hit).and_then(|b| {
+                    self.view.state.rules[self.view.state.buckets[b as usize].quota].rate
+                });
                 Quantity::Rate {
                     count: rate.map_or(0, |r| r.count),
                     per: rate.map_or(Millis(0), |r| r.per),
@@ -184,7 +185,11 @@ impl Render<'_> {
     }
 
     fn holders(&self, hit: &Hit, bucket: Option<&Bucket>) -> (Vec<Holder>, u64) {
-        if !matches!(hit.kind, Kind::Concurrent(_) | Kind::Jobs | Kind::Capacity(_)) || hit.alone {
+        if !matches!(
+            hit.kind,
+            Kind::Concurrent(_) | Kind::Jobs | Kind::Capacity(_)
+        ) || hit.alone
+        {
             return (Vec::new(), 0);
         }
         let mut all: Vec<(u64, &Job)> = self
@@ -216,10 +221,9 @@ impl Render<'_> {
                 let budget = self.view.state.policy().quotas[b.quota].budgets.get(at)?;
                 Some(format!("per {}", budget.per))
             }
-            Kind::Capacity(r) if hit.limit == 0 => Some(format!(
-                "the cluster has no {}",
-                self.resource(r).label()
-            )),
+            Kind::Capacity(r) if hit.limit == 0 => {
+                Some(format!("the cluster has no {}", self.resource(r).label()))
+            }
             _ => None,
         }
     }
@@ -230,7 +234,11 @@ pub(super) fn fits_now(view: &View<'_>, violations: &[Violation]) -> Option<Reso
     let smaller_helps = |v: &Violation| {
         matches!(
             v.code,
-            Code::PerJobLimit | Code::ConcurrentLimit | Code::Budget | Code::Capacity | Code::Guarantee
+            Code::PerJobLimit
+                | Code::ConcurrentLimit
+                | Code::Budget
+                | Code::Capacity
+                | Code::Guarantee
         )
     };
     if !violations.iter().all(smaller_helps) {

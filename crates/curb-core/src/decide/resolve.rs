@@ -105,10 +105,16 @@ pub fn resolve(state: &State, ask: &Ask) -> Result<Submission, ResolveError> {
         denials.push(denial(
             Code::ClusterAccess,
             format!("cluster {}", ask.cluster),
-            format!("{} may not use cluster {}", subject_of(&subject), ask.cluster),
+            format!(
+                "{} may not use cluster {}",
+                subject_of(&subject),
+                ask.cluster
+            ),
         ));
     }
-    let (base, highest) = job_type.map_or((0, 0), |(_, t)| (t.priority, t.max_priority.max(t.priority)));
+    let (base, highest) = job_type.map_or((0, 0), |(_, t)| {
+        (t.priority, t.max_priority.max(t.priority))
+    });
     let priority = ask.priority.unwrap_or(base);
     if priority > highest {
         denials.push(Violation {
@@ -149,7 +155,10 @@ fn team(policy: &Policy, ask: &Ask) -> Result<Option<String>, ResolveError> {
         let message = if mine.is_empty() {
             format!("you are in no team, so that `{team}` cannot be charged; leave the key out")
         } else {
-            format!("you are not in team `{team}`; your teams: {}", mine.join(", "))
+            format!(
+                "you are not in team `{team}`; your teams: {}",
+                mine.join(", ")
+            )
         };
         return Err(ResolveError {
             key: "curb.team",
@@ -172,7 +181,10 @@ fn request(
 ) -> Resources {
     let mut all = Resources::none();
     let defaults = type_default.map(|d| &d.resources);
-    for source in [Some(&policy.default_request.resources), defaults].into_iter().flatten() {
+    for source in [Some(&policy.default_request.resources), defaults]
+        .into_iter()
+        .flatten()
+    {
         for (r, a) in source.iter() {
             all.set(r.clone(), a);
         }
@@ -214,7 +226,10 @@ fn unknown_type(policy: &Policy, name: &str) -> Violation {
     denial(
         Code::JobType,
         format!("job type {name}"),
-        format!("there is no job type {name}; there are: {}", known.join(", ")),
+        format!(
+            "there is no job type {name}; there are: {}",
+            known.join(", ")
+        ),
     )
 }
 

@@ -59,7 +59,9 @@ pub fn submit(
     }
     let Some(seat) = state.find_seat(&submission.subject, &submission.cluster) else {
         // Its buckets have to be made first. That is once for each subject, so that a copy of the state may do.
-        return on_copy(state, submission, |s| submit(s, submission, identity, moment));
+        return on_copy(state, submission, |s| {
+            submit(s, submission, identity, moment)
+        });
     };
     let ask = ask_of(state, submission);
     let view = View {
@@ -191,7 +193,11 @@ pub fn stop(state: &State, id: &JobId, by: &str, why: &str) -> (Vec<Event>, Stop
         Stopped::Stopping
     };
     // A wish that is there already needs no second event.
-    let events = if job.stop.is_some() { vec![] } else { vec![event] };
+    let events = if job.stop.is_some() {
+        vec![]
+    } else {
+        vec![event]
+    };
     (events, outcome)
 }
 
@@ -200,7 +206,11 @@ fn again(job: &Job, submission: &Submission, identity: &Identity) -> Submitted {
         && job.new.key == identity.key
         && job.new.spec == identity.spec
         && job.new.subject.user == submission.subject.user;
-    if same { Submitted::Same } else { Submitted::Taken }
+    if same {
+        Submitted::Same
+    } else {
+        Submitted::Taken
+    }
 }
 
 fn new_job(submission: &Submission, identity: &Identity) -> NewJob {
@@ -373,15 +383,15 @@ impl View<'_> {
 
 /// The binding violation first: what no waiting helps, then what refuses, then what lasts longest.
 fn binding_first(v: &Violation) -> (u8, bool, std::cmp::Reverse<i64>) {
-    let (class, at) = match &v.when {
+    let (hopeless, at) = match &v.when {
         When::Never => (0, 0),
         When::PolicyChange => (1, 0),
         When::ClusterBack => (2, i64::MAX),
         When::JobsEnd(Some(t)) | When::At(t) => (2, t.0),
         When::JobsEnd(None) => (2, i64::MAX - 1),
-        When::Turn => (3, 0),
+        When::Turn => (2, i64::MIN),
     };
-    (class, !v.rejects, std::cmp::Reverse(at))
+    (hopeless, !v.rejects, std::cmp::Reverse(at))
 }
 
 /// When all of them could be over, if each can say.

@@ -13,7 +13,7 @@ impl State {
     /// Takes an event as a fact.
     pub fn apply(&mut self, rec: &Recorded) {
         self.seq = rec.seq;
-        self.now = self.now.max(rec.at);
+        self.now = self.now.max(rec.at.in_calendar());
         match &rec.event {
             Event::PolicyApplied {
                 version,
@@ -76,7 +76,10 @@ impl State {
                 }
             }
             Event::Released { id, by, why } => {
-                if self.find(id, |p| matches!(p, Phase::Quarantined(_))).is_some() {
+                if self
+                    .find(id, |p| matches!(p, Phase::Quarantined(_)))
+                    .is_some()
+                {
                     let message = format!("released by {by}: {why}");
                     self.end(id, Outcome::Failed, &message, None, None);
                 }
@@ -169,7 +172,9 @@ impl State {
 
     fn confirm(&mut self, id: &JobId, attempt: u32, session: &str) {
         let open = |p: &Phase| matches!(p, Phase::Reserved(_) | Phase::Quarantined(_));
-        let Some(ix) = self.find(id, open) else { return };
+        let Some(ix) = self.find(id, open) else {
+            return;
+        };
         let Some(slot) = self.slot_mut(ix).filter(|s| s.job.attempt == attempt) else {
             return;
         };
@@ -183,7 +188,9 @@ impl State {
 
     fn not_started(&mut self, id: &JobId, attempt: u32, then: &AfterNotStarted, why: &str) {
         let open = |p: &Phase| matches!(p, Phase::Reserved(_) | Phase::Quarantined(_));
-        let Some(ix) = self.find(id, open) else { return };
+        let Some(ix) = self.find(id, open) else {
+            return;
+        };
         if self.slot_at(ix).is_none_or(|s| s.job.attempt != attempt) {
             return;
         }
@@ -239,7 +246,10 @@ impl State {
         let Some(ix) = self.find(id, |p| !matches!(p, Phase::Ended(_))) else {
             return;
         };
-        let granted = self.slot_at(ix).and_then(|s| s.job.grant()).map(|g| g.since);
+        let granted = self
+            .slot_at(ix)
+            .and_then(|s| s.job.grant())
+            .map(|g| g.since);
         match granted {
             Some(_) => self.unhold(ix),
             None => self.dequeue(ix),

@@ -122,7 +122,11 @@ mod tests {
         let sqrt = decay(Millis(WEEK.0 / 2), WEEK);
         assert!(sqrt.abs_diff(3_037_000_500) < 100, "{sqrt}");
         assert_eq!(decay(Millis(u64::MAX), WEEK), 0);
-        assert_eq!(decay(Millis(5), Millis(0)), ONE >> 5, "a zero half-life does not divide by zero");
+        assert_eq!(
+            decay(Millis(5), Millis(0)),
+            ONE >> 5,
+            "a zero half-life does not divide by zero"
+        );
     }
 
     #[test]

@@ -97,7 +97,9 @@ impl Meter {
     pub fn advance(&mut self, now: Timestamp) {
         let c = &mut self.carried;
         while now >= c.end {
-            c.used = c.used.saturating_add(self.rate.saturating_mul(span(c.at, c.end)));
+            c.used = c
+                .used
+                .saturating_add(self.rate.saturating_mul(span(c.at, c.end)));
             let (used, ended) = (c.used, c.end);
             c.at = ended;
             c.used = 0;
@@ -111,7 +113,9 @@ impl Meter {
                 if gap > 2 * SLOTS as u64 {
                     c.slots.clear();
                     if self.rate > 0 {
-                        let each = self.rate.saturating_mul(u128::try_from(slot(total)).unwrap_or(1));
+                        let each = self
+                            .rate
+                            .saturating_mul(u128::try_from(slot(total)).unwrap_or(1));
                         c.slots.extend(std::iter::repeat_n(each, SLOTS - 1));
                     }
                     (c.begin, c.end) = period_at(self.period, &self.tz, now);
@@ -126,10 +130,14 @@ impl Meter {
             }
         }
         if now > c.at {
-            c.used = c.used.saturating_add(self.rate.saturating_mul(span(c.at, now)));
+            c.used = c
+                .used
+                .saturating_add(self.rate.saturating_mul(span(c.at, now)));
             c.at = now;
         }
-        let later = self.ends.split_off(&Timestamp(self.carried.at.0.saturating_add(1)));
+        let later = self
+            .ends
+            .split_off(&Timestamp(self.carried.at.0.saturating_add(1)));
         self.ends = later;
     }
 
@@ -176,12 +184,12 @@ impl Meter {
             Period::Rolling(total) => now.after(total),
             _ => c.end,
         };
-        let committed = self
-            .ends
-            .range(Timestamp(now.0.saturating_add(1))..)
-            .fold(0u128, |sum, (end, amount)| {
+        let committed = self.ends.range(Timestamp(now.0.saturating_add(1))..).fold(
+            0u128,
+            |sum, (end, amount)| {
                 sum.saturating_add(amount.saturating_mul(span(now, (*end).min(horizon))))
-            });
+            },
+        );
         Reading {
             used,
             committed,
@@ -246,7 +254,11 @@ mod tests {
         let r = m.read(Timestamp(21 * H));
         assert_eq!(r.committed, 1000 * 3 * H as u128, "only until midnight");
         assert_eq!(m.read(Timestamp(25 * H)).committed, 1000 * 5 * H as u128);
-        assert_eq!(m.read(Timestamp(31 * H)).committed, 0, "overdue commits nothing");
+        assert_eq!(
+            m.read(Timestamp(31 * H)).committed,
+            0,
+            "overdue commits nothing"
+        );
         m.release(Timestamp(31 * H), 1000, end);
         assert_eq!(m.read(Timestamp(32 * H)).used, 1000 * 7 * H as u128);
     }

@@ -15,8 +15,8 @@ pub use job::*;
 pub use meter::{Carried, Meter, Reading};
 pub use rules::covers;
 pub use snapshot::{RestoreError, SNAPSHOT_FORMAT};
-pub use view::{BucketView, BudgetView, ResourceView};
 pub use state::{Cluster, ENDED_KEPT, State};
+pub use view::{BucketView, BudgetView, ResourceView};
 
 pub(crate) use apply::interval_micros;
 pub(crate) use rules::ResIx;

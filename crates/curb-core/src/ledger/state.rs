@@ -43,7 +43,7 @@ pub struct State {
     pub(crate) buckets: Vec<Bucket>,
     pub(super) bucket_index: HashMap<BucketKey, u32>,
     pub(crate) seats: Vec<Seat>,
-    pub(super) seat_index: HashMap<(Subject, String), u32>,
+    pub(super) seat_index: HashMap<Subject, Vec<(u32, u32)>>,
     pub(crate) nodes: Vec<Node>,
     pub(super) node_index: HashMap<String, u32>,
     pub(crate) classes: Vec<Class>,
@@ -315,7 +315,12 @@ impl State {
         };
         (0..self.names.len())
             .filter_map(|ix| ResIx::try_from(ix).ok())
-            .map(|ix| (self.names.name(ix).clone(), crate::amount::Amount(c.held.get(ix))))
+            .map(|ix| {
+                (
+                    self.names.name(ix).clone(),
+                    crate::amount::Amount(c.held.get(ix)),
+                )
+            })
             .collect()
     }
 
@@ -378,10 +383,11 @@ impl State {
 
     /// Looks up the seat of a subject on a cluster.
     pub(crate) fn find_seat(&self, subject: &Subject, cluster: &str) -> Option<u32> {
-        // The tuple is owned in the map; a borrowed look-up would need a raw table. Cloning a subject is some 100 ns.
-        self.seat_index
-            .get(&(subject.clone(), cluster.to_owned()))
-            .copied()
+        let seats = self.seat_index.get(subject)?;
+        seats
+            .iter()
+            .find(|(c, _)| self.clusters[*c as usize].name == cluster)
+            .map(|(_, seat)| *seat)
     }
 
     /// The seat of a subject on a cluster, made when it is new.
@@ -403,8 +409,11 @@ impl State {
         };
         self.seats.push(seat);
         let ix = (self.seats.len() - 1) as u32;
+        let on = self.seats[ix as usize].cluster;
         self.seat_index
-            .insert((subject.clone(), cluster.to_owned()), ix);
+            .entry(subject.clone())
+            .or_default()
+            .push((on, ix));
         ix
     }
 
@@ -620,7 +629,12 @@ impl State {
         self.class_index.remove(key);
         self.classes.swap_remove(class as usize);
         if let Some(moved) = self.classes.get(class as usize) {
-            let key = (moved.seat, Arc::clone(&moved.ask), moved.duration, moved.priority);
+            let key = (
+                moved.seat,
+                Arc::clone(&moved.ask),
+                moved.duration,
+                moved.priority,
+            );
             self.class_index.insert(key, class);
         }
     }
@@ -648,7 +662,9 @@ impl State {
     /// Forgets the oldest ended jobs past the bound.
     pub(super) fn trim_ended(&mut self) {
         while self.ended.len() > ENDED_KEPT {
-            let Some(ix) = self.ended.pop_front() else { return };
+            let Some(ix) = self.ended.pop_front() else {
+                return;
+            };
             if let Some(slot) = self.slots[ix as usize].take() {
                 self.index.remove(&slot.job.new.id);
                 self.free.push(ix);
@@ -659,7 +675,12 @@ impl State {
     // ---- rebuilding -----------------------------------------------------------------------------------------------
 
     /// What has to be kept of buckets and nodes when the tables are rebuilt.
-    pub(super) fn kept(&self) -> (BTreeMap<String, Kept>, BTreeMap<String, Vec<(Resource, Usage)>>) {
+    pub(super) fn kept(
+        &self,
+    ) -> (
+        BTreeMap<String, Kept>,
+        BTreeMap<String, Vec<(Resource, Usage)>>,
+    ) {
         let mut buckets = BTreeMap::new();
         for b in &self.buckets {
             let rule = &self.rules[b.quota];
@@ -728,7 +749,9 @@ impl State {
         self.restore_kept(kept);
         self.make_guaranteed();
         for ix in 0..self.slots.len() {
-            let Some(mut slot) = self.slots[ix].take() else { continue };
+            let Some(mut slot) = self.slots[ix].take() else {
+                continue;
+            };
             slot.seat = self.seat(&slot.job.new.subject, &slot.job.new.cluster);
             slot.ask = self.names.ask(&slot.job.new.request);
             let phase = slot.job.phase.clone();
@@ -761,7 +784,9 @@ impl State {
     fn restore_kept(&mut self, kept: &BTreeMap<String, Kept>) {
         let rules = Arc::clone(&self.rules);
         for (key, kept) in kept {
-            let Some((name, dims)) = parse_kept_key(key) else { continue };
+            let Some((name, dims)) = parse_kept_key(key) else {
+                continue;
+            };
             let Some(quota) = rules.iter().position(|r| r.name == name) else {
                 continue;
             };
@@ -815,7 +840,10 @@ fn unmet(rule: &Rule, held: &Held) -> Option<Vec<(ResIx, u64)>> {
 fn named_buckets(policy: &Policy, rule: &Rule) -> Vec<Dims> {
     let s = &rule.selector;
     let named = [&s.user, &s.team, &s.org, &s.job_type, &s.cluster];
-    let each = named.iter().filter(|m| matches!(m, Some(Match::Each))).count();
+    let each = named
+        .iter()
+        .filter(|m| matches!(m, Some(Match::Each)))
+        .count();
     if each == 0 && s.labels.values().all(|m| *m != Match::Each) {
         // One bucket: any subject that is covered has it. Its dimensions are the selector's own.
         let subject = Subject {
@@ -829,11 +857,16 @@ fn named_buckets(policy: &Policy, rule: &Rule) -> Vec<Dims> {
                 .map(|(k, m)| (k.clone(), first(&Some(m.clone()))))
                 .collect(),
         };
-        return bucket_of(s, &subject, &first(&s.cluster)).into_iter().collect();
+        return bucket_of(s, &subject, &first(&s.cluster))
+            .into_iter()
+            .collect();
     }
     let mut all = BTreeSet::new();
     for (name, team) in &policy.teams {
-        let orgs = team.org.as_ref().map_or_else(Vec::new, |o| policy.org_path(o));
+        let orgs = team
+            .org
+            .as_ref()
+            .map_or_else(Vec::new, |o| policy.org_path(o));
         for member in &team.members {
             for job_type in policy.job_types.keys().map(Some).chain([None]) {
                 let subject = Subject {

@@ -75,7 +75,9 @@ impl State {
         let mut all: Vec<(usize, BucketView)> = self
             .buckets
             .iter()
-            .filter(|b| user.is_none_or(|u| self.concerns(&self.rules[b.quota].selector, &b.dims, u)))
+            .filter(|b| {
+                user.is_none_or(|u| self.concerns(&self.rules[b.quota].selector, &b.dims, u))
+            })
             .map(|b| (b.quota, self.bucket_view(b, moment)))
             .collect();
         all.sort_by(|(a, x), (b, y)| (a, &x.bucket).cmp(&(b, &y.bucket)));
@@ -156,7 +158,10 @@ impl State {
                 .overrides
                 .iter()
                 .copied()
-                .filter(|id| self.override_by_id(*id).is_some_and(|o| moment.now < o.until))
+                .filter(|id| {
+                    self.override_by_id(*id)
+                        .is_some_and(|o| moment.now < o.until)
+                })
                 .collect(),
         }
     }
@@ -165,7 +170,9 @@ impl State {
 /// How many submissions a rate takes at once now.
 fn left(rate: Rate, arrival: i64, moment: &Moment) -> u32 {
     let now = moment.now.0.saturating_mul(1000);
-    let per = i64::try_from(rate.per.0).unwrap_or(i64::MAX).saturating_mul(1000);
+    let per = i64::try_from(rate.per.0)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(1000);
     let ahead = arrival.saturating_sub(now).max(0);
     let free = per.saturating_sub(ahead).max(0) / super::interval_micros(rate);
     u32::try_from(free).unwrap_or(u32::MAX).min(rate.count)
