@@ -23,7 +23,7 @@ pub struct OverrideArgs {
 #[derive(Debug, Subcommand)]
 pub enum OverrideCommand {
     /// Give somebody more, or less, for a time
-    Add(OverrideAddArgs),
+    Add(Box<OverrideAddArgs>),
     /// List those in force
     List(OverrideListArgs),
     /// Take one back before its time

@@ -93,7 +93,10 @@ fn tail_local(args: &JournalTailArgs, dir: &Path, ctx: &mut Ctx) -> Done {
         after = after.max(record.seq);
         line(&local(&record)?, args.json, ctx)?;
     }
-    while args.follow {
+    if !args.follow {
+        return Ok(Exit::Ok);
+    }
+    loop {
         let records = reader.search(after, &filter, PAGE).map_err(fail)?;
         if let Some(last) = records.last() {
             after = last.seq;
@@ -104,7 +107,6 @@ fn tail_local(args: &JournalTailArgs, dir: &Path, ctx: &mut Ctx) -> Done {
             line(&local(record)?, args.json, ctx)?;
         }
     }
-    Ok(Exit::Ok)
 }
 
 fn local(record: &OwnedRecord) -> Result<JournalRecord, Failure> {

@@ -112,7 +112,7 @@ pub fn job(job: &JobView, view: &View) -> String {
     let mut out = format!(
         "{} {}\n",
         view.ink(Ink::Bold, job.id.as_str()),
-        view.ink(ink(job.state), &state_words(job, view))
+        view.ink(ink(job.state), &state_words(job))
     );
     let mut line = |label: &str, text: &str| {
         out.push_str(&wrap_indented(&format!("  {label:<12}"), text, columns))
@@ -162,13 +162,22 @@ pub fn job(job: &JobView, view: &View) -> String {
     if !job.message.is_empty() {
         line("message", &clean_text(&job.message));
     }
+    if job.state == JobState::Quarantined {
+        let id = &job.id;
+        line(
+            "to do",
+            &format!(
+                "once nothing of it runs any more, an operator says so: curb jobs release {id} --why ..."
+            ),
+        );
+    }
     if let Some(waiting) = &job.waiting {
         out.push_str(&waiting_words(waiting, view));
     }
     out
 }
 
-fn state_words(job: &JobView, view: &View) -> String {
+fn state_words(job: &JobView) -> String {
     match job.state {
         JobState::Queued => "waits in the queue; Ray has not heard of it".to_owned(),
         JobState::Starting => "is being started; Ray has not confirmed it yet".to_owned(),
@@ -185,7 +194,6 @@ fn state_words(job: &JobView, view: &View) -> String {
                 (Some(from), Some(to)) => format!(" after {}", to.since(from)),
                 _ => String::new(),
             };
-            let _ = view;
             format!("{ended}{took}{code}")
         }
     }

@@ -62,7 +62,7 @@ impl Row {
             Cell::new(self.used).ink(ink),
             Cell::new(self.limit),
             Cell::new(self.left),
-            Cell::new(notes.join(" ")),
+            Cell::new(notes.join(", ")),
         ]
     }
 }
@@ -114,7 +114,7 @@ fn rows(bucket: &BucketView, view: &View) -> Vec<Row> {
         rows.push(Row {
             name: "submissions".to_owned(),
             used: "-".to_owned(),
-            limit: format!("{}/{}", rate.count, rate.per),
+            limit: format!("{} in {}", rate.count, rate.per),
             left: rate.left.to_string(),
             percent: None,
             note: String::new(),

@@ -90,7 +90,9 @@ fn cluster_words(c: &ClusterStatus, default: bool, status: &Status) -> String {
     let has = c
         .capacity
         .as_ref()
-        .map_or("not known".to_owned(), ToString::to_string);
+        .map_or("what it has is not known".to_owned(), |has| {
+            format!("has {has}")
+        });
     let pace = match c.start_gap {
         Millis(0) => "starts are not paced".to_owned(),
         gap => format!("one start in {gap}"),
@@ -104,7 +106,7 @@ fn cluster_words(c: &ClusterStatus, default: bool, status: &Status) -> String {
         String::new()
     };
     format!(
-        "{}{default}{ray}: {state}; has {has}; held {}; {} running, {} starting, {} queued{lost}; {pace}",
+        "{}{default}{ray}: {state}; {has}; held {}; {} running, {} starting, {} queued{lost}; {pace}",
         c.name, c.held, c.running, c.starting, c.queued
     )
 }

@@ -16,7 +16,7 @@ use crate::sample;
 /// What one request is answered with.
 enum Answer {
     Json(u16, String),
-    Problem(Problem),
+    Problem(Box<Problem>),
     /// Frames over a websocket, then the close; `false`: hang up without one.
     Tail(Vec<&'static str>, bool),
 }
@@ -163,7 +163,7 @@ fn text(bytes: &[u8]) -> String {
 fn refusal(status: u16, detail: &str) -> Answer {
     let mut problem = Problem::new(status, "per-job-limit", "refused by quota", detail);
     problem.verdict = Some(Verdict::AfterPolicyChange);
-    Answer::Problem(problem)
+    Answer::Problem(Box::new(problem))
 }
 
 #[test]
@@ -376,7 +376,12 @@ fn an_explanation_ends_with_3_only_when_the_job_would_be_refused() {
 fn who_is_not_signed_in_is_told_which_variable_to_set() {
     let server = Server::start(vec![(
         "GET /curb/v1/jobs?state=open&limit=100 ",
-        Answer::Problem(Problem::new(401, "token", "not signed in", "no token")),
+        Answer::Problem(Box::new(Problem::new(
+            401,
+            "token",
+            "not signed in",
+            "no token",
+        ))),
     )]);
     let ran = server.curb(&["jobs"]);
     assert_eq!(ran.status.code(), Some(4));
@@ -398,7 +403,7 @@ fn what_the_server_cannot_do_ends_with_the_code_for_it() {
     for (status, code) in [(403, 4), (404, 8), (409, 8), (500, 8), (503, 5)] {
         let server = Server::start(vec![(
             "POST /curb/v1/jobs/x/stop ",
-            Answer::Problem(Problem::new(status, "x", "x", "no")),
+            Answer::Problem(Box::new(Problem::new(status, "x", "x", "no"))),
         )]);
         let ran = server.curb(&["jobs", "stop", "x", "--why", "it hangs"]);
         assert_eq!(
@@ -466,7 +471,10 @@ fn a_policy_that_the_server_refuses_ends_with_7() {
         help: String::new(),
         rendered: String::new(),
     }];
-    let server = Server::start(vec![("PUT /curb/v1/policy ", Answer::Problem(problem))]);
+    let server = Server::start(vec![(
+        "PUT /curb/v1/policy ",
+        Answer::Problem(Box::new(problem)),
+    )]);
     let ran = server.curb(&["policy", "apply", path.to_str().expect("UTF-8")]);
     assert_eq!(ran.status.code(), Some(7), "{}", text(&ran.stderr));
     server.done();
