@@ -3,8 +3,10 @@
 mod apply;
 mod event;
 mod fair;
+mod hold;
 mod job;
 mod meter;
+mod rebuild;
 mod rules;
 mod snapshot;
 mod state;
