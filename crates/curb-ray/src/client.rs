@@ -5,6 +5,7 @@ use crate::config::{ConfigError, RayConfig};
 use crate::error::{RayError, SubmitError};
 use crate::id::{check_id, check_segment};
 use crate::nodes::{self, Cluster, MAX_NODES};
+use crate::page::{self, Page};
 use crate::pool::{Lease, Pool, SendFailure};
 use crate::reason;
 use crate::submit::{SubmitRequest, Submitted, encode, read_answer};
@@ -162,6 +163,41 @@ impl RayClient {
             lease,
             self.config.stream_idle_timeout,
         ))
+    }
+
+    /// A page of the dashboard, streamed, whatever its status. Which pages may be asked for is the
+    /// caller's to decide; here only targets pass that Ray reads as they are written.
+    pub async fn page(&self, target: &str, accept: &str) -> Result<Page, RayError> {
+        let what = "read a page of the dashboard";
+        if !page::is_plain(target) {
+            return Err(RayError::Malformed {
+                what: what.to_owned(),
+                reason: "the target has characters that must not be passed on".to_owned(),
+            });
+        }
+        let mut request = self.request(what, Method::GET, target, RequestBody::empty())?;
+        if let Ok(accept) = HeaderValue::from_str(accept) {
+            request.headers_mut().insert(ACCEPT, accept);
+        }
+        let limit = self.config.request_timeout;
+        let (response, lease) = self
+            .send(what, request, Instant::now() + limit, limit)
+            .await?;
+        let header = |name: http::HeaderName| {
+            let value = response.headers().get(name)?.to_str().ok()?;
+            Some(value.to_owned())
+        };
+        Ok(Page {
+            status: response.status().as_u16(),
+            content_type: header(CONTENT_TYPE),
+            content_encoding: header(http::header::CONTENT_ENCODING),
+            body: RayBody::new(
+                what.to_owned(),
+                response.into_body(),
+                lease,
+                self.config.stream_idle_timeout,
+            ),
+        })
     }
 
     /// Follows the log of a job until Ray closes the stream.
