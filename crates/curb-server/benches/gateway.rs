@@ -18,7 +18,11 @@ const FOR: Duration = Duration::from_secs(8);
 const OPEN: &str = "version: 1\nquotas:\n  - {name: each-user, for: {user: \"*\"}, limits: {cpu: 100000000}, per_job: {cpu: 3}}\n  - {name: all, limits: {jobs: 100000000}}\n";
 
 /// Sends one request and reads its whole answer; gives the status.
-async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) -> std::io::Result<u16> {
+async fn exchange(
+    stream: &mut TcpStream,
+    request: &[u8],
+    buffer: &mut Vec<u8>,
+) -> std::io::Result<u16> {
     stream.write_all(request).await?;
     buffer.clear();
     loop {
@@ -28,7 +32,9 @@ async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) 
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
         buffer.extend_from_slice(&piece[..n]);
-        let Some(head) = buffer.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+        let Some(head) = buffer.windows(4).position(|w| w == b"\r\n\r\n") else {
+            continue;
+        };
         let text = String::from_utf8_lossy(&buffer[..head]);
         let length: usize = text
             .lines()
@@ -36,7 +42,11 @@ async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) 
             .and_then(|l| l.trim().parse().ok())
             .unwrap_or(0);
         if buffer.len() >= head + 4 + length {
-            return Ok(text.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0));
+            return Ok(text
+                .split(' ')
+                .nth(1)
+                .and_then(|s| s.parse().ok())
+                .unwrap_or(0));
         }
     }
 }
@@ -50,12 +60,16 @@ async fn load(what: &str, addr: SocketAddr, clients: usize, request: Vec<u8>, wa
             tokio::spawn(async move {
                 let mut micros = Vec::new();
                 let mut buffer = Vec::new();
-                let Ok(mut stream) = TcpStream::connect(addr).await else { return micros };
+                let Ok(mut stream) = TcpStream::connect(addr).await else {
+                    return micros;
+                };
                 let _ = stream.set_nodelay(true);
                 while begun.elapsed() < FOR {
                     let at = Instant::now();
                     match exchange(&mut stream, &request, &mut buffer).await {
-                        Ok(status) if status == wanted => micros.push(at.elapsed().as_micros() as u64),
+                        Ok(status) if status == wanted => {
+                            micros.push(at.elapsed().as_micros() as u64)
+                        }
                         Ok(_) => drop(other.fetch_add(1, Ordering::Relaxed)),
                         Err(_) => break,
                     }
@@ -70,7 +84,11 @@ async fn load(what: &str, addr: SocketAddr, clients: usize, request: Vec<u8>, wa
     }
     let seconds = begun.elapsed().as_secs_f64();
     all.sort_unstable();
-    let at = |part: f64| all.get(((all.len() as f64 * part) as usize).min(all.len().saturating_sub(1))).copied().unwrap_or(0);
+    let at = |part: f64| {
+        all.get(((all.len() as f64 * part) as usize).min(all.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or(0)
+    };
     println!(
         "{what}: {:.0}/s with {clients} clients, p50 {} us, p99 {} us, {} answered otherwise",
         all.len() as f64 / seconds,
@@ -90,20 +108,52 @@ fn request(addr: SocketAddr, method: &str, path: &str, token: &str, body: &str) 
 
 #[tokio::main]
 async fn main() {
-    let ray = Standin::spawn(Options { job_time: JobTime::Fixed(Duration::ZERO), ..Options::default() }).expect("a stand-in");
+    let ray = Standin::spawn(Options {
+        job_time: JobTime::Fixed(Duration::ZERO),
+        ..Options::default()
+    })
+    .expect("a stand-in");
     let mut options = TestOptions::new(ray.url()).policy(OPEN);
     options.poll = Duration::from_secs(1);
     let curb = TestServer::start(options).await.expect("a server");
-    curb.ready(Duration::from_secs(10)).await.expect("the cluster is seen");
+    curb.ready(Duration::from_secs(10))
+        .await
+        .expect("the cluster is seen");
     let token = curb.token("ana", Role::User).await.expect("a token");
     let addr = curb.address();
-    let refused = request(addr, "POST", "/api/jobs/", &token, r#"{"entrypoint":"true","metadata":{"curb.cpu":"4"}}"#);
+    let refused = request(
+        addr,
+        "POST",
+        "/api/jobs/",
+        &token,
+        r#"{"entrypoint":"true","metadata":{"curb.cpu":"4"}}"#,
+    );
     load("refusals", addr, CLIENTS, refused, 422).await;
-    load("status reads", addr, CLIENTS, request(addr, "GET", "/curb/v1/mode", &token, ""), 200).await;
+    load(
+        "status reads",
+        addr,
+        CLIENTS,
+        request(addr, "GET", "/curb/v1/mode", &token, ""),
+        200,
+    )
+    .await;
     let direct = request(ray.addr(), "GET", "/api/version", "", "");
     load("GET straight to the stand-in", ray.addr(), 1, direct, 200).await;
-    load("GET /api/version", addr, 1, request(addr, "GET", "/api/version", &token, ""), 200).await;
-    let submit = request(addr, "POST", "/api/jobs/", &token, r#"{"entrypoint":"true"}"#);
+    load(
+        "GET /api/version",
+        addr,
+        1,
+        request(addr, "GET", "/api/version", &token, ""),
+        200,
+    )
+    .await;
+    let submit = request(
+        addr,
+        "POST",
+        "/api/jobs/",
+        &token,
+        r#"{"entrypoint":"true"}"#,
+    );
     load("admissions, one client", addr, 1, submit.clone(), 200).await;
     load("admissions", addr, CLIENTS, submit, 200).await;
     println!("starts counted by the stand-in: {}", ray.total_starts());

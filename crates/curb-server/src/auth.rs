@@ -77,9 +77,7 @@ impl Tokens {
             .get(&hash)
             .ok_or_else(|| unauthorized("the token is not known here (wrong, or revoked)"))?;
         match token.expires {
-            Some(end) if now >= end => Err(unauthorized(&format!(
-                "the token expired at {end}"
-            ))),
+            Some(end) if now >= end => Err(unauthorized(&format!("the token expired at {end}"))),
             _ => Ok(Principal(Arc::clone(token))),
         }
     }

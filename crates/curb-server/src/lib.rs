@@ -10,6 +10,7 @@ mod auth;
 mod clock;
 mod cluster;
 pub mod config;
+mod dashboard;
 mod dispatcher;
 mod engine;
 mod gateway;

@@ -19,8 +19,13 @@ use crate::app::App;
 use crate::cluster::{Cluster, session_of};
 use crate::dispatcher::{Claim, adopt_orphans, claim, whose};
 
-/// Up to so many open jobs are asked for one by one; above it Ray's whole list is read.
+/// Up to so many open jobs are always asked for one by one.
 const ASK_EACH: usize = 24;
+/// Above it, Ray's whole list is read when it has fewer than so many records for each open job: Ray has no paging, and
+/// looks up every record that it ever made.
+const RECORDS_FOR_ONE: usize = 8;
+/// At most so many are asked for in one look; the next look goes on where this one ended.
+const ASK_AT_MOST: usize = 512;
 /// Questions to Ray at once.
 const AT_ONCE: usize = 8;
 /// How often the cluster's size is looked at.
@@ -71,6 +76,10 @@ struct Watch {
     slow_due: Instant,
     adopted: bool,
     stops: HashMap<JobId, Instant>,
+    /// How long Ray's list was when it was last read in this session.
+    list_len: Option<usize>,
+    /// Where the next look goes on.
+    turn: usize,
 }
 
 /// Watches a cluster until the server stops.
@@ -83,6 +92,8 @@ pub async fn watch(app: Arc<App>, cluster: Arc<Cluster>) {
         slow_due: now,
         adopted: false,
         stops: HashMap::new(),
+        list_len: None,
+        turn: 0,
         app: Arc::clone(&app),
     };
     loop {
@@ -192,6 +203,7 @@ impl Watch {
         match told {
             Ok(()) => {
                 self.known = news;
+                self.list_len = None;
                 // What a new session quarantined is looked into at once.
                 self.slow_due = Instant::now();
             }
@@ -244,28 +256,26 @@ impl Watch {
 
     /// What Ray says of the jobs that its present session took.
     async fn records(
-        &self,
+        &mut self,
         open: &[Open],
         session: &str,
     ) -> Result<Vec<(JobId, JobDetails)>, RayError> {
-        let mine: Vec<(JobId, String)> = open
+        let mut mine: Vec<(JobId, String)> = open
             .iter()
             .filter(|o| !o.quarantined && o.session == session)
             .map(|o| (o.id.clone(), o.ray_id.clone()))
             .collect();
-        let ray = &self.cluster.ray;
-        if mine.len() > ASK_EACH {
-            let mut by_id: HashMap<String, JobDetails> = ray
-                .list()
-                .await?
-                .into_iter()
-                .filter_map(|d| Some((d.submission_id.clone()?, d)))
-                .collect();
-            return Ok(mine
-                .into_iter()
-                .filter_map(|(id, ray_id)| Some((id, by_id.remove(&ray_id)?)))
-                .collect());
+        if list_is_cheaper(mine.len(), self.list_len) {
+            return self.listed(mine).await;
         }
+        if mine.len() > ASK_AT_MOST {
+            mine.sort();
+            let from = self.turn % mine.len();
+            mine.rotate_left(from);
+            mine.truncate(ASK_AT_MOST);
+            self.turn = from + ASK_AT_MOST;
+        }
+        let ray = &self.cluster.ray;
         let found: Vec<_> = stream::iter(mine)
             .map(|(id, ray_id)| async move { (id, ray.get(&ray_id).await) })
             .buffer_unordered(AT_ONCE)
@@ -278,6 +288,22 @@ impl Watch {
             }
         }
         Ok(records)
+    }
+
+    async fn listed(
+        &mut self,
+        mine: Vec<(JobId, String)>,
+    ) -> Result<Vec<(JobId, JobDetails)>, RayError> {
+        let list = self.cluster.ray.list().await?;
+        self.list_len = Some(list.len());
+        let mut by_id: HashMap<String, JobDetails> = list
+            .into_iter()
+            .filter_map(|d| Some((d.submission_id.clone()?, d)))
+            .collect();
+        Ok(mine
+            .into_iter()
+            .filter_map(|(id, ray_id)| Some((id, by_id.remove(&ray_id)?)))
+            .collect())
     }
 
     /// Takes over the ends that Ray tells.
@@ -359,6 +385,11 @@ impl Watch {
     }
 }
 
+/// Whether Ray's whole list costs it less than one question for each open job.
+fn list_is_cheaper(open: usize, list_len: Option<usize>) -> bool {
+    open > ASK_EACH && list_len.is_none_or(|len| len / RECORDS_FOR_ONE < open)
+}
+
 /// The end of a job, if the record tells one.
 fn ended(id: &JobId, record: &JobDetails) -> Option<Event> {
     let outcome = match record.status {
@@ -401,4 +432,17 @@ fn capacity_of(totals: &ClusterTotals) -> Resources {
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_history_in_ray_is_not_read_for_a_few_open_jobs() {
+        assert!(!list_is_cheaper(10, None));
+        assert!(list_is_cheaper(100, None));
+        assert!(list_is_cheaper(100, Some(150)));
+        assert!(!list_is_cheaper(100, Some(100_000)));
+    }
 }

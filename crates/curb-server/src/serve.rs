@@ -24,7 +24,7 @@ use crate::engine::{self, Decision, EngineOptions};
 use crate::packages::PackageStore;
 use crate::recover::{self, LoadError};
 use crate::spec::user_tag;
-use crate::{dispatcher, gateway, monitor, policy_file};
+use crate::{dashboard, dispatcher, gateway, monitor, policy_file};
 
 /// Granted jobs that wait for the dispatcher; what does not fit is found again by the monitor.
 const GRANTED_QUEUE: usize = 16_384;
@@ -137,23 +137,19 @@ pub(crate) struct Running {
     pub(crate) reload: Arc<Notify>,
     close: tokio_util::sync::CancellationToken,
     listener: tokio::task::JoinHandle<()>,
+    pub(crate) dashboard: Option<(tokio::task::JoinHandle<()>, std::net::SocketAddr)>,
 }
 
 impl Running {
     /// Opens everything and begins to serve.
     pub(crate) async fn start(config: Config, clock: Clock) -> Result<Running, ServeError> {
         // First the address: who cannot listen has nothing to open.
-        let listener =
-            TcpListener::bind(config.listen)
-                .await
-                .map_err(|source| ServeError::Listen {
-                    address: config.listen,
-                    source,
-                })?;
-        let address = listener
-            .local_addr()
-            .map_err(ServeError::system("listen"))?;
-        let allowed = allowed(&config, address)?;
+        let (listener, address) = bind(config.listen).await?;
+        let allowed = names(&config.hosts, address)?;
+        let dashboard = match config.dashboard_listen {
+            Some(wanted) => Some(bind(wanted).await?),
+            None => None,
+        };
         let dir = config.data.clone();
         let (journal, loaded) = tokio::task::spawn_blocking(move || open(&dir))
             .await
@@ -203,6 +199,13 @@ impl Running {
         let reload = Arc::new(Notify::new());
         spawn_tasks(&app, inbox, &reload);
         let close = tokio_util::sync::CancellationToken::new();
+        let dashboard = match dashboard {
+            Some((listener, address)) => {
+                let task = show_dashboard(Arc::clone(&app), listener, address, close.clone());
+                Some((tokio::spawn(task), address))
+            }
+            None => None,
+        };
         let listener = tokio::spawn(listen(Arc::clone(&app), listener, close.clone()));
         tracing::info!(%address, "curb serves");
         Ok(Running {
@@ -211,6 +214,7 @@ impl Running {
             reload,
             close,
             listener,
+            dashboard,
         })
     }
 
@@ -220,6 +224,9 @@ impl Running {
         self.close.cancel();
         // A panic of the listener ends it as well.
         let _ = self.listener.await;
+        if let Some((task, _)) = self.dashboard {
+            let _ = task.await;
+        }
         self.app.tasks.close();
         if tokio::time::timeout(TASKS_WITHIN, self.app.tasks.wait())
             .await
@@ -232,6 +239,15 @@ impl Running {
         self.app.engine.stop().await;
         tracing::info!("stopped");
     }
+}
+
+async fn bind(
+    address: std::net::SocketAddr,
+) -> Result<(TcpListener, std::net::SocketAddr), ServeError> {
+    let refused = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
 }
 
 fn open(dir: &Path) -> Result<(Journal, recover::Loaded), ServeError> {
@@ -253,13 +269,14 @@ fn clusters(config: &Config) -> Result<BTreeMap<String, Arc<Cluster>>, ServeErro
         .collect()
 }
 
-fn allowed(config: &Config, address: std::net::SocketAddr) -> Result<Allowed, ServeError> {
+/// The names under which a listener may be asked for: its address, localhost, and those of the configuration.
+pub(crate) fn names(more: &[String], address: std::net::SocketAddr) -> Result<Allowed, ServeError> {
     let port = address.port();
     let mut hosts = vec![address.to_string()];
     for name in ["localhost", "127.0.0.1", "[::1]"] {
         hosts.push(format!("{name}:{port}"));
     }
-    for host in &config.hosts {
+    for host in more {
         hosts.push(host.clone());
         if !host.contains(':') {
             hosts.push(format!("{host}:{port}"));
@@ -390,6 +407,35 @@ async fn listen(app: Arc<App>, listener: TcpListener, close: tokio_util::sync::C
         cut = served.cut,
         "connections are closed"
     );
+}
+
+/// Ray's dashboard for operators, on its own address.
+async fn show_dashboard(
+    app: Arc<App>,
+    listener: TcpListener,
+    address: std::net::SocketAddr,
+    close: tokio_util::sync::CancellationToken,
+) {
+    let allowed = match dashboard::allowed(&app.config.hosts, address) {
+        Ok(allowed) => Arc::new(allowed),
+        Err(error) => {
+            tracing::error!(%error, "the dashboard is not shown");
+            return;
+        }
+    };
+    let sessions = Arc::new(dashboard::Sessions::default());
+    let options = ServeOptions {
+        max_connections: 256,
+        drain: app.config.limits.drain,
+        ..ServeOptions::default()
+    };
+    let service = tower::service_fn(move |request| {
+        let (app, allowed) = (Arc::clone(&app), Arc::clone(&allowed));
+        let answer = dashboard::handle(app, allowed, Arc::clone(&sessions), request);
+        async move { Ok::<_, std::convert::Infallible>(answer.await) }
+    });
+    tracing::info!(%address, "Ray's dashboard is shown to operators");
+    serve(listener, service, options, close.cancelled_owned()).await;
 }
 
 /// Removes packages that no waiting or running job needs.

@@ -40,6 +40,8 @@ pub struct TestOptions {
     pub poll: Duration,
     /// How long a call to Ray may take.
     pub ray_timeout: Duration,
+    /// Whether Ray's dashboard is shown as well.
+    pub dashboard: bool,
     /// Bounds.
     pub limits: Limits,
     /// An existing data directory; a fresh one if not said.
@@ -57,6 +59,7 @@ impl TestOptions {
             restart_ends_jobs: false,
             poll: Duration::from_millis(100),
             ray_timeout: Duration::from_secs(5),
+            dashboard: false,
             limits: Limits {
                 drain: Duration::from_secs(2),
                 ..Limits::default()
@@ -122,7 +125,9 @@ impl TestServer {
             clusters: BTreeMap::from([("main".to_owned(), cluster)]),
             default_cluster: "main".into(),
             hosts: Vec::new(),
-            dashboard_listen: None,
+            dashboard_listen: options
+                .dashboard
+                .then(|| SocketAddr::from(([127, 0, 0, 1], 0))),
             log: LogFormat::Text,
             limits: options.limits,
         };
@@ -160,6 +165,12 @@ impl TestServer {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.running.address
+    }
+
+    /// Where Ray's dashboard is shown, if it is.
+    #[must_use]
+    pub fn dashboard(&self) -> Option<SocketAddr> {
+        self.running.dashboard.as_ref().map(|(_, address)| *address)
     }
 
     /// Its address for clients.

@@ -43,13 +43,26 @@ impl Drop for Server {
 
 fn binary() -> PathBuf {
     let exe = std::env::current_exe().expect("this test's path");
-    let path = exe.parent().and_then(Path::parent).expect("target/PROFILE").join("examples").join("curb-serve");
-    assert!(path.exists(), "{} is not built: run the tests with their examples", path.display());
+    let path = exe
+        .parent()
+        .and_then(Path::parent)
+        .expect("target/PROFILE")
+        .join("examples")
+        .join("curb-serve");
+    assert!(
+        path.exists(),
+        "{} is not built: run the tests with their examples",
+        path.display()
+    );
     path
 }
 
 fn start(dir: &Path, addr: SocketAddr) -> Server {
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("log")).expect("a log");
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(dir.join("log"))
+        .expect("a log");
     let child = Command::new(binary())
         .args(["--config", dir.join("curb.yaml").to_str().expect("a path")])
         .args(["--listen", &addr.to_string()])
@@ -72,7 +85,10 @@ async fn wait_until_up(addr: SocketAddr, server: &mut Server, dir: &Path) {
             return;
         }
         if let Ok(Some(status)) = server.0.try_wait() {
-            panic!("the server ended by itself ({status}): {}", tail_of(&dir.join("log")));
+            panic!(
+                "the server ended by itself ({status}): {}",
+                tail_of(&dir.join("log"))
+            );
         }
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
@@ -90,7 +106,10 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
 }
@@ -138,7 +157,12 @@ fn free_address() -> SocketAddr {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crash_300_kills_lose_nothing_that_was_acknowledged_and_start_nothing_twice() {
-    let ray = Standin::spawn(Options { job_time: JobTime::FromEntrypoint, seed: 7, ..Options::default() }).expect("a stand-in");
+    let ray = Standin::spawn(Options {
+        job_time: JobTime::FromEntrypoint,
+        seed: 7,
+        ..Options::default()
+    })
+    .expect("a stand-in");
     let temp = tempfile::tempdir().expect("a directory");
     let dir = temp.path();
     std::fs::write(dir.join("policy.yaml"), POLICY).expect("written");
@@ -148,14 +172,34 @@ async fn crash_300_kills_lose_nothing_that_was_acknowledged_and_start_nothing_tw
         ray.url()
     );
     std::fs::write(dir.join("curb.yaml"), config).expect("written");
-    ray.chaos(Chaos { drop_before: 20, drop_after: 30, answer_500_after: 20, answer_503: 20, late_copy: 30, land_later: 20, delay: 50, max_ms: 60 });
+    ray.chaos(Chaos {
+        drop_before: 20,
+        drop_after: 30,
+        answer_500_after: 20,
+        answer_503: 20,
+        late_copy: 30,
+        land_later: 20,
+        delay: 50,
+        max_ms: 60,
+    });
     let addr = free_address();
     let mut server = start(dir, addr);
     wait_until_up(addr, &mut server, dir).await;
-    let token = std::fs::read_to_string(dir.join("data/admin.token")).expect("the first token").trim().to_owned();
+    let token = std::fs::read_to_string(dir.join("data/admin.token"))
+        .expect("the first token")
+        .trim()
+        .to_owned();
     let (told, stop) = (Arc::new(Told::default()), Arc::new(AtomicBool::new(false)));
     let clients: Vec<_> = (0..CLIENTS)
-        .map(|n| tokio::spawn(client(n, addr, token.clone(), Arc::clone(&told), Arc::clone(&stop))))
+        .map(|n| {
+            tokio::spawn(client(
+                n,
+                addr,
+                token.clone(),
+                Arc::clone(&told),
+                Arc::clone(&stop),
+            ))
+        })
         .collect();
     let mut dice = Dice(0x5eed);
     let begun = Instant::now();
@@ -187,7 +231,11 @@ async fn crash_300_kills_lose_nothing_that_was_acknowledged_and_start_nothing_tw
         taken.len(),
         told.refused.load(Ordering::Relaxed),
     );
-    assert!(taken.len() > KILLS / 2, "too few jobs were taken for this to show anything: {}", taken.len());
+    assert!(
+        taken.len() > KILLS / 2,
+        "too few jobs were taken for this to show anything: {}",
+        taken.len()
+    );
 }
 
 /// Waits until nothing waits and nothing is held.
@@ -197,7 +245,9 @@ async fn settle(addr: SocketAddr, token: &str, dir: &Path) {
     while Instant::now() < end {
         let answer = send(addr, "GET", "/curb/v1/status", Some(token), "", b"").await;
         last = answer.json()["clusters"][0].clone();
-        let idle = ["queued", "starting", "running", "quarantined"].iter().all(|k| last[*k] == 0);
+        let idle = ["queued", "starting", "running", "quarantined"]
+            .iter()
+            .all(|k| last[*k] == 0);
         if idle {
             assert_eq!(last["held"], serde_json::json!({}), "a hold leaked");
             return;
@@ -211,9 +261,23 @@ async fn settle(addr: SocketAddr, token: &str, dir: &Path) {
 async fn check_jobs(addr: SocketAddr, token: &str, taken: &[String]) -> BTreeMap<String, usize> {
     let mut ended = BTreeMap::new();
     for id in taken {
-        let answer = send(addr, "GET", &format!("/curb/v1/jobs/{id}"), Some(token), "", b"").await;
-        assert_eq!(answer.status, 200, "job {id} was acknowledged and is gone: {answer:?}");
-        let state = answer.json()["state"].as_str().unwrap_or_default().to_owned();
+        let answer = send(
+            addr,
+            "GET",
+            &format!("/curb/v1/jobs/{id}"),
+            Some(token),
+            "",
+            b"",
+        )
+        .await;
+        assert_eq!(
+            answer.status, 200,
+            "job {id} was acknowledged and is gone: {answer:?}"
+        );
+        let state = answer.json()["state"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         *ended.entry(state).or_insert(0) += 1;
     }
     ended
@@ -240,7 +304,10 @@ fn check_journal(data: &Path, taken: &[String]) -> HashSet<String> {
         })
         .expect("readable");
     for id in taken {
-        assert!(known.contains(id), "job {id} was acknowledged and is not in the journal");
+        assert!(
+            known.contains(id),
+            "job {id} was acknowledged and is not in the journal"
+        );
     }
     granted
 }
@@ -256,8 +323,17 @@ fn check_starts(ray: &Handle, granted: &HashSet<String>) -> (usize, usize) {
             claims += 1;
             continue;
         }
-        let job = start.id.split(".attempt-").next().unwrap_or_default().to_owned();
-        assert!(granted.contains(&job), "{} was started without a grant in the journal", start.id);
+        let job = start
+            .id
+            .split(".attempt-")
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        assert!(
+            granted.contains(&job),
+            "{} was started without a grant in the journal",
+            start.id
+        );
         *by_job.entry(job).or_default() += 1;
     }
     for (id, n) in &by_id {

@@ -13,11 +13,20 @@ use support::{POLICY, World, raw, send};
 async fn a_job_is_admitted_and_its_end_gives_the_next_one_its_turn() {
     let w = World::new().await;
     let answer = w.submit(&w.ana, "a", "2").await;
-    assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"job_id":"a","submission_id":"a"}"#));
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (200, r#"{"job_id":"a","submission_id":"a"}"#)
+    );
     assert_eq!(w.submit(&w.ana, "b", "1").await.status, 200);
     let job = w.get(&w.ana, "/api/jobs/b").await.json();
     assert_eq!(job["status"], "PENDING");
-    assert!(job["message"].as_str().unwrap_or_default().starts_with("curb: queued, position 1 of 1"), "{job}");
+    assert!(
+        job["message"]
+            .as_str()
+            .unwrap_or_default()
+            .starts_with("curb: queued, position 1 of 1"),
+        "{job}"
+    );
     assert!(!w.ray.has_job("b"));
     assert!(w.ray.finish("a", 0));
     w.until(&w.ana, "b", "RUNNING").await;
@@ -29,17 +38,55 @@ async fn a_job_is_admitted_and_its_end_gives_the_next_one_its_turn() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_token_a_wrong_one_an_expired_one_and_a_revoked_one_are_401_and_nothing_reaches_ray() {
     let w = World::new().await;
-    let short = w.curb.token_until("ana", Role::User, Some(1)).await.expect("a token");
-    let made = w.post(&w.admin, "/curb/v1/tokens", r#"{"user":"ana"}"#).await.json();
-    let (id, revoked) = (made["id"].as_str().expect("an id"), made["token"].as_str().expect("a token"));
+    let short = w
+        .curb
+        .token_until("ana", Role::User, Some(1))
+        .await
+        .expect("a token");
+    let made = w
+        .post(&w.admin, "/curb/v1/tokens", r#"{"user":"ana"}"#)
+        .await
+        .json();
+    let (id, revoked) = (
+        made["id"].as_str().expect("an id"),
+        made["token"].as_str().expect("a token"),
+    );
     let addr = w.curb.address();
-    assert_eq!(send(addr, "DELETE", &format!("/curb/v1/tokens/{id}"), Some(&w.admin), "", b"").await.status, 200);
+    assert_eq!(
+        send(
+            addr,
+            "DELETE",
+            &format!("/curb/v1/tokens/{id}"),
+            Some(&w.admin),
+            "",
+            b""
+        )
+        .await
+        .status,
+        200
+    );
     tokio::time::sleep(Duration::from_millis(5)).await;
     let before = w.ray.total_starts();
-    for token in [None, Some("curb_wrong"), Some(short.as_str()), Some(revoked)] {
-        let answer = send(addr, "POST", "/api/jobs/", token, "", br#"{"entrypoint":"true"}"#).await;
+    for token in [
+        None,
+        Some("curb_wrong"),
+        Some(short.as_str()),
+        Some(revoked),
+    ] {
+        let answer = send(
+            addr,
+            "POST",
+            "/api/jobs/",
+            token,
+            "",
+            br#"{"entrypoint":"true"}"#,
+        )
+        .await;
         assert_eq!(answer.status, 401, "{answer:?}");
-        assert!(answer.body.contains("Authorization: Bearer") && answer.body.contains("RAY_AUTH_TOKEN"), "{answer:?}");
+        assert!(
+            answer.body.contains("Authorization: Bearer") && answer.body.contains("RAY_AUTH_TOKEN"),
+            "{answer:?}"
+        );
         assert!(answer.body.lines().all(|l| l.len() <= 80), "{answer:?}");
     }
     assert_eq!(w.ray.total_starts(), before);
@@ -59,12 +106,35 @@ async fn someone_elses_job_is_answered_as_one_that_is_not_there() {
         ("POST", "/curb/v1/jobs/{}/stop"),
     ] {
         let addr = w.curb.address();
-        let theirs = send(addr, method, &path.replace("{}", "mine"), Some(&w.li), "", b"").await;
-        let unknown = send(addr, method, &path.replace("{}", "none"), Some(&w.li), "", b"").await;
+        let theirs = send(
+            addr,
+            method,
+            &path.replace("{}", "mine"),
+            Some(&w.li),
+            "",
+            b"",
+        )
+        .await;
+        let unknown = send(
+            addr,
+            method,
+            &path.replace("{}", "none"),
+            Some(&w.li),
+            "",
+            b"",
+        )
+        .await;
         assert_eq!(theirs.status, 404, "{method} {path}");
-        assert_eq!(theirs.body, unknown.body.replace("none", "mine"), "{method} {path}");
+        assert_eq!(
+            theirs.body,
+            unknown.body.replace("none", "mine"),
+            "{method} {path}"
+        );
     }
-    assert_eq!(w.get(&w.li, "/api/jobs/").await.json(), serde_json::json!([]));
+    assert_eq!(
+        w.get(&w.li, "/api/jobs/").await.json(),
+        serde_json::json!([])
+    );
     assert_eq!(w.get(&w.ops, "/api/jobs/mine").await.status, 200);
     assert_eq!(w.status(&w.ana, "mine").await, "RUNNING");
     w.curb.stop().await;
@@ -74,11 +144,24 @@ async fn someone_elses_job_is_answered_as_one_that_is_not_there() {
 async fn ids_that_only_ray_knows_lead_nowhere() {
     let w = World::new().await;
     let body = br#"{"entrypoint":"sleep 9","submission_id":"theirs"}"#;
-    assert_eq!(send(w.ray.addr(), "POST", "/api/jobs/", None, "", body).await.status, 200);
+    assert_eq!(
+        send(w.ray.addr(), "POST", "/api/jobs/", None, "", body)
+            .await
+            .status,
+        200
+    );
     let before = w.ray.requests();
     for id in ["theirs", "01000000"] {
-        assert_eq!(w.get(&w.admin, &format!("/api/jobs/{id}")).await.status, 404);
-        assert_eq!(w.post(&w.admin, &format!("/api/jobs/{id}/stop"), "").await.status, 404);
+        assert_eq!(
+            w.get(&w.admin, &format!("/api/jobs/{id}")).await.status,
+            404
+        );
+        assert_eq!(
+            w.post(&w.admin, &format!("/api/jobs/{id}/stop"), "")
+                .await
+                .status,
+            404
+        );
     }
     // The monitor's own questions go on; none of them is about these ids.
     assert!(w.ray.requests() - before < 50);
@@ -92,16 +175,43 @@ async fn ids_that_only_ray_knows_lead_nowhere() {
 async fn amounts_and_keys_that_are_wrong_are_400_with_the_key() {
     let w = World::new().await;
     for (body, key) in [
-        (r#"{"entrypoint":"x","metadata":{"curb.cpu":"-1"}}"#, "curb.cpu"),
-        (r#"{"entrypoint":"x","metadata":{"curb.cpu":"NaN"}}"#, "curb.cpu"),
-        (r#"{"entrypoint":"x","metadata":{"curb.memory":"99999999999999999GiB"}}"#, "curb.memory"),
-        (r#"{"entrypoint":"x","metadata":{"curb.gpus":"1"}}"#, "curb.gpus"),
-        (r#"{"entrypoint":"x","metadata":{"curb.team":"serving"}}"#, "curb.team"),
-        (r#"{"entrypoint":"x","metadata":{"curb.cluster":"elsewhere"}}"#, "curb.cluster"),
-        (r#"{"entrypoint":"x","entrypoint_num_cpus":NaN}"#, "entrypoint_num_cpus"),
-        (r#"{"entrypoint":"x","entrypoint_num_cpus":-1}"#, "entrypoint_num_cpus"),
+        (
+            r#"{"entrypoint":"x","metadata":{"curb.cpu":"-1"}}"#,
+            "curb.cpu",
+        ),
+        (
+            r#"{"entrypoint":"x","metadata":{"curb.cpu":"NaN"}}"#,
+            "curb.cpu",
+        ),
+        (
+            r#"{"entrypoint":"x","metadata":{"curb.memory":"99999999999999999GiB"}}"#,
+            "curb.memory",
+        ),
+        (
+            r#"{"entrypoint":"x","metadata":{"curb.gpus":"1"}}"#,
+            "curb.gpus",
+        ),
+        (
+            r#"{"entrypoint":"x","metadata":{"curb.team":"serving"}}"#,
+            "curb.team",
+        ),
+        (
+            r#"{"entrypoint":"x","metadata":{"curb.cluster":"elsewhere"}}"#,
+            "curb.cluster",
+        ),
+        (
+            r#"{"entrypoint":"x","entrypoint_num_cpus":NaN}"#,
+            "entrypoint_num_cpus",
+        ),
+        (
+            r#"{"entrypoint":"x","entrypoint_num_cpus":-1}"#,
+            "entrypoint_num_cpus",
+        ),
         (r#"{"entrypoint":"x","runtime_env":{"what":1}}"#, "what"),
-        (r#"{"entrypoint":"x","runtime_env":{"working_dir":"gcs://never_uploaded.zip"}}"#, "never_uploaded.zip"),
+        (
+            r#"{"entrypoint":"x","runtime_env":{"working_dir":"gcs://never_uploaded.zip"}}"#,
+            "never_uploaded.zip",
+        ),
         (r#"{"entrypoint":"x","retry_policy":{}}"#, "retry_policy"),
         ("nonsense", "body"),
     ] {
@@ -119,10 +229,26 @@ async fn bodies_over_their_bounds_are_413() {
     let w = World::with(POLICY, |o| o.limits.package = 1 << 20).await;
     let addr = w.curb.address();
     let big = vec![b' '; (1 << 20) + 1];
-    assert_eq!(send(addr, "POST", "/api/jobs/", Some(&w.ana), "", &big).await.status, 413);
+    assert_eq!(
+        send(addr, "POST", "/api/jobs/", Some(&w.ana), "", &big)
+            .await
+            .status,
+        413
+    );
     let put = |name: &'static str, body: Vec<u8>| {
         let token = w.ana.clone();
-        async move { send(addr, "PUT", &format!("/api/packages/gcs/{name}"), Some(&token), "", &body).await.status }
+        async move {
+            send(
+                addr,
+                "PUT",
+                &format!("/api/packages/gcs/{name}"),
+                Some(&token),
+                "",
+                &body,
+            )
+            .await
+            .status
+        }
     };
     assert_eq!(put("a.zip", vec![0; (1 << 20) + 1]).await, 413);
     assert_eq!(put("a.zip", vec![0; 1 << 20]).await, 200);
@@ -143,7 +269,10 @@ async fn a_taken_id_is_409_and_the_same_again_with_its_key_is_the_first_answer()
     let other = r#"{"entrypoint":"false","metadata":{"curb.key":"k1"}}"#;
     assert_eq!(w.post(&w.ana, "/api/jobs/", other).await.status, 409);
     let of_li = w.post(&w.li, "/api/jobs/", body).await;
-    assert!(of_li.status == 200 && of_li.body != first.body, "a key is its user's own: {of_li:?}");
+    assert!(
+        of_li.status == 200 && of_li.body != first.body,
+        "a key is its user's own: {of_li:?}"
+    );
     assert_eq!(w.ray.total_starts(), 3);
     w.curb.stop().await;
 }
@@ -153,18 +282,52 @@ async fn paths_that_are_not_canonical_are_400_and_nothing_reaches_ray() {
     let w = World::new().await;
     let addr = w.curb.address();
     for path in [
-        "/api/jobs//", "/api/../api/jobs/", "/api/%6aobs/", "/api/jobs/%2e%2e/version", "/api/jobs/a%2fb", "/api/jobs/a;x",
-        "/api/./jobs/", "/api/jobs/a\\b", "/api/jobs/a..", "//api/jobs/",
+        "/api/jobs//",
+        "/api/../api/jobs/",
+        "/api/%6aobs/",
+        "/api/jobs/%2e%2e/version",
+        "/api/jobs/a%2fb",
+        "/api/jobs/a;x",
+        "/api/./jobs/",
+        "/api/jobs/a\\b",
+        "/api/jobs/a..",
+        "//api/jobs/",
     ] {
-        let answer = send(addr, "POST", path, Some(&w.ana), "", br#"{"entrypoint":"x"}"#).await;
+        let answer = send(
+            addr,
+            "POST",
+            path,
+            Some(&w.ana),
+            "",
+            br#"{"entrypoint":"x"}"#,
+        )
+        .await;
         assert_eq!(answer.status, 400, "{path}: {answer:?}");
         assert_eq!(answer.header("connection"), Some("close"), "{path}");
     }
-    for path in ["/API/jobs/", "/api/Jobs/", "/api/jobs", "/api/serve/applications/", "/nodes", "/api/v0/tasks", "/"] {
-        let answer = send(addr, "POST", path, Some(&w.ana), "", br#"{"entrypoint":"x"}"#).await;
+    for path in [
+        "/API/jobs/",
+        "/api/Jobs/",
+        "/api/jobs",
+        "/api/serve/applications/",
+        "/nodes",
+        "/api/v0/tasks",
+        "/",
+    ] {
+        let answer = send(
+            addr,
+            "POST",
+            path,
+            Some(&w.ana),
+            "",
+            br#"{"entrypoint":"x"}"#,
+        )
+        .await;
         assert_eq!(answer.status, 404, "{path}: {answer:?}");
     }
-    let two_lengths = format!("POST /api/jobs/ HTTP/1.1\r\nHost: {addr}\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{{}}");
+    let two_lengths = format!(
+        "POST /api/jobs/ HTTP/1.1\r\nHost: {addr}\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{{}}"
+    );
     assert_eq!(raw(addr, two_lengths.as_bytes()).await.status, 400);
     assert_eq!(w.ray.total_starts(), 0);
     w.curb.stop().await;
@@ -183,7 +346,11 @@ async fn pages_of_other_sites_and_other_host_names_are_turned_away() {
         let answer = send(addr, "GET", "/api/jobs/", Some(&w.ana), extra, b"").await;
         assert_eq!(answer.status, status, "{extra}: {answer:?}");
     }
-    let rebound = format!("GET /api/jobs/ HTTP/1.1\r\nHost: evil.example:{}\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n", addr.port(), w.ana);
+    let rebound = format!(
+        "GET /api/jobs/ HTTP/1.1\r\nHost: evil.example:{}\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n",
+        addr.port(),
+        w.ana
+    );
     assert_eq!(raw(addr, rebound.as_bytes()).await.status, 421);
     w.curb.stop().await;
 }
@@ -197,7 +364,12 @@ async fn while_ray_is_down_jobs_wait_and_start_when_it_is_back() {
     assert_eq!(w.status(&w.ana, "patient").await, "PENDING");
     assert_eq!(w.get(&w.ana, "/api/version").await.status, 200);
     w.until(&w.ana, "patient", "RUNNING").await;
-    let real = w.ray.starts().into_iter().filter(|s| s.id.starts_with("patient") && !s.claim).count();
+    let real = w
+        .ray
+        .starts()
+        .into_iter()
+        .filter(|s| s.id.starts_with("patient") && !s.claim)
+        .count();
     assert_eq!(real, 1);
     w.curb.stop().await;
 }
@@ -240,7 +412,11 @@ async fn whatever_becomes_of_a_submission_on_its_way_it_is_started_once_or_not_a
         tokio::time::sleep(Duration::from_millis(400)).await;
         let starts: Vec<_> = w.ray.starts().into_iter().filter(|s| !s.claim).collect();
         assert_eq!(starts.len(), 1, "{trouble:?}: {starts:?}");
-        assert_eq!(w.curb.held().await.expect("an answer"), "1 CPU", "{trouble:?}");
+        assert_eq!(
+            w.curb.held().await.expect("an answer"),
+            "1 CPU",
+            "{trouble:?}"
+        );
         w.curb.stop().await;
     }
 }
@@ -253,8 +429,18 @@ async fn a_restart_of_ray_quarantines_what_ran_until_an_operator_vouches_for_it(
     w.until_state("r", "quarantined").await;
     assert_eq!(w.curb.held().await.expect("an answer"), "1 CPU");
     let release = r#"{"why":"the head's machine was rebooted"}"#;
-    assert_eq!(w.post(&w.ana, "/curb/v1/jobs/r/release", release).await.status, 403);
-    assert_eq!(w.post(&w.ops, "/curb/v1/jobs/r/release", release).await.status, 200);
+    assert_eq!(
+        w.post(&w.ana, "/curb/v1/jobs/r/release", release)
+            .await
+            .status,
+        403
+    );
+    assert_eq!(
+        w.post(&w.ops, "/curb/v1/jobs/r/release", release)
+            .await
+            .status,
+        200
+    );
     assert_eq!(w.status(&w.ana, "r").await, "FAILED");
     assert_eq!(w.curb.held().await.expect("an answer"), "nothing");
     assert_eq!(w.ray.starts_of("r"), 1);
@@ -287,13 +473,39 @@ async fn a_refusal_reads_well_as_text_and_has_its_numbers_as_json() {
     let w = World::new().await;
     let answer = w.submit(&w.ana, "big", "9").await;
     assert_eq!(answer.status, 422);
-    assert!(answer.header("content-type").is_some_and(|t| t.starts_with("text/plain")));
-    assert!(answer.body.lines().all(|l| l.len() <= 80) && answer.body.contains("9 CPU"), "{}", answer.body);
+    assert!(
+        answer
+            .header("content-type")
+            .is_some_and(|t| t.starts_with("text/plain"))
+    );
+    assert!(
+        answer.body.lines().all(|l| l.len() <= 80) && answer.body.contains("9 CPU"),
+        "{}",
+        answer.body
+    );
     let body = br#"{"entrypoint":"x","metadata":{"curb.cpu":"9"}}"#;
-    let json = send(w.curb.address(), "POST", "/api/jobs/", Some(&w.ana), "Accept: application/problem+json\r\n", body).await;
+    let json = send(
+        w.curb.address(),
+        "POST",
+        "/api/jobs/",
+        Some(&w.ana),
+        "Accept: application/problem+json\r\n",
+        body,
+    )
+    .await;
     // The first Accept header of the request is */*: the named type wins all the same.
-    assert_eq!((json.status, &json.json()["verdict"]), (422, &serde_json::json!("never")));
-    let explained = w.post(&w.ana, "/curb/v1/explain", r#"{"metadata":{"curb.cpu":"2"}}"#).await.json();
+    assert_eq!(
+        (json.status, &json.json()["verdict"]),
+        (422, &serde_json::json!("never"))
+    );
+    let explained = w
+        .post(
+            &w.ana,
+            "/curb/v1/explain",
+            r#"{"metadata":{"curb.cpu":"2"}}"#,
+        )
+        .await
+        .json();
     assert_eq!(explained["verdict"], "now");
     w.curb.stop().await;
 }
@@ -305,7 +517,10 @@ async fn in_the_job_style_a_refusal_is_a_failed_job_with_the_reason_in_its_log()
     assert_eq!(answer.status, 200);
     assert_eq!(w.status(&w.ana, "soft").await, "FAILED");
     let logs = w.get(&w.ana, "/api/jobs/soft/logs").await.json();
-    assert!(logs["logs"].as_str().unwrap_or_default().contains("9 CPU"), "{logs}");
+    assert!(
+        logs["logs"].as_str().unwrap_or_default().contains("9 CPU"),
+        "{logs}"
+    );
     assert_eq!(w.get(&w.li, "/api/jobs/soft").await.status, 404);
     assert_eq!(w.submit(&w.ana, "soft", "1").await.status, 409);
     assert_eq!(w.ray.total_starts(), 0);
@@ -317,14 +532,41 @@ async fn a_stop_ends_a_waiting_job_at_once_and_a_running_one_through_ray() {
     let w = World::new().await;
     assert_eq!(w.submit(&w.ana, "run", "2").await.status, 200);
     assert_eq!(w.submit(&w.ana, "wait", "2").await.status, 200);
-    assert_eq!(w.post(&w.ana, "/api/jobs/wait/stop", "").await.json(), serde_json::json!({"stopped": true}));
+    assert_eq!(
+        w.post(&w.ana, "/api/jobs/wait/stop", "").await.json(),
+        serde_json::json!({"stopped": true})
+    );
     assert_eq!(w.status(&w.ana, "wait").await, "STOPPED");
     let logs = w.get(&w.ana, "/api/jobs/wait/logs").await.json();
-    assert!(logs["logs"].as_str().unwrap_or_default().contains("stopped by ana"), "{logs}");
-    assert_eq!(w.post(&w.ana, "/api/jobs/run/stop", "").await.json(), serde_json::json!({"stopped": true}));
+    assert!(
+        logs["logs"]
+            .as_str()
+            .unwrap_or_default()
+            .contains("stopped by ana"),
+        "{logs}"
+    );
+    assert_eq!(
+        w.post(&w.ana, "/api/jobs/run/stop", "").await.json(),
+        serde_json::json!({"stopped": true})
+    );
     w.until_state("run", "stopped").await;
-    assert_eq!(w.post(&w.ana, "/api/jobs/run/stop", "").await.json(), serde_json::json!({"stopped": false}));
-    assert_eq!(send(w.curb.address(), "DELETE", "/api/jobs/run", Some(&w.ana), "", b"").await.status, 200);
+    assert_eq!(
+        w.post(&w.ana, "/api/jobs/run/stop", "").await.json(),
+        serde_json::json!({"stopped": false})
+    );
+    assert_eq!(
+        send(
+            w.curb.address(),
+            "DELETE",
+            "/api/jobs/run",
+            Some(&w.ana),
+            "",
+            b""
+        )
+        .await
+        .status,
+        200
+    );
     assert_eq!(w.get(&w.ana, "/api/jobs/run").await.status, 404);
     assert!(w.ray.has_job("run"), "the id stays taken in Ray");
     assert_eq!(w.submit(&w.ana, "run", "1").await.status, 409);
@@ -337,8 +579,18 @@ async fn a_package_is_kept_by_curb_and_put_into_ray_under_its_users_name_when_th
     let addr = w.curb.address();
     let path = "/api/packages/gcs/_ray_pkg_0f.zip";
     assert_eq!(w.get(&w.ana, path).await.status, 404);
-    assert_eq!(send(addr, "PUT", path, Some(&w.ana), "", b"good code").await.status, 200);
-    assert_eq!(send(addr, "PUT", path, Some(&w.ana), "", b"other code").await.status, 200);
+    assert_eq!(
+        send(addr, "PUT", path, Some(&w.ana), "", b"good code")
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        send(addr, "PUT", path, Some(&w.ana), "", b"other code")
+            .await
+            .status,
+        200
+    );
     assert_eq!(w.get(&w.ana, path).await.status, 200);
     assert_eq!(w.get(&w.li, path).await.status, 404);
     assert!(!w.ray.has_package("_ray_pkg_0f.zip", b"good code"));
@@ -361,8 +613,16 @@ async fn a_clock_that_is_set_back_or_ahead_breaks_nothing() {
     assert_eq!(w.submit(&w.ana, "past", "1").await.status, 200);
     w.curb.shift_clock(48 * 3_600_000);
     assert_eq!(w.submit(&w.ana, "future", "1").await.status, 200);
-    let page = w.get(&w.admin, "/curb/v1/journal?after=0&limit=1000").await.json();
-    let times: Vec<i64> = page["records"].as_array().expect("records").iter().filter_map(|r| r["at"].as_i64()).collect();
+    let page = w
+        .get(&w.admin, "/curb/v1/journal?after=0&limit=1000")
+        .await
+        .json();
+    let times: Vec<i64> = page["records"]
+        .as_array()
+        .expect("records")
+        .iter()
+        .filter_map(|r| r["at"].as_i64())
+        .collect();
     assert!(times.len() > 5 && times.is_sorted(), "{times:?}");
     w.curb.stop().await;
 }
@@ -374,7 +634,11 @@ async fn a_changed_policy_file_is_in_force_within_seconds_and_a_broken_one_chang
     std::fs::write(&path, POLICY.replace("cpu: 2, jobs", "cpu: 1, jobs")).expect("written");
     let version = |w: &World| {
         let (addr, token) = (w.curb.address(), w.admin.clone());
-        async move { send(addr, "GET", "/curb/v1/status", Some(&token), "", b"").await.json() }
+        async move {
+            send(addr, "GET", "/curb/v1/status", Some(&token), "", b"")
+                .await
+                .json()
+        }
     };
     for _ in 0..100 {
         if version(&w).await["policy_version"] == 2 {
@@ -386,7 +650,9 @@ async fn a_changed_policy_file_is_in_force_within_seconds_and_a_broken_one_chang
     std::fs::write(&path, "version: 1\nquotas: [{nam: x}]\n").expect("written");
     let mut warned = false;
     for _ in 0..100 {
-        warned = version(&w).await["warnings"].to_string().contains("policy file is not right");
+        warned = version(&w).await["warnings"]
+            .to_string()
+            .contains("policy file is not right");
         if warned {
             break;
         }
@@ -394,7 +660,15 @@ async fn a_changed_policy_file_is_in_force_within_seconds_and_a_broken_one_chang
     }
     assert!(warned);
     assert_eq!(version(&w).await["policy_version"], 2);
-    let put = send(w.curb.address(), "PUT", "/curb/v1/policy", Some(&w.admin), "", POLICY.as_bytes()).await;
+    let put = send(
+        w.curb.address(),
+        "PUT",
+        "/curb/v1/policy",
+        Some(&w.admin),
+        "",
+        POLICY.as_bytes(),
+    )
+    .await;
     assert_eq!(put.status, 409);
     assert!(put.body.contains("reads its policy from"), "{put:?}");
     w.curb.stop().await;
@@ -402,7 +676,11 @@ async fn a_changed_policy_file_is_in_force_within_seconds_and_a_broken_one_chang
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn concurrent_submitters_never_get_more_than_the_bucket_has() {
-    let ray = Standin::spawn(Options { job_time: JobTime::Never, ..Options::default() }).expect("a stand-in");
+    let ray = Standin::spawn(Options {
+        job_time: JobTime::Never,
+        ..Options::default()
+    })
+    .expect("a stand-in");
     let policy = POLICY.replace("per_job: {cpu: 3, duration: 24h}", "above: reject");
     let w = World::before(ray, &policy, |_| {}).await;
     let (addr, token) = (w.curb.address(), w.ana.clone());
@@ -411,7 +689,16 @@ async fn concurrent_submitters_never_get_more_than_the_bucket_has() {
             let token = token.clone();
             tokio::spawn(async move {
                 let body = format!(r#"{{"entrypoint":"true","submission_id":"c{n}"}}"#);
-                send(addr, "POST", "/api/jobs/", Some(&token), "", body.as_bytes()).await.status
+                send(
+                    addr,
+                    "POST",
+                    "/api/jobs/",
+                    Some(&token),
+                    "",
+                    body.as_bytes(),
+                )
+                .await
+                .status
             })
         })
         .collect();
@@ -435,15 +722,33 @@ async fn what_was_is_there_after_a_clean_restart() {
     let (ray, ana) = (w.ray, w.ana);
     let body = br#"{"entrypoint":"true","submission_id":"before","metadata":{"curb.cpu":"2"}}"#;
     let addr = w.curb.address();
-    assert_eq!(send(addr, "POST", "/api/jobs/", Some(&ana), "", body).await.status, 200);
+    assert_eq!(
+        send(addr, "POST", "/api/jobs/", Some(&ana), "", body)
+            .await
+            .status,
+        200
+    );
     let body = br#"{"entrypoint":"true","submission_id":"waits","metadata":{"curb.cpu":"2"}}"#;
-    assert_eq!(send(addr, "POST", "/api/jobs/", Some(&ana), "", body).await.status, 200);
+    assert_eq!(
+        send(addr, "POST", "/api/jobs/", Some(&ana), "", body)
+            .await
+            .status,
+        200
+    );
     let dir = w.curb.stop_keeping().await;
     let mut options = curb_server::testing::TestOptions::new(ray.url()).policy(POLICY);
     options.data = Some(data);
     let curb = TestServer::start(options).await.expect("a server");
     curb.ready(Duration::from_secs(10)).await.expect("seen");
-    let answer = send(curb.address(), "GET", "/api/jobs/waits", Some(&ana), "", b"").await;
+    let answer = send(
+        curb.address(),
+        "GET",
+        "/api/jobs/waits",
+        Some(&ana),
+        "",
+        b"",
+    )
+    .await;
     assert_eq!(answer.json()["status"], "PENDING", "{answer:?}");
     assert!(ray.finish("before", 0));
     for _ in 0..200 {

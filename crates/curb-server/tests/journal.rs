@@ -18,15 +18,27 @@ async fn while_the_journal_is_not_writable_nothing_is_admitted_and_afterwards_no
     holder.execute_batch("BEGIN IMMEDIATE").expect("held");
     let answer = w.submit(&w.ana, "during", "1").await;
     assert_eq!(answer.status, 503, "{answer:?}");
-    assert!(answer.body.contains("journal is not writable") && answer.header("retry-after").is_some(), "{answer:?}");
-    assert_eq!(send(addr, "GET", "/readyz", None, "", b"").await.status, 503);
-    assert_eq!(send(addr, "GET", "/healthz", None, "", b"").await.status, 200);
+    assert!(
+        answer.body.contains("journal is not writable") && answer.header("retry-after").is_some(),
+        "{answer:?}"
+    );
+    assert_eq!(
+        send(addr, "GET", "/readyz", None, "", b"").await.status,
+        503
+    );
+    assert_eq!(
+        send(addr, "GET", "/healthz", None, "", b"").await.status,
+        200
+    );
     assert_eq!(w.status(&w.ana, "before").await, "RUNNING");
     assert_eq!(w.ray.starts_of("during"), 0);
     holder.execute_batch("ROLLBACK").expect("given back");
     let begun = Instant::now();
     while send(addr, "GET", "/readyz", None, "", b"").await.status != 200 {
-        assert!(begun.elapsed() < Duration::from_secs(15), "it does not recover");
+        assert!(
+            begun.elapsed() < Duration::from_secs(15),
+            "it does not recover"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(w.get(&w.ana, "/api/jobs/during").await.status, 404);
@@ -41,8 +53,15 @@ async fn a_second_server_on_the_same_directory_is_refused_and_told_who_has_it() 
     let w = World::new().await;
     let mut options = curb_server::testing::TestOptions::new(w.ray.url());
     options.data = Some(w.curb.data.clone());
-    let error = curb_server::testing::TestServer::start(options).await.err().expect("refused").to_string();
-    assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+    let error = curb_server::testing::TestServer::start(options)
+        .await
+        .err()
+        .expect("refused")
+        .to_string();
+    assert!(
+        error.contains(&format!("process {}", std::process::id())),
+        "{error}"
+    );
     w.curb.stop().await;
 }
 
@@ -62,9 +81,15 @@ async fn replaying_the_journal_gives_the_live_state_to_the_byte() {
     let replayed = curb_server::load(&w.curb.data).expect("a journal");
     assert_eq!(replayed.from_snapshot, 0);
     assert!(replayed.replayed > 10);
-    assert_eq!(String::from_utf8_lossy(&live), String::from_utf8_lossy(&replayed.state.snapshot()));
+    assert_eq!(
+        String::from_utf8_lossy(&live),
+        String::from_utf8_lossy(&replayed.state.snapshot())
+    );
     let data = w.curb.data.clone();
     let _dir = w.curb.stop_keeping().await;
     let reloaded = curb_server::load(&data).expect("a journal");
-    assert!(reloaded.from_snapshot > 0 && reloaded.replayed == 0, "a clean stop leaves a snapshot");
+    assert!(
+        reloaded.from_snapshot > 0 && reloaded.replayed == 0,
+        "a clean stop leaves a snapshot"
+    );
 }

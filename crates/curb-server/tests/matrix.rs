@@ -9,7 +9,9 @@ use support::{World, send};
 fn body(path: &str) -> &'static str {
     match path {
         "/curb/v1/tokens" => r#"{"user":"kim"}"#,
-        "/curb/v1/overrides" => r#"{"selector":{"user":{"one_of":["ana"]}},"amounts":{"cpu":1000},"for":60000,"why":"a test"}"#,
+        "/curb/v1/overrides" => {
+            r#"{"selector":{"user":{"one_of":["ana"]}},"amounts":{"cpu":1000},"for":60000,"why":"a test"}"#
+        }
         "/curb/v1/mode" => r#"{"mode":"policy","why":"a test"}"#,
         "/curb/v1/policy" | "/curb/v1/policy/check" => "version: 1\n",
         "/curb/v1/explain" | "/api/jobs/" => r#"{"entrypoint":"true"}"#,
@@ -22,10 +24,19 @@ fn body(path: &str) -> &'static str {
 async fn every_route_lets_in_whom_its_row_names_and_nobody_else() {
     let w = World::new().await;
     let addr = w.curb.address();
-    let roles = [(None, 0), (Some(&w.ana), 1), (Some(&w.ops), 2), (Some(&w.admin), 3)];
+    let roles = [
+        (None, 0),
+        (Some(&w.ana), 1),
+        (Some(&w.ops), 2),
+        (Some(&w.admin), 3),
+    ];
     let mut seen = 0;
     for route in ROUTES {
-        let path = route.path.replace("{id}", "none").replace("{name}", "none.zip").replace("{code}", "budget");
+        let path = route
+            .path
+            .replace("{id}", "none")
+            .replace("{name}", "none.zip")
+            .replace("{code}", "budget");
         let needed = match route.access {
             Access::Open => 0,
             Access::User => 1,
@@ -38,16 +49,41 @@ async fn every_route_lets_in_whom_its_row_names_and_nobody_else() {
             ""
         };
         for (token, rank) in roles {
-            let body = if route.method.as_str() == "GET" { "" } else { body(&path) };
-            let answer = if websocket.is_empty() {
-                send(addr, route.method.as_str(), &path, token.map(String::as_str), "", body.as_bytes()).await
+            let body = if route.method.as_str() == "GET" {
+                ""
             } else {
-                let auth = token.map_or_else(String::new, |t| format!("Authorization: Bearer {t}\r\n"));
-                support::raw(addr, format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n{websocket}{auth}\r\n").as_bytes()).await
+                body(&path)
             };
-            let what = format!("{} {} as rank {rank}: {answer:?}", route.method.as_str(), route.path);
+            let answer = if websocket.is_empty() {
+                send(
+                    addr,
+                    route.method.as_str(),
+                    &path,
+                    token.map(String::as_str),
+                    "",
+                    body.as_bytes(),
+                )
+                .await
+            } else {
+                let auth =
+                    token.map_or_else(String::new, |t| format!("Authorization: Bearer {t}\r\n"));
+                support::raw(
+                    addr,
+                    format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n{websocket}{auth}\r\n")
+                        .as_bytes(),
+                )
+                .await
+            };
+            let what = format!(
+                "{} {} as rank {rank}: {answer:?}",
+                route.method.as_str(),
+                route.path
+            );
             if needed == 0 || rank >= needed {
-                assert!(!matches!(answer.status, 0 | 401 | 403 | 405 | 500..), "{what}");
+                assert!(
+                    !matches!(answer.status, 0 | 401 | 403 | 405 | 500..),
+                    "{what}"
+                );
             } else if rank == 0 {
                 assert_eq!(answer.status, 401, "{what}");
             } else {
@@ -64,10 +100,22 @@ async fn every_route_lets_in_whom_its_row_names_and_nobody_else() {
 async fn methods_that_no_row_names_are_405_and_paths_that_no_row_names_are_404() {
     let w = World::new().await;
     for route in ROUTES {
-        let path = route.path.replace("{id}", "none").replace("{name}", "none.zip").replace("{code}", "budget");
+        let path = route
+            .path
+            .replace("{id}", "none")
+            .replace("{name}", "none.zip")
+            .replace("{code}", "budget");
         let answer = send(w.curb.address(), "PATCH", &path, Some(&w.admin), "", b"").await;
         assert_eq!(answer.status, 405, "{path}: {answer:?}");
-        let answer = send(w.curb.address(), route.method.as_str(), &format!("/x{path}"), Some(&w.admin), "", b"").await;
+        let answer = send(
+            w.curb.address(),
+            route.method.as_str(),
+            &format!("/x{path}"),
+            Some(&w.admin),
+            "",
+            b"",
+        )
+        .await;
         assert_eq!(answer.status, 404, "{path}: {answer:?}");
     }
     w.curb.stop().await;

@@ -16,11 +16,15 @@ type Socket = WebSocketStream<TcpStream>;
 
 async fn follow(w: &World, token: &str, id: &str) -> Socket {
     let addr = w.curb.address();
-    let mut request = format!("ws://{addr}/api/jobs/{id}/logs/tail").into_client_request().expect("a request");
+    let mut request = format!("ws://{addr}/api/jobs/{id}/logs/tail")
+        .into_client_request()
+        .expect("a request");
     let value = format!("Bearer {token}").parse().expect("a header");
     request.headers_mut().insert("authorization", value);
     let stream = TcpStream::connect(addr).await.expect("connected");
-    let (socket, _) = tokio_tungstenite::client_async(request, stream).await.expect("upgraded");
+    let (socket, _) = tokio_tungstenite::client_async(request, stream)
+        .await
+        .expect("upgraded");
     socket
 }
 
@@ -37,21 +41,33 @@ async fn to_the_end(mut socket: Socket) -> (String, Option<u16>) {
         }
         None
     };
-    let code = tokio::time::timeout(Duration::from_secs(20), all).await.expect("it ends");
+    let code = tokio::time::timeout(Duration::from_secs(20), all)
+        .await
+        .expect("it ends");
     (text, code)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waiting_jobs_tail_tells_its_place_then_its_admission_then_its_own_output() {
-    let ray = Standin::spawn(Options { job_time: JobTime::FromEntrypoint, ..Options::default() }).expect("a stand-in");
+    let ray = Standin::spawn(Options {
+        job_time: JobTime::FromEntrypoint,
+        ..Options::default()
+    })
+    .expect("a stand-in");
     let w = World::before(ray, POLICY, |_| {}).await;
     let first = r#"{"entrypoint":"sleep 1.5","submission_id":"first","metadata":{"curb.cpu":"2"}}"#;
     assert_eq!(w.post(&w.ana, "/api/jobs/", first).await.status, 200);
     let second = r#"{"entrypoint":"echo done; sleep 0.1","submission_id":"second","metadata":{"curb.cpu":"2"}}"#;
     assert_eq!(w.post(&w.ana, "/api/jobs/", second).await.status, 200);
     let (text, code) = to_the_end(follow(&w, &w.ana, "second").await).await;
-    assert!(text.starts_with("curb: queued, position 1 of 1; each-user (user ana)"), "{text}");
-    assert!(text.contains("held by you (first)") && text.contains("curb: admitted after"), "{text}");
+    assert!(
+        text.starts_with("curb: queued, position 1 of 1; each-user (user ana)"),
+        "{text}"
+    );
+    assert!(
+        text.contains("held by you (first)") && text.contains("curb: admitted after"),
+        "{text}"
+    );
     assert!(text.contains("Running entrypoint for job second"), "{text}");
     assert_eq!(code, Some(1000), "{text}");
     assert_eq!(w.status(&w.ana, "second").await, "SUCCEEDED");
@@ -64,7 +80,10 @@ async fn a_job_that_is_cancelled_while_it_waits_says_so_and_ends_the_tail() {
     assert_eq!(w.submit(&w.ana, "first", "2").await.status, 200);
     assert_eq!(w.submit(&w.ana, "second", "2").await.status, 200);
     let socket = follow(&w, &w.ana, "second").await;
-    assert_eq!(w.post(&w.ana, "/api/jobs/second/stop", "").await.status, 200);
+    assert_eq!(
+        w.post(&w.ana, "/api/jobs/second/stop", "").await.status,
+        200
+    );
     let (text, code) = to_the_end(socket).await;
     assert!(text.contains("stopped by ana while it waited"), "{text}");
     assert_eq!(code, Some(1000));
@@ -74,15 +93,30 @@ async fn a_job_that_is_cancelled_while_it_waits_says_so_and_ends_the_tail() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_token_ends_a_tail_within_seconds() {
     let w = World::new().await;
-    let made = w.post(&w.admin, "/curb/v1/tokens", r#"{"user":"ana"}"#).await.json();
-    let (id, token) = (made["id"].as_str().expect("an id"), made["token"].as_str().expect("a token").to_owned());
+    let made = w
+        .post(&w.admin, "/curb/v1/tokens", r#"{"user":"ana"}"#)
+        .await
+        .json();
+    let (id, token) = (
+        made["id"].as_str().expect("an id"),
+        made["token"].as_str().expect("a token").to_owned(),
+    );
     assert_eq!(w.submit(&token, "long", "1").await.status, 200);
     let socket = follow(&w, &token, "long").await;
     let path = format!("/curb/v1/tokens/{id}");
-    assert_eq!(support::send(w.curb.address(), "DELETE", &path, Some(&w.admin), "", b"").await.status, 200);
+    assert_eq!(
+        support::send(w.curb.address(), "DELETE", &path, Some(&w.admin), "", b"")
+            .await
+            .status,
+        200
+    );
     let begun = std::time::Instant::now();
     let (_, code) = to_the_end(socket).await;
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        begun.elapsed()
+    );
     assert_ne!(code, Some(1000));
     w.curb.stop().await;
 }
@@ -104,9 +138,17 @@ async fn tails_of_one_user_are_bounded_and_given_back() {
     for _ in 0..100 {
         tokio::time::sleep(Duration::from_millis(30)).await;
         let stream = TcpStream::connect(addr).await.expect("connected");
-        let mut request = format!("ws://{addr}/api/jobs/a/logs/tail").into_client_request().expect("a request");
-        request.headers_mut().insert("authorization", format!("Bearer {}", w.ana).parse().expect("a header"));
-        if tokio_tungstenite::client_async(request, stream).await.is_ok() {
+        let mut request = format!("ws://{addr}/api/jobs/a/logs/tail")
+            .into_client_request()
+            .expect("a request");
+        request.headers_mut().insert(
+            "authorization",
+            format!("Bearer {}", w.ana).parse().expect("a header"),
+        );
+        if tokio_tungstenite::client_async(request, stream)
+            .await
+            .is_ok()
+        {
             status = 101;
             break;
         }

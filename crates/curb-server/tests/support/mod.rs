@@ -44,13 +44,30 @@ pub async fn raw(addr: SocketAddr, bytes: &[u8]) -> Answer {
         stream.read_to_end(&mut all).await?;
         Ok::<_, std::io::Error>(all)
     };
-    let all = tokio::time::timeout(PATIENCE, exchange).await.expect("an answer in time").unwrap_or_default();
+    let all = tokio::time::timeout(PATIENCE, exchange)
+        .await
+        .expect("an answer in time")
+        .unwrap_or_default();
     let text = String::from_utf8_lossy(&all).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
-    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-    let body = if chunked { dechunk(body) } else { body.to_owned() };
-    Answer { status, head: head.to_owned(), body }
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(0);
+    let chunked = head
+        .to_ascii_lowercase()
+        .contains("transfer-encoding: chunked");
+    let body = if chunked {
+        dechunk(body)
+    } else {
+        body.to_owned()
+    };
+    Answer {
+        status,
+        head: head.to_owned(),
+        body,
+    }
 }
 
 fn dechunk(mut body: &str) -> String {
@@ -67,7 +84,14 @@ fn dechunk(mut body: &str) -> String {
 }
 
 /// A request as a well-behaved client sends it.
-pub async fn send(addr: SocketAddr, method: &str, path: &str, token: Option<&str>, extra: &str, body: &[u8]) -> Answer {
+pub async fn send(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    extra: &str,
+    body: &[u8],
+) -> Answer {
     let auth = token.map_or_else(String::new, |t| format!("Authorization: Bearer {t}\r\n"));
     let mut bytes = format!(
         "{method} {path} HTTP/1.1\r\nHost: {addr}\r\nAccept: */*\r\nConnection: close\r\n{auth}{extra}Content-Length: {}\r\n\r\n",
@@ -107,7 +131,11 @@ impl World {
     }
 
     pub async fn with(policy: &str, change: impl FnOnce(&mut TestOptions)) -> World {
-        let ray = Standin::spawn(Options { job_time: JobTime::Never, ..Options::default() }).expect("a stand-in");
+        let ray = Standin::spawn(Options {
+            job_time: JobTime::Never,
+            ..Options::default()
+        })
+        .expect("a stand-in");
         World::before(ray, policy, change).await
     }
 
@@ -115,7 +143,9 @@ impl World {
         let mut options = TestOptions::new(ray.url()).policy(policy);
         change(&mut options);
         let curb = TestServer::start(options).await.expect("a server");
-        curb.ready(Duration::from_secs(10)).await.expect("the cluster is seen");
+        curb.ready(Duration::from_secs(10))
+            .await
+            .expect("the cluster is seen");
         let token = |user: &'static str, role| curb.token(user, role);
         World {
             ana: token("ana", Role::User).await.expect("a token"),
@@ -132,7 +162,15 @@ impl World {
     }
 
     pub async fn post(&self, token: &str, path: &str, body: &str) -> Answer {
-        send(self.curb.address(), "POST", path, Some(token), "", body.as_bytes()).await
+        send(
+            self.curb.address(),
+            "POST",
+            path,
+            Some(token),
+            "",
+            body.as_bytes(),
+        )
+        .await
     }
 
     pub async fn submit(&self, token: &str, id: &str, cpu: &str) -> Answer {
@@ -142,7 +180,10 @@ impl World {
 
     pub async fn status(&self, token: &str, id: &str) -> String {
         let answer = self.get(token, &format!("/api/jobs/{id}")).await;
-        answer.json()["status"].as_str().unwrap_or_default().to_owned()
+        answer.json()["status"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// Waits until a job has a status.
@@ -164,7 +205,10 @@ impl World {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut last = Value::Null;
         while tokio::time::Instant::now() < deadline {
-            last = self.get(&self.admin, &format!("/curb/v1/jobs/{id}")).await.json();
+            last = self
+                .get(&self.admin, &format!("/curb/v1/jobs/{id}"))
+                .await
+                .json();
             if last["state"] == wanted {
                 return;
             }
