@@ -83,6 +83,7 @@ pub fn spawn(options: EngineOptions) -> std::io::Result<Engine> {
         tell,
         look: true,
         broken: false,
+        mending: None,
         next_tick: Instant::now(),
     };
     let thread = std::thread::Builder::new()
@@ -133,6 +134,8 @@ struct Thread {
     look: bool,
     /// The journal failed and was not loaded again yet.
     broken: bool,
+    /// Somebody is at it.
+    mending: Option<Receiver<Result<Box<State>, String>>>,
     next_tick: Instant,
     snapshot_at: u64,
 }
@@ -383,6 +386,7 @@ impl Thread {
         let granted = batch.granted;
         flight.count.fetch_add(1, Ordering::AcqRel);
         let in_callback = Arc::clone(&flight);
+        let health = Arc::clone(&self.health);
         let taken = self.writer.submit(batch.entries, move |outcome| {
             let tasks = std::mem::take(&mut *theirs.lock().unwrap_or_else(PoisonError::into_inner));
             match outcome {
@@ -399,6 +403,8 @@ impl Thread {
                 }
                 Err(error) => {
                     let text = crate::text_of(&*error);
+                    // At once: the thread itself may sleep until its next tick.
+                    health.set_problem(Some(text.clone()));
                     for task in tasks {
                         task.done(Err(EngineError::NotWritable(text.clone())));
                     }
@@ -464,40 +470,46 @@ impl Thread {
         )
     }
 
-    /// Opens the journal again and goes back to what is durable.
+    /// Goes back to what is durable, on another thread: reads go on meanwhile.
     fn try_to_mend(&mut self) {
+        if let Some(outcome) = &self.mending {
+            match outcome.try_recv() {
+                Ok(Ok(state)) => self.mended(*state),
+                Ok(Err(problem)) => {
+                    self.health.set_problem(Some(problem));
+                    self.mending = None;
+                }
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => self.mending = None,
+            }
+            return;
+        }
         if self.flight.count.load(Ordering::Acquire) > 0 {
             return;
         }
         self.check_failure();
-        let resumed = match self.writer.resume() {
-            Ok(resumed) => resumed,
-            Err(error) => {
-                self.health.set_problem(Some(crate::text_of(&error)));
-                return;
-            }
-        };
-        match recover::load(&self.dir) {
-            Ok(loaded) if loaded.state.seq() == resumed.head.seq => {
-                tracing::warn!(seq = loaded.state.seq(), "the journal is writable again");
-                self.state = loaded.state;
-                let gates = std::mem::take(&mut self.moment.gates);
-                self.moment = Moment::new(&self.state, self.clock.now());
-                self.moment.gates = gates;
-                self.tokens.publish(&self.state);
-                self.broken = false;
-                self.look = true;
-                self.health.set_problem(None);
-                // A write that fails at once breaks it again; one that passes proves that there is room.
-                self.tell.send_replace(self.state.seq());
-            }
-            Ok(loaded) => self.health.set_problem(Some(format!(
-                "the journal's head is {}, but only {} could be read",
-                resumed.head.seq,
-                loaded.state.seq()
-            ))),
-            Err(error) => self.health.set_problem(Some(crate::text_of(&error))),
+        let (tell, told) = sync_channel(1);
+        let (writer, dir) = (self.writer.clone(), self.dir.clone());
+        let spawned = std::thread::Builder::new()
+            .name("mend".into())
+            // When the engine has ended nobody needs the outcome.
+            .spawn(move || drop(tell.send(mend(&writer, &dir).map(Box::new))));
+        match spawned {
+            Ok(_) => self.mending = Some(told),
+            Err(error) => self.health.set_problem(Some(error.to_string())),
         }
+    }
+
+    fn mended(&mut self, state: State) {
+        tracing::warn!(seq = state.seq(), "the journal is writable again");
+        self.state = state;
+        let gates = std::mem::take(&mut self.moment.gates);
+        self.moment = Moment::new(&self.state, self.clock.now());
+        self.moment.gates = gates;
+        self.tokens.publish(&self.state);
+        (self.broken, self.look, self.mending) = (false, true, None);
+        self.health.set_problem(None);
+        self.tell.send_replace(self.state.seq());
     }
 
     /// Writes what there is, takes a snapshot, closes the journal.
@@ -536,6 +548,34 @@ impl Thread {
             }
         }
         self.writer.close();
+    }
+}
+
+/// Opens the journal again, reads what is durable, and proves by a snapshot that it can be written.
+fn mend(writer: &WriterHandle, dir: &std::path::Path) -> Result<State, String> {
+    let resumed = writer.resume().map_err(|e| crate::text_of(&e))?;
+    let state = recover::load(dir).map_err(|e| crate::text_of(&e))?.state;
+    let (seq, hash) = (resumed.head.seq, resumed.head.hash);
+    if state.seq() != seq {
+        let read = state.seq();
+        return Err(format!(
+            "the journal's head is {seq}, but only {read} could be read"
+        ));
+    }
+    if seq == 0 {
+        return Ok(state);
+    }
+    let (tell, told) = sync_channel(1);
+    let body = state.snapshot();
+    writer
+        .put_snapshot(seq, hash, SNAPSHOT_FORMAT, body, move |outcome| {
+            // Nobody waits any more after the time below.
+            let _ = tell.send(outcome.map_err(|e| crate::text_of(&e)));
+        })
+        .map_err(|e| crate::text_of(&e))?;
+    match told.recv_timeout(Duration::from_secs(60)) {
+        Ok(outcome) => outcome.map(|()| state),
+        Err(_) => Err("a write did not come back within a minute".to_owned()),
     }
 }
 
