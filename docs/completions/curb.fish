@@ -41,7 +41,7 @@ complete -c curb -n "__fish_curb_needs_command" -f -a "status" -d 'What the serv
 complete -c curb -n "__fish_curb_needs_command" -f -a "completions" -d 'Write completions for a shell to stdout'
 complete -c curb -n "__fish_curb_needs_command" -f -a "man" -d 'Write the man pages to a directory'
 complete -c curb -n "__fish_curb_needs_command" -f -a "openapi" -d 'Write the description of the HTTP API (OpenAPI 3.1) to stdout'
-complete -c curb -n "__fish_curb_needs_command" -f -a "help" -d 'This help, that of a command, or `exit-codes`'
+complete -c curb -n "__fish_curb_needs_command" -f -a "help" -d 'This help, that of a command, `exit-codes`, or `reason CODE`'
 complete -c curb -n "__fish_curb_using_subcommand init" -l ray -d 'The cluster\'s dashboard, such as http://ray-head:8265' -r
 complete -c curb -n "__fish_curb_using_subcommand init" -l out -d 'Where to write the policy; what is there is never overwritten' -r -F
 complete -c curb -n "__fish_curb_using_subcommand init" -s h -l help -d 'Print help'

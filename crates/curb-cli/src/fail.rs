@@ -80,7 +80,11 @@ impl From<ClientError> for Failure {
         if let Some(problem) = error.problem() {
             if problem.is_refusal() {
                 // The server's text is the whole story, in lines of its own.
-                failure.message = problem.detail.trim_end().to_owned();
+                failure.message = problem
+                    .detail
+                    .trim_end()
+                    .trim_start_matches("curb: ")
+                    .to_owned();
             }
             if let Some(id) = &problem.request_id
                 && problem.status >= 500
@@ -177,7 +181,7 @@ mod tests {
         assert_eq!(failure.message, "You asked too much.");
         assert_eq!(
             refused(404, None).message,
-            "cannot submit the job: You asked too much.\n"
+            "cannot submit the job: You asked too much."
         );
     }
 

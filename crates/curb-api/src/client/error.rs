@@ -89,9 +89,15 @@ fn told(problem: &Problem) -> String {
     let text = [&problem.detail, &problem.title]
         .into_iter()
         .find(|t| !t.is_empty());
+    // In Ray's client the server has to say who speaks; here that is known.
     text.map_or_else(
         || format!("the server answered {}", problem.status),
-        Clone::clone,
+        |text| {
+            text.strip_prefix("curb: ")
+                .unwrap_or(text)
+                .trim_end()
+                .to_owned()
+        },
     )
 }
 
@@ -137,6 +143,7 @@ impl ClientError {
 
 fn next_step_of(problem: &Problem) -> Option<String> {
     let text = match problem.status {
+        401 if problem.detail.contains("CURB_TOKEN") => return None,
         401 => {
             "set CURB_TOKEN to a token that is valid; an admin makes one: `curb token create --user YOU`"
         }
@@ -165,6 +172,19 @@ mod tests {
         let error = refused(401, "no token");
         assert_eq!(error.to_string(), "cannot list the jobs: no token");
         assert!(error.next_step().is_some_and(|t| t.contains("CURB_TOKEN")));
+    }
+
+    #[test]
+    fn what_the_server_says_is_not_said_twice() {
+        let error = refused(
+            401,
+            "curb: the token has expired. Set CURB_TOKEN to a new one.\n",
+        );
+        assert_eq!(
+            error.to_string(),
+            "cannot list the jobs: the token has expired. Set CURB_TOKEN to a new one."
+        );
+        assert_eq!(error.next_step(), None);
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub enum Command {
     Man(ManArgs),
     /// Write the description of the HTTP API (OpenAPI 3.1) to stdout
     Openapi,
-    /// This help, that of a command, or `exit-codes`
+    /// This help, that of a command, `exit-codes`, or `reason CODE`
     Help(HelpArgs),
 }
 
@@ -94,7 +94,7 @@ pub struct Json {
 /// `curb help`
 #[derive(Debug, Args)]
 pub struct HelpArgs {
-    /// A command, such as `jobs stop`, or `exit-codes`
+    /// A command such as `jobs stop`, `exit-codes`, `reason`, or `reason CODE`
     #[arg(value_name = "COMMAND")]
     pub topic: Vec<String>,
 }

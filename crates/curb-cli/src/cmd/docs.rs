@@ -8,12 +8,28 @@ use crate::args::{CompletionsArgs, HelpArgs, ManArgs};
 use crate::ctx::Ctx;
 use crate::exit::{self, Exit};
 use crate::fail::{Done, Failure};
+use crate::term::wrap_indented;
 
 /// `curb help [COMMAND...]`
 pub fn help(args: &HelpArgs, ctx: &mut Ctx) -> Done {
-    if args.topic.len() == 1 && args.topic[0] == "exit-codes" {
-        ctx.print(&exit::text())?;
-        return Ok(Exit::Ok);
+    match args.topic.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["exit-codes"] => {
+            ctx.print(&exit::text())?;
+            return Ok(Exit::Ok);
+        }
+        ["reason" | "reasons"] => {
+            ctx.print(&reasons())?;
+            return Ok(Exit::Ok);
+        }
+        ["reason" | "reasons", code] => {
+            let page = curb_server::reason_page(code).ok_or_else(|| {
+                Failure::usage(format!("there is no reason `{code}`"))
+                    .help("curb help reason lists them")
+            })?;
+            ctx.print(page)?;
+            return Ok(Exit::Ok);
+        }
+        _ => {}
     }
     let mut command = crate::command();
     command.build();
@@ -22,7 +38,7 @@ pub fn help(args: &HelpArgs, ctx: &mut Ctx) -> Done {
         let path = at.get_bin_name().unwrap_or("curb").to_owned();
         at = at.find_subcommand_mut(name).ok_or_else(|| {
             Failure::usage(format!("there is no command `{path} {name}`"))
-                .help("curb help lists the commands; another topic is exit-codes")
+                .help("curb help lists the commands; other topics are exit-codes and reason")
         })?;
     }
     let text = at.render_long_help();
@@ -33,6 +49,26 @@ pub fn help(args: &HelpArgs, ctx: &mut Ctx) -> Done {
     };
     ctx.print(&text)?;
     Ok(Exit::Ok)
+}
+
+/// The reason codes with the titles of their pages.
+#[must_use]
+pub fn reasons() -> String {
+    let mut text =
+        String::from("Why a job waits or is refused; the page of one: curb help reason CODE\n\n");
+    for code in curb_core::decide::Code::ALL {
+        let page = curb_server::reason_page(code.as_str()).unwrap_or_default();
+        let said = page
+            .lines()
+            .map(str::trim)
+            .find(|l| !l.is_empty() && !l.starts_with('#'));
+        text.push_str(&wrap_indented(
+            &format!("  {:<18}", code.as_str()),
+            said.unwrap_or_default(),
+            80,
+        ));
+    }
+    text
 }
 
 /// `curb completions SHELL`
@@ -52,7 +88,7 @@ pub fn completion(shell: Shell) -> Vec<u8> {
 /// The shells whose completions are kept with the code, with the names of their files.
 pub const SHELLS: [(Shell, &str); 3] = [
     (Shell::Bash, "curb.bash"),
-    (Shell::Zsh, "_curb"),
+    (Shell::Zsh, "curb.zsh"),
     (Shell::Fish, "curb.fish"),
 ];
 

@@ -20,7 +20,7 @@ pub fn jobs(jobs: &[JobView], view: &View) -> String {
             Cell::new(job.subject.job_type.as_deref().unwrap_or("-")),
             Cell::new(job.state.as_str()).ink(ink(job.state)),
             Cell::new(short(&job.request)),
-            Cell::new(view.now.since(job.submitted).to_string()),
+            Cell::new(view.age(job.submitted)),
             Cell::new(reason(job, view)),
         ]);
     }
@@ -159,7 +159,8 @@ pub fn job(job: &JobView, view: &View) -> String {
     if let Some(entrypoint) = &job.entrypoint {
         line("runs", entrypoint);
     }
-    if !job.message.is_empty() {
+    // What a waiting job waits for is told below in full.
+    if !job.message.is_empty() && job.waiting.is_none() {
         line("message", &clean_text(&job.message));
     }
     if job.state == JobState::Quarantined {

@@ -39,6 +39,7 @@ impl Row {
     fn cells(self, bucket: &BucketView, view: &View) -> Vec<Cell> {
         let mut notes: Vec<String> = Vec::new();
         if let Some(percent) = self.percent
+            && percent > 0
             && view.width.is_some()
         {
             notes.push(bar(percent));

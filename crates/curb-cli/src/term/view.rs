@@ -1,6 +1,6 @@
 //! How wide, with which colours, at what time and where.
 
-use curb_core::time::Timestamp;
+use curb_core::time::{Millis, Timestamp};
 use jiff::tz::TimeZone;
 use unicode_width::UnicodeWidthStr;
 
@@ -87,13 +87,24 @@ impl View {
             .to_string()
     }
 
+    /// How long ago a moment is, in whole seconds and more.
+    #[must_use]
+    pub fn age(&self, moment: Timestamp) -> String {
+        let span = self.now.since(moment);
+        Millis(span.0 - span.0 % 1000).to_string()
+    }
+
     /// A moment with how far it is: `14:20 (in 35m)`, `14:20 (5m ago)`.
     #[must_use]
     pub fn at_and_far(&self, moment: Timestamp) -> String {
         let far = if moment >= self.now {
-            format!("in {}", moment.since(self.now))
+            let there = View {
+                now: moment,
+                ..self.clone()
+            };
+            format!("in {}", there.age(self.now))
         } else {
-            format!("{} ago", self.now.since(moment))
+            format!("{} ago", self.age(moment))
         };
         format!("{} ({far})", self.at(moment))
     }

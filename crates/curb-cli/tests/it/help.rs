@@ -35,3 +35,12 @@ fn the_command_line_is_consistent() {
 fn the_exit_codes_are_as_they_were_promised() {
     insta::assert_snapshot!(curb_cli::exit::text());
 }
+
+#[test]
+fn every_reason_has_a_page_and_a_line() {
+    for code in curb_core::decide::Code::ALL {
+        let page = curb_server::reason_page(code.as_str()).unwrap_or_default();
+        assert!(page.contains(code.as_str()), "{code}");
+    }
+    insta::assert_snapshot!(curb_cli::cmd::docs::reasons());
+}

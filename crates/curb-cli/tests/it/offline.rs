@@ -332,6 +332,7 @@ fn a_wrong_command_line_ends_with_2_and_says_what_is_right() {
         (&["token", "create", "--user", "a b"], "cannot be a name"),
         (&["jobs", "show", "a/b"], "cannot be the id of a job"),
         (&["help", "nope"], "there is no command `curb nope`"),
+        (&["help", "reason", "nope"], "there is no reason `nope`"),
         (&["status", "--address", "https://x"], "TLS"),
         (&["init", "--ray", "ray:8265"], "http://"),
     ] {
@@ -401,6 +402,8 @@ fn help_goes_to_stdout_and_topics_are_found() {
         &["help", "jobs", "stop"],
         &["jobs", "stop", "--help"],
         &["help", "exit-codes"],
+        &["help", "reason"],
+        &["help", "reason", "capacity"],
     ] {
         let ran = curb(&dir, args);
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{args:?}");

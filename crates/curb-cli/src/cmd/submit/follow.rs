@@ -85,10 +85,7 @@ impl Follow<'_> {
                         );
                     }
                     if failures == 1 {
-                        ctx.say(&format!(
-                            "curb: the connection is lost ({}); trying again",
-                            clean_line(&error.message)
-                        ));
+                        ctx.say("curb: the connection is lost; trying again (the job goes on)");
                     }
                 }
             }

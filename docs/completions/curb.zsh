@@ -437,7 +437,7 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
 '--help[Print help]' \
-'*::topic -- A command, such as `jobs stop`, or `exit-codes`:_default' \
+'*::topic -- A command such as `jobs stop`, `exit-codes`, `reason`, or `reason CODE`:_default' \
 && ret=0
 ;;
         esac
@@ -463,7 +463,7 @@ _curb_commands() {
 'completions:Write completions for a shell to stdout' \
 'man:Write the man pages to a directory' \
 'openapi:Write the description of the HTTP API (OpenAPI 3.1) to stdout' \
-'help:This help, that of a command, or \`exit-codes\`' \
+'help:This help, that of a command, \`exit-codes\`, or \`reason CODE\`' \
     )
     _describe -t commands 'curb commands' commands "$@"
 }
