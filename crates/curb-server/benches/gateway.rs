@@ -2,6 +2,8 @@
 //!
 //! Server, stand-in and 64 keep-alive clients share the machine, and here also the process.
 
+#![expect(clippy::print_stdout, reason = "a benchmark's figures are its output")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

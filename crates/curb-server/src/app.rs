@@ -247,11 +247,14 @@ pub struct RefusedJob {
     pub at: Timestamp,
 }
 
+/// By id, and in the order in which they came.
+type KeptRefusals = (HashMap<JobId, Arc<RefusedJob>>, VecDeque<JobId>);
+
 /// The newest refusals in the `job` style.
 #[derive(Debug, Default)]
 pub struct RefusedJobs {
     bound: usize,
-    all: Mutex<(HashMap<JobId, Arc<RefusedJob>>, VecDeque<JobId>)>,
+    all: Mutex<KeptRefusals>,
 }
 
 impl RefusedJobs {

@@ -462,7 +462,7 @@ async fn start_granted(app: Arc<App>, job: Job) {
                 &app,
                 &cluster,
                 &attempt,
-                Because::Refused(500, failure.detail),
+                Because::Refused(500, failure.detail.clone()),
             )
             .await;
             return;

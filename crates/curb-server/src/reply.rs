@@ -102,9 +102,26 @@ pub fn text(body: impl Into<Bytes>) -> Reply {
     answer(StatusCode::OK, "text/plain; charset=utf-8", body)
 }
 
-/// Why a request is not done: what happened, which limit was met, what to do next.
+/// Why a request is not done. Boxed: it travels in results that are nearly always `Ok`.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub struct Failure(Box<Told>);
+
+impl std::ops::Deref for Failure {
+    type Target = Told;
+    fn deref(&self) -> &Told {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Failure {
+    fn deref_mut(&mut self) -> &mut Told {
+        &mut self.0
+    }
+}
+
+/// What a failure tells: what happened, which limit was met, what to do next.
+#[derive(Clone, Debug)]
+pub struct Told {
     /// HTTP status.
     pub status: StatusCode,
     /// Stable kebab-case code.
@@ -133,7 +150,7 @@ impl Failure {
         title: impl Into<Cow<'static, str>>,
         detail: impl Into<String>,
     ) -> Failure {
-        Failure {
+        Failure(Box::new(Told {
             status,
             code: code.into(),
             title: title.into(),
@@ -143,7 +160,7 @@ impl Failure {
             findings: Vec::new(),
             close: false,
             extensions: serde_json::Map::new(),
-        }
+        }))
     }
 
     /// 400.
@@ -228,43 +245,44 @@ impl Failure {
     /// The answer, in the form that the request prefers.
     #[must_use]
     pub fn reply(self, request: &HeaderMap, id: Option<RequestId>) -> Reply {
-        let mut detail = self.detail;
+        let told = *self.0;
+        let mut detail = told.detail;
         let mut reply = match Format::preferred(request) {
             Format::Json => {
                 let trimmed = detail.trim_end().to_owned();
                 let mut problem =
-                    curb_api::Problem::new(self.status.as_u16(), &self.code, &self.title, trimmed);
+                    curb_api::Problem::new(told.status.as_u16(), &told.code, &told.title, trimmed);
                 problem.request_id = id.map(|i| i.to_string());
-                if let Some(e) = self.explanation {
+                if let Some(e) = told.explanation {
                     problem.verdict = Some(e.verdict);
                     problem.violations = e.violations;
                     problem.fits_now = e.fits_now;
                     problem.expected = e.expected;
                 }
-                problem.findings = self.findings;
-                problem.extensions = self.extensions;
+                problem.findings = told.findings;
+                problem.extensions = told.extensions;
                 let body = serde_json::to_vec(&problem).unwrap_or_else(|_| b"{}".to_vec());
-                answer(self.status, curb_api::headers::PROBLEM_JSON, body)
+                answer(told.status, curb_api::headers::PROBLEM_JSON, body)
             }
             Format::Text => {
                 if !detail.ends_with('\n') {
                     detail.push('\n');
                 }
-                answer(self.status, curb_api::headers::TEXT, detail)
+                answer(told.status, curb_api::headers::TEXT, detail)
             }
         };
         let headers = reply.headers_mut();
         headers.insert(header::VARY, HeaderValue::from_static("accept"));
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = told.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if self.status == StatusCode::UNAUTHORIZED {
+        if told.status == StatusCode::UNAUTHORIZED {
             headers.insert(
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("Bearer realm=\"curb\""),
             );
         }
-        if self.close {
+        if told.close {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         reply

@@ -107,9 +107,12 @@ pub(crate) trait Task: Send {
     fn done(self: Box<Self>, outcome: Result<(), EngineError>);
 }
 
+/// A look at the state.
+pub(crate) type Look = Box<dyn FnOnce(&State, &Moment) + Send>;
+
 pub(crate) enum Command {
     /// Looks at the state; served even while the journal is not writable.
-    Read(Box<dyn FnOnce(&State, &Moment) + Send>),
+    Read(Look),
     /// Changes it.
     Change(Box<dyn Task>),
     /// A cluster can be reached, or not.

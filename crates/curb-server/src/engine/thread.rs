@@ -161,10 +161,7 @@ impl Thread {
                     Some(command) => self.take(command),
                     None => break,
                 }
-                next = match self.inbox.try_recv() {
-                    Ok(command) => Some(command),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-                };
+                next = self.inbox.try_recv().ok();
             }
             // The last one of a full batch.
             match next {
