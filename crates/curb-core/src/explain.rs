@@ -39,8 +39,8 @@ impl Telling<'_> {
         let code = e.violations.first().map_or(Code::Turn, |v| v.code);
         let what = match (e.verdict, e.refused) {
             (Verdict::Now, _) => "would start now".to_owned(),
-            (Verdict::Later, true) => format!("refused ({code}): it is above a limit now"),
-            (Verdict::Later, false) => format!("would wait ({code}): it is above a limit now"),
+            (Verdict::Later, true) => format!("refused ({code}): {}", because(code)),
+            (Verdict::Later, false) => format!("would wait ({code}): {}", because(code)),
             (Verdict::AfterPolicyChange, _) => {
                 format!("refused ({code}): it never fits under this policy")
             }
@@ -57,23 +57,18 @@ impl Telling<'_> {
             if let Some(holders) = self.holders(v) {
                 push_wrapped(&mut out, "    ", &format!("held by {holders}"));
             }
-            if e.violations.len() > 1 || v.when != When::PolicyChange {
+            // That no waiting helps has been said above.
+            if !v.is_hopeless() {
                 push_wrapped(&mut out, "    ", &format!("fits {}", self.when(&v.when)));
             }
         }
         match &e.fits_now {
             Some(fits) => push_wrapped(&mut out, "  ", &format!("would fit now: {fits}")),
-            None if e.violations.is_empty() => {}
+            None if e.violations.is_empty() || !e.violations.iter().all(less_helps) => {}
             None => out.push_str("  nothing of it would fit now\n"),
         }
         if e.refused {
-            let next = match e.verdict {
-                Verdict::Later => {
-                    "try again then, or ask for less: `curb explain` tells without submitting"
-                }
-                _ => "ask for less, or ask an administrator for an override or another policy",
-            };
-            push_wrapped(&mut out, "  next: ", next);
+            push_wrapped(&mut out, "  next: ", next_step(e.verdict, code));
         }
         for v in &e.recorded {
             push_wrapped(&mut out, "  recorded only: ", &self.sentence(v));
@@ -108,10 +103,11 @@ impl Telling<'_> {
                     );
                 }
             }
-            None => line.push_str("; it starts next"),
+            None => line.push_str("; nothing is in its way, and it starts when its turn comes"),
         }
         match e.expected {
             Some(t) => drop(write!(line, "; expected {}", self.about(t))),
+            None if e.violations.is_empty() => {}
             None => line.push_str("; expected start unknown"),
         }
         line
@@ -157,7 +153,7 @@ impl Telling<'_> {
                 format!("{place} has {limit} in all; {used} held, {asked} asked, over by {over}")
             }
             Code::Guarantee => format!(
-                "{place} has {limit} left besides what is kept for others' guarantees; {used} held, {asked} asked"
+                "{place}: besides what is kept for others' guarantees there is {limit} in all; {used} held, {asked} asked, over by {over}"
             ),
             Code::Borrowing => format!(
                 "{place} is at its limit of {limit}, and somebody within theirs waits for what it would borrow"
@@ -275,6 +271,52 @@ impl Telling<'_> {
             }
         }
         e
+    }
+}
+
+/// Why a job cannot start at this moment, in a few words.
+fn because(code: Code) -> &'static str {
+    match code {
+        Code::SubmitRate => "too many submissions in a short time",
+        Code::QueuedLimit => "too many jobs wait already",
+        Code::Turn | Code::Borrowing => "others go first",
+        Code::StartRate => "starts are paced",
+        Code::ClusterDown => "the cluster cannot be reached",
+        Code::Guarantee => "what is free is kept for others",
+        Code::Capacity => "the cluster is full now",
+        _ => "it is above a limit now",
+    }
+}
+
+/// Whether asking for less could help.
+fn less_helps(v: &Violation) -> bool {
+    matches!(
+        v.code,
+        Code::PerJobLimit
+            | Code::ConcurrentLimit
+            | Code::Budget
+            | Code::Capacity
+            | Code::Guarantee
+            | Code::Borrowing
+    )
+}
+
+/// What a person whose job was refused may do.
+fn next_step(verdict: Verdict, code: Code) -> &'static str {
+    match (verdict, code) {
+        (Verdict::Later, Code::ClusterDown) => "try again in a while; nothing was started",
+        (Verdict::Later, Code::SubmitRate) => "try again then",
+        (Verdict::Later, _) => {
+            "try again then, or ask for less: `curb explain` tells without submitting"
+        }
+        (_, Code::JobType | Code::ClusterAccess) => {
+            "use another, or ask an administrator to let you use this one"
+        }
+        (_, Code::PriorityLimit) => "declare a lower priority, or none",
+        (_, Code::DurationLimit) => {
+            "declare a shorter duration, or ask an administrator for another policy"
+        }
+        _ => "ask for less, or ask an administrator for an override or another policy",
     }
 }
 

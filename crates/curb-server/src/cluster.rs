@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use curb_core::subject::JobId;
 use curb_core::time::Timestamp;
-use curb_ray::{JobDetails, RayClient, Version};
+use curb_ray::{JobDetails, JobStatus, RayClient, Version};
 use tokio::sync::Notify;
 
 use crate::config::ClusterConfig;
@@ -121,10 +121,19 @@ impl Cluster {
         })
     }
 
-    /// Keeps what Ray said of an open job.
+    /// Keeps what Ray said of an open job. Answers overtake each other: a job that was seen running is not shown as
+    /// pending again, since Ray never goes back to that under one id.
     pub fn remember(&self, id: &JobId, record: JobDetails) -> Arc<JobDetails> {
+        let mut records = lock(&self.records);
+        if let Some(old) = records.get(id)
+            && old.submission_id == record.submission_id
+            && record.status == JobStatus::Pending
+            && old.status != JobStatus::Pending
+        {
+            return Arc::clone(old);
+        }
         let record = Arc::new(record);
-        lock(&self.records).insert(id.clone(), Arc::clone(&record));
+        records.insert(id.clone(), Arc::clone(&record));
         record
     }
 

@@ -386,19 +386,7 @@ impl Check<'_> {
         if kept == 0 {
             return ControlFlow::Continue(());
         }
-        let own: u64 = self
-            .seat
-            .buckets
-            .iter()
-            .map(|b| self.lacks(&self.state.buckets[*b as usize], r))
-            .sum();
-        let total: u64 = self
-            .state
-            .clusters()
-            .map(|c| c.capacity.get(r).unwrap_or(0))
-            .fold(0, u64::saturating_add);
-        let others = kept.saturating_sub(own);
-        let free_for_us = total.saturating_sub(others);
+        let free_for_us = self.besides_guarantees(r, kept);
         let held = self.state.total.get(r);
         if held.saturating_add(asked) > free_for_us {
             see(Hit {
@@ -411,6 +399,31 @@ impl Check<'_> {
             })?;
         }
         ControlFlow::Continue(())
+    }
+
+    /// What there is of a resource in all, less what others' guarantees lack.
+    fn besides_guarantees(&self, r: ResIx, kept: u64) -> u64 {
+        let own: u64 = self
+            .seat
+            .buckets
+            .iter()
+            .map(|b| self.lacks(&self.state.buckets[*b as usize], r))
+            .sum();
+        let total: u64 = self
+            .state
+            .clusters()
+            .map(|c| c.capacity.get(r).unwrap_or(0))
+            .fold(0, u64::saturating_add);
+        total.saturating_sub(kept.saturating_sub(own))
+    }
+
+    /// How much of a resource others' guarantees leave; `None` when they take nothing.
+    pub(crate) fn left_by_guarantees(&self, r: ResIx) -> Option<u64> {
+        let kept = self.kept(r);
+        (kept > 0).then(|| {
+            self.besides_guarantees(r, kept)
+                .saturating_sub(self.state.total.get(r))
+        })
     }
 
     /// What all guarantees that apply now lack of a resource.

@@ -34,13 +34,7 @@ pub fn next(state: &State, moment: &Moment) -> Vec<Event> {
     if state.queued_count() == 0 {
         return Vec::new();
     }
-    let mut look = Look {
-        state,
-        moment,
-        wanted: HashMap::new(),
-        shares: HashMap::new(),
-        nothing: Promised::default(),
-    };
+    let mut look = Look::new(state, moment);
     if state.mode() == Mode::Enforce {
         look.find_wanted();
     }
@@ -51,6 +45,25 @@ pub fn next(state: &State, moment: &Moment) -> Vec<Event> {
         }];
     }
     look.reclaim()
+}
+
+impl<'a> Look<'a> {
+    fn new(state: &'a State, moment: &'a Moment) -> Look<'a> {
+        Look {
+            state,
+            moment,
+            wanted: HashMap::new(),
+            shares: HashMap::new(),
+            nothing: Promised::default(),
+        }
+    }
+}
+
+/// Resources of which somebody within their limits waits for capacity, by cluster.
+pub(crate) fn wanted(state: &State, moment: &Moment) -> HashMap<(u32, ResIx), bool> {
+    let mut look = Look::new(state, moment);
+    look.find_wanted();
+    look.wanted
 }
 
 impl Look<'_> {
@@ -328,13 +341,7 @@ pub fn position(state: &State, moment: &Moment, job: &Job) -> Option<Position> {
     }
     let (_, slot) = state.slot(&job.new.id)?;
     let cluster = state.seats[slot.seat as usize].cluster;
-    let mut look = Look {
-        state,
-        moment,
-        wanted: HashMap::new(),
-        shares: HashMap::new(),
-        nothing: Promised::default(),
-    };
+    let mut look = Look::new(state, moment);
     let nodes = &state.seats[slot.seat as usize].nodes;
     let path: Vec<u64> = nodes.iter().map(|n| look.share(*n)).collect();
     let mine: Place4 = (Reverse(job.new.priority), path, job.seq);

@@ -1,6 +1,6 @@
 //! From a limit in the way to a violation with all its numbers.
 
-use super::check::{Hit, Kind, limits_of};
+use super::check::{Hit, Kind, Scope, limits_of};
 use super::submit::{View, bucket_of_hit, resource_of};
 use super::violation::{Code, Holder, MAX_HOLDERS, Quantity, Violation, When};
 use crate::amount::Amount;
@@ -263,6 +263,9 @@ fn room(view: &View<'_>, r: ResIx) -> u64 {
         None if cluster.known => 0,
         None => u64::MAX,
     };
+    if let Some(left) = view.check(Scope::Enforced, false).left_by_guarantees(r) {
+        room = room.min(left);
+    }
     for b in &view.seat.buckets {
         let bucket = &state.buckets[*b as usize];
         let rule = &state.rules[bucket.quota];

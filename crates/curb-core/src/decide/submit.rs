@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use super::check::{Check, Fit, Hit, Kind, Place, Promised, Scope};
 use super::moment::{Gate, Moment};
-use super::queue::somebody_waited;
+use super::queue::{somebody_waited, wanted};
 use super::render::{Render, fits_now};
 use super::resolve::Submission;
 use super::violation::{Code, Explanation, Shadow, Verdict, Violation, When};
@@ -154,8 +154,12 @@ pub fn why_waiting(state: &State, id: &JobId, moment: &Moment) -> Option<Explana
         seat: &state.seats[slot.seat as usize],
         ask: &slot.ask,
     };
-    let hits = view.check(Scope::Enforced, false).all();
-    let mut violations = view.violations(&hits);
+    let wanted = wanted(state, moment);
+    let check = Check {
+        wanted: &wanted,
+        ..view.check(Scope::Enforced, false)
+    };
+    let mut violations = view.violations(&check.all());
     view.gate_and_turn(&mut violations);
     Some(view.explanation(violations, Vec::new()))
 }
