@@ -484,7 +484,7 @@ pub async fn adopt_orphans(app: &Arc<App>, cluster: &Arc<Cluster>, at_start: boo
     };
     let found = app
         .engine
-        .read(move |state, moment| {
+        .read_durable(move |state, moment| {
             let now = moment.now;
             state
                 .jobs()

@@ -219,7 +219,7 @@ impl Watch {
 
     async fn open_jobs(&self) -> Vec<Open> {
         let name = self.cluster.name.clone();
-        let open = self.app.engine.read(move |state, _| {
+        let open = self.app.engine.read_durable(move |state, _| {
             state
                 .jobs()
                 .filter(|j| j.new.cluster == name)

@@ -57,7 +57,7 @@ pub struct Decision<T> {
 }
 
 impl<T> Decision<T> {
-    /// Events that must be durable before the answer.
+    /// Events that must be durable before the answer; without any, the answer waits until all that it rests on is.
     pub fn durable(events: Vec<Event>, reply: T) -> Decision<T> {
         Decision {
             events: events.into_iter().map(Draft::from).collect(),
@@ -201,6 +201,19 @@ impl Engine {
             let _ = tell.send(look(state, moment));
         })))?;
         told.await.map_err(|_| EngineError::Stopping)
+    }
+
+    /// Looks at the state, and answers only when all that was seen is durable. What is done outside on the strength of a
+    /// look must use this one.
+    ///
+    /// # Errors
+    /// Busy, stopping, or the journal is not writable.
+    pub async fn read_durable<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&State, &Moment) -> T + Send + 'static,
+    ) -> Result<T, EngineError> {
+        self.change(move |state, moment| Decision::durable(Vec::new(), look(state, moment)))
+            .await
     }
 
     /// Decides and writes. The answer comes when the decision says: at once, or when it is durable.

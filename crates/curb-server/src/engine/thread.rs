@@ -251,7 +251,9 @@ impl Thread {
             .into_iter()
             .filter(|d| self.meter.keeps(&d.event))
             .collect();
-        let wait = wait && !events.is_empty();
+        // Without events of its own an answer waits for those that it rests on.
+        let ahead = !self.batch.entries.is_empty() || self.flight.count.load(Ordering::Acquire) > 0;
+        let wait = wait && (ahead || !events.is_empty());
         self.record(events);
         if self.broken {
             task.done(Err(self.not_writable()));
@@ -361,7 +363,7 @@ impl Thread {
 
     /// Hands the batch to the writer.
     fn flush(&mut self) {
-        if self.batch.entries.is_empty() {
+        if self.batch.entries.is_empty() && self.batch.waiting.is_empty() {
             return;
         }
         while self.flight.count.load(Ordering::Acquire) >= IN_FLIGHT {

@@ -160,7 +160,8 @@ async fn decide_and_start(
                     let policy = Arc::clone(state.policy());
                     Decision::noted(events, Outcome::Refused(explanation, policy, moment.now))
                 }
-                Submitted::Same => Decision::nothing(Outcome::Same),
+                // The first answer may still be on its way to disk.
+                Submitted::Same => Decision::durable(Vec::new(), Outcome::Same),
                 Submitted::Taken => Decision::nothing(Outcome::Taken),
             }
         })
