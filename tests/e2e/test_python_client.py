@@ -73,7 +73,7 @@ def test_a_running_job_is_not_deleted(user: User, gate: Gate) -> None:
 def test_the_same_submission_again_gets_the_first_answer_and_another_gets_409(user: User, gate: Gate) -> None:
     client = user.client()
     mine = f"again-{user.name}"
-    asked: dict[str, Any] = {"entrypoint": gate.entrypoint("a"), "submission_id": mine}
+    asked: dict[str, Any] = {"entrypoint": gate.entrypoint("a"), "submission_id": mine, "metadata": {"curb.key": "1"}}
     assert client.submit_job(**asked) == mine
     assert client.submit_job(**asked) == mine
     with pytest.raises(RuntimeError, match="status code 409"):

@@ -3,7 +3,11 @@
 //!
 //! `cargo bench -p curb-core --bench decide`
 
-#![allow(clippy::print_stdout, missing_docs)]
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark reads the clock and prints"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

@@ -479,7 +479,11 @@ fn a_requeued_job_keeps_its_place_and_gets_a_new_id_in_ray() {
         then: AfterNotStarted::Requeue,
         why: "claimed".into(),
     });
-    assert_eq!(w.run_queue(), [first.clone()], "it is older than {second}");
+    assert_eq!(
+        w.run_queue(),
+        std::slice::from_ref(&first),
+        "it is older than {second}"
+    );
     assert_eq!(w.job(&first).ray_id(), "job-1.attempt-2");
     // A late word about the first attempt changes nothing.
     w.apply(Event::Confirmed {

@@ -13,7 +13,7 @@ fn higher_priority_goes_first_then_the_older() {
     let (running, _) = w.submit(&want("ana").cpu("1"));
     let (low, _) = w.submit(&want("li").cpu("1").job_type("low"));
     let (high, _) = w.submit(&want("kim").cpu("1").job_type("high"));
-    assert_eq!(w.end_and_run(&running), [high.clone()]);
+    assert_eq!(w.end_and_run(&running), std::slice::from_ref(&high));
     assert_eq!(w.end_and_run(&high), [low]);
 }
 
@@ -27,7 +27,7 @@ fn who_used_less_goes_first() {
     let (li, _) = w.submit(&want("li").cpu("2"));
     assert_eq!(
         w.end_and_run(&first),
-        [li.clone()],
+        std::slice::from_ref(&li),
         "ana has used the cluster for an hour"
     );
     assert_eq!(w.end_and_run(&li), [more]);

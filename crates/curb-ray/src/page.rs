@@ -26,10 +26,17 @@ mod tests {
 
     #[test]
     fn only_targets_that_stand_for_themselves_pass() {
-        for ok in ["/", "/nodes?view=summary", "/static/js/main.1a2b.js", "/api/v0/tasks?limit=10&filter_keys=state"] {
+        for ok in [
+            "/",
+            "/nodes?view=summary",
+            "/static/js/main.1a2b.js",
+            "/api/v0/tasks?limit=10&filter_keys=state",
+        ] {
             assert!(is_plain(ok), "{ok}");
         }
-        for bad in ["", "nodes", "/a b", "/a%2fb", "/a#b", "/a\\b", "/a;b", "/a\r\nb"] {
+        for bad in [
+            "", "nodes", "/a b", "/a%2fb", "/a#b", "/a\\b", "/a;b", "/a\r\nb",
+        ] {
             assert!(!is_plain(bad), "{bad}");
         }
     }

@@ -3,7 +3,7 @@
 //! One walk ([`Check::walk`]) finds the limits in the way. The quick answer stops at the first; the explanation collects
 //! them all. Both see the same limits in the same order, since they are the same code.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use super::moment::Moment;
@@ -64,6 +64,9 @@ impl Promised {
     }
 }
 
+/// Resources of which somebody within their limits waits for capacity, by number of cluster.
+pub(crate) type Wanted = HashSet<(u32, ResIx)>;
+
 /// Which limits to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -85,7 +88,7 @@ pub(crate) struct Check<'a> {
     pub(crate) submitting: bool,
     pub(crate) promised: &'a Promised,
     /// Resources of which an entitled job waits for capacity, by cluster: nothing of them is lent.
-    pub(crate) wanted: &'a HashMap<(u32, ResIx), bool>,
+    pub(crate) wanted: &'a Wanted,
 }
 
 /// What the quick answer is.
@@ -197,7 +200,7 @@ impl Check<'_> {
                     ..hit(Kind::Concurrent(*r), lent, held)
                 })?;
             } else if after > limit {
-                let wanted = self.wanted.contains_key(&(self.seat.cluster, *r));
+                let wanted = self.wanted.contains(&(self.seat.cluster, *r));
                 if wanted {
                     see(hit(Kind::Borrowing(*r), limit, held))?;
                 }

@@ -10,7 +10,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::check::{Check, Fit, Hit, Kind, Place, Promised, Scope};
+use super::check::{Check, Fit, Hit, Kind, Place, Promised, Scope, Wanted};
 use super::moment::{Gate, Moment};
 use crate::ledger::{Class, Event, Job, Phase, ResIx, State};
 use crate::policy::{Mode, Reclaim};
@@ -23,7 +23,7 @@ type Place4 = (Reverse<i32>, Vec<u64>, u64);
 struct Look<'a> {
     state: &'a State,
     moment: &'a Moment,
-    wanted: HashMap<(u32, ResIx), bool>,
+    wanted: Wanted,
     shares: HashMap<u32, u64>,
     nothing: Promised,
 }
@@ -52,7 +52,7 @@ impl<'a> Look<'a> {
         Look {
             state,
             moment,
-            wanted: HashMap::new(),
+            wanted: Wanted::new(),
             shares: HashMap::new(),
             nothing: Promised::default(),
         }
@@ -60,7 +60,7 @@ impl<'a> Look<'a> {
 }
 
 /// Resources of which somebody within their limits waits for capacity, by cluster.
-pub(crate) fn wanted(state: &State, moment: &Moment) -> HashMap<(u32, ResIx), bool> {
+pub(crate) fn wanted(state: &State, moment: &Moment) -> Wanted {
     let mut look = Look::new(state, moment);
     look.find_wanted();
     look.wanted
@@ -92,7 +92,7 @@ impl Look<'_> {
         if !self.state.policy().quotas.iter().any(lends) {
             return;
         }
-        let mut wanted = HashMap::new();
+        let mut wanted = Wanted::new();
         for class in &self.state.classes {
             let hits = self.check(class, &self.nothing).all();
             let by_cluster = |h: &Hit| match h.kind {
@@ -107,7 +107,7 @@ impl Look<'_> {
             }
             let cluster = self.state.seats[class.seat as usize].cluster;
             for r in hits.iter().filter_map(by_cluster) {
-                wanted.insert((cluster, r), true);
+                wanted.insert((cluster, r));
             }
         }
         self.wanted = wanted;
@@ -263,7 +263,7 @@ impl Look<'_> {
                 !self.borrows(c)
                     && c.ask
                         .iter()
-                        .any(|(r, _)| self.wanted.contains_key(&(cluster, *r)))
+                        .any(|(r, _)| self.wanted.contains(&(cluster, *r)))
             })
             .map(|c| self.head_waited(c))
             .max()
@@ -293,7 +293,7 @@ impl Look<'_> {
     /// Whether a bucket holds more than its limit in a wanted resource, not counting jobs that are being stopped.
     fn above_own_limit(&self, bucket: &crate::ledger::Bucket) -> bool {
         let limits = super::check::limits_of(self.state, bucket, self.moment.now);
-        self.wanted.keys().any(|(_, r)| {
+        self.wanted.iter().any(|(_, r)| {
             let stopping: u64 = bucket
                 .holders
                 .iter()

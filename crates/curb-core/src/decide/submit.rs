@@ -1,9 +1,8 @@
 //! Submitting, explaining, stopping.
 
-use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use super::check::{Check, Fit, Hit, Kind, Place, Promised, Scope};
+use super::check::{Check, Fit, Hit, Kind, Place, Promised, Scope, Wanted};
 use super::moment::{Gate, Moment};
 use super::queue::{somebody_waited, wanted};
 use super::render::{Render, fits_now};
@@ -41,8 +40,8 @@ pub enum Submitted {
     Taken,
 }
 
-fn nothing() -> &'static (Promised, HashMap<(u32, ResIx), bool>) {
-    static NOTHING: OnceLock<(Promised, HashMap<(u32, ResIx), bool>)> = OnceLock::new();
+fn nothing() -> &'static (Promised, Wanted) {
+    static NOTHING: OnceLock<(Promised, Wanted)> = OnceLock::new();
     NOTHING.get_or_init(Default::default)
 }
 

@@ -8,19 +8,14 @@ use super::hold::Change;
 use super::job::Phase;
 use super::meter::Meter;
 use super::rules::{Dims, Held, Names, ResIx, Rule, bucket_of, rules};
-use super::state::{Kept, State};
+use super::state::{Kept, KeptBuckets, KeptNodes, State};
 use crate::policy::{Match, Policy};
 use crate::resource::Resource;
 use crate::subject::Subject;
 
 impl State {
     /// What has to be kept of buckets and nodes when the tables are rebuilt.
-    pub(super) fn kept(
-        &self,
-    ) -> (
-        BTreeMap<String, Kept>,
-        BTreeMap<String, Vec<(Resource, Usage)>>,
-    ) {
+    pub(super) fn kept(&self) -> (KeptBuckets, KeptNodes) {
         let mut buckets = BTreeMap::new();
         for b in &self.buckets {
             let rule = &self.rules[b.quota];
@@ -62,11 +57,7 @@ impl State {
     }
 
     /// Builds all tables again from the jobs, under the policy in force.
-    pub(super) fn rebuild(
-        &mut self,
-        kept: &BTreeMap<String, Kept>,
-        nodes: &BTreeMap<String, Vec<(Resource, Usage)>>,
-    ) {
+    pub(super) fn rebuild(&mut self, kept: &KeptBuckets, nodes: &KeptNodes) {
         self.names = Names::default();
         self.rules = Arc::new(rules(&mut self.names, &self.policy));
         self.buckets.clear();
@@ -104,7 +95,7 @@ impl State {
         }
     }
 
-    fn restore_nodes(&mut self, nodes: &BTreeMap<String, Vec<(Resource, Usage)>>) {
+    fn restore_nodes(&mut self, nodes: &KeptNodes) {
         for (key, usages) in nodes {
             let ix = self.node(key.clone(), 1);
             for (r, usage) in usages {
@@ -121,7 +112,7 @@ impl State {
         }
     }
 
-    fn restore_kept(&mut self, kept: &BTreeMap<String, Kept>) {
+    fn restore_kept(&mut self, kept: &KeptBuckets) {
         let rules = Arc::clone(&self.rules);
         for (key, kept) in kept {
             let Some((name, dims)) = parse_kept_key(key) else {

@@ -137,6 +137,12 @@ pub(super) struct Kept {
     pub(super) meters: Vec<(Resource, Period, Carried)>,
 }
 
+/// What is kept of buckets, by [`super::rebuild`]'s key.
+pub(super) type KeptBuckets = BTreeMap<String, Kept>;
+
+/// What is kept of nodes, by name.
+pub(super) type KeptNodes = BTreeMap<String, Vec<(Resource, super::fair::Usage)>>;
+
 impl Default for State {
     fn default() -> State {
         State::new()
