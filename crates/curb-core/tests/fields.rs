@@ -281,12 +281,12 @@ fn audit_and_observe_record_and_let_pass() {
         "mode",
         &q("limits: {cpu: 0}\nmode: audit"),
         &q("limits: {cpu: 0}\nmode: enforce"),
-        &std::slice::from_ref(&one),
+        std::slice::from_ref(&one),
         "admitted",
         "refused 422 concurrent-limit",
     );
     let observe = format!("mode: observe\n{}", q("limits: {cpu: 0}"));
-    assert_eq!(last(&observe, &std::slice::from_ref(&one)), "admitted");
+    assert_eq!(last(&observe, std::slice::from_ref(&one)), "admitted");
     let mut w = World::new(&observe);
     w.submit(&one);
     let Some(Event::Admitted { shadow, .. }) = w.journal.last().map(|r| &r.event) else {
@@ -329,7 +329,7 @@ fn the_subject_a_quota_is_for() {
         ("{user: ana, job_type: inference}", false),
         ("everybody", true),
     ] {
-        let said = last(&full(selector), &std::slice::from_ref(&ana));
+        let said = last(&full(selector), std::slice::from_ref(&ana));
         let expect = if covered {
             "refused 422 concurrent-limit"
         } else {

@@ -1,6 +1,7 @@
 //! What the server knows of one Ray cluster besides the ledger: how to reach it and what it last said.
 
 use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use curb_core::subject::JobId;
@@ -22,6 +23,10 @@ pub struct Cluster {
     /// Wakes the monitor before its time.
     pub poke: Notify,
     facts: RwLock<Facts>,
+    /// What it said that it is before this server started.
+    earlier: Option<Version>,
+    /// Where that is kept.
+    version_file: PathBuf,
     /// Attempts that somebody here takes care of.
     in_flight: Mutex<HashSet<(JobId, u32)>>,
     /// What Ray last said of open jobs.
@@ -64,8 +69,18 @@ impl Cluster {
     ///
     /// # Errors
     /// The address or a bound is wrong.
-    pub fn new(name: &str, config: ClusterConfig) -> Result<Cluster, curb_ray::ConfigError> {
+    pub fn new(
+        name: &str,
+        config: ClusterConfig,
+        data: &Path,
+    ) -> Result<Cluster, curb_ray::ConfigError> {
+        let version_file = data.join(format!("ray-version.{name}.json"));
+        let earlier = std::fs::read(&version_file)
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok());
         Ok(Cluster {
+            earlier,
+            version_file,
             name: name.to_owned(),
             ray: RayClient::new(config.ray.clone())?,
             config,
@@ -92,15 +107,34 @@ impl Cluster {
         facts.version.as_ref().map_or_else(String::new, session_of)
     }
 
+    /// What it says that it is, or said before this server started: good for a client that asks, not for a decision.
+    #[must_use]
+    pub fn last_version(&self) -> Option<Version> {
+        self.facts().version.or_else(|| self.earlier.clone())
+    }
+
     /// It answered.
     pub fn seen(&self, version: Version, now: Timestamp) {
         let mut facts = self.facts.write().unwrap_or_else(PoisonError::into_inner);
+        if facts.version.as_ref() != Some(&version) {
+            self.keep(&version);
+        }
         *facts = Facts {
             reachable: true,
             last_seen: Some(now),
             problem: String::new(),
             version: Some(version),
         };
+    }
+
+    /// Keeps a version for clients that ask while Ray is away and Curb was restarted. Losing it costs them a wait.
+    fn keep(&self, version: &Version) {
+        let kept = serde_json::to_vec(version)
+            .map_err(std::io::Error::other)
+            .and_then(|text| std::fs::write(&self.version_file, text));
+        if let Err(error) = kept {
+            tracing::debug!(cluster = %self.name, %error, "the version of Ray was not kept");
+        }
     }
 
     /// It did not. `true` when that is news.

@@ -265,7 +265,7 @@ fn clusters(config: &Config) -> Result<BTreeMap<String, Arc<Cluster>>, ServeErro
         .clusters
         .iter()
         .map(|(name, c)| {
-            let cluster = Cluster::new(name, c.clone())
+            let cluster = Cluster::new(name, c.clone(), &config.data)
                 .map_err(|e| ServeError::Setting(format!("cluster {name}: {e}")))?;
             Ok((name.clone(), Arc::new(cluster)))
         })

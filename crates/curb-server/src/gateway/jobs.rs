@@ -20,10 +20,10 @@ const RAY_WITHIN: Duration = Duration::from_secs(2);
 /// `GET /api/version`, as Ray said it last: clients ask it first, also while Ray is away.
 pub fn version(call: &Call) -> Result<Reply, Failure> {
     let cluster = call.app.cluster(&call.app.config.default_cluster);
-    match cluster.and_then(|c| c.facts().version) {
+    match cluster.and_then(|c| c.last_version()) {
         Some(version) => json(&version),
         None => Err(Failure::unavailable(
-            "curb: Ray has not been reached since the server started; try again in a moment",
+            "curb: Ray has not been reached yet; try again in a moment",
             5,
         )),
     }
