@@ -105,8 +105,11 @@ impl Telling<'_> {
             }
             None => line.push_str("; nothing is in its way, and it starts when its turn comes"),
         }
+        // Those ahead may take what ends first.
+        let behind = position.is_some_and(|p| p.position > 1);
         match e.expected {
-            Some(t) => drop(write!(line, "; expected {}", self.about(t))),
+            Some(t) if behind => line.push_str(&format!("; at the earliest {}", self.about(t))),
+            Some(t) => line.push_str(&format!("; expected {}", self.about(t))),
             None if e.violations.is_empty() => {}
             None => line.push_str("; expected start unknown"),
         }
@@ -181,7 +184,7 @@ impl Telling<'_> {
             When::At(t) => format!("at {}", self.about(*t)),
             When::Turn => "once those ahead have started".into(),
             When::ClusterBack => "when the cluster is back".into(),
-            When::PolicyChange => "only under another policy or an override".into(),
+            When::PolicyChange => "only under another policy".into(),
             When::Never => "never on this cluster as it is".into(),
         }
     }
@@ -316,7 +319,11 @@ fn next_step(verdict: Verdict, code: Code) -> &'static str {
         (_, Code::DurationLimit) => {
             "declare a shorter duration, or ask an administrator for another policy"
         }
-        _ => "ask for less, or ask an administrator for an override or another policy",
+        (_, Code::ConcurrentLimit | Code::JobsLimit) => {
+            "ask for less, or ask an administrator for an override or another policy"
+        }
+        (Verdict::Never, _) => "ask for less, or for another cluster",
+        _ => "ask for less, or ask an administrator for another policy",
     }
 }
 

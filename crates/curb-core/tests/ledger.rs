@@ -468,6 +468,42 @@ fn a_changed_session_quarantines_what_was_open_and_its_grant_stays_held() {
 }
 
 #[test]
+fn late_word_of_an_old_session_does_not_bring_a_job_back_from_quarantine() {
+    let mut w = World::new("mode: enforce\n");
+    let (a, _) = w.submit(&want("ana").cpu("2"));
+    w.cluster("main", "session-2", &[("cpu", "100")]);
+    let confirm = |session: &str| Event::Confirmed {
+        id: a.clone(),
+        attempt: 1,
+        session: session.into(),
+    };
+    w.apply(confirm("session-1"));
+    assert!(matches!(w.job(&a).phase, Phase::Quarantined(_)));
+    w.apply(confirm("session-2"));
+    assert!(matches!(w.job(&a).phase, Phase::Running(_)));
+}
+
+#[test]
+fn a_subject_that_was_never_seen_is_decided_like_one_that_was() {
+    let mut w = World::new(POLICY);
+    w.submit(&want("ana").cpu("3").minutes(30));
+    for cpu in ["1", "3", "5", "9"] {
+        let fresh = w.explain(&want("li").cpu(cpu).gpu("1").minutes(30));
+        let mut known = World::new(POLICY);
+        known.submit(&want("ana").cpu("3").minutes(30));
+        let (id, _) = known.submit(&want("li").cpu("100m").minutes(1));
+        known.end(&id);
+        let mut seen = known.explain(&want("li").cpu(cpu).gpu("1").minutes(30));
+        seen.recorded.clear();
+        let fresh = curb_core::decide::Explanation {
+            recorded: Vec::new(),
+            ..fresh
+        };
+        assert_eq!(fresh, seen, "{cpu}");
+    }
+}
+
+#[test]
 fn a_requeued_job_keeps_its_place_and_gets_a_new_id_in_ray() {
     let mut w = World::new("capacity: {cpu: 1}\n");
     w.cluster("main", "session-1", &[("cpu", "1")]);

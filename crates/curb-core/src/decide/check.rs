@@ -81,6 +81,8 @@ pub(crate) struct Check<'a> {
     pub(crate) state: &'a State,
     pub(crate) moment: &'a Moment,
     pub(crate) seat: &'a Seat,
+    /// Buckets that the seat would be given, with numbers past those of the state.
+    pub(crate) made: &'a [Bucket],
     pub(crate) ask: &'a [(ResIx, u64)],
     pub(crate) duration: Option<Millis>,
     pub(crate) scope: Scope,
@@ -99,21 +101,30 @@ pub(crate) enum Fit {
         /// On borrowed capacity.
         borrowed: bool,
     },
-    /// It does not; this is the first limit in the way.
-    No(Hit),
+    /// It does not.
+    No,
 }
 
 impl Check<'_> {
+    fn bucket_at(&self, ix: u32) -> &Bucket {
+        let ix = ix as usize;
+        let there = &self.state.buckets;
+        there
+            .get(ix)
+            .unwrap_or_else(|| &self.made[ix - there.len()])
+    }
+
     /// Whether it fits now.
     pub(crate) fn fits(&self) -> Fit {
-        let mut first = None;
-        let borrowed = self.walk(&mut |hit| {
-            first = Some(hit);
+        let mut blocked = false;
+        let borrowed = self.walk(&mut |_| {
+            blocked = true;
             ControlFlow::Break(())
         });
-        match first {
-            Some(hit) => Fit::No(hit),
-            None => Fit::Yes { borrowed },
+        if blocked {
+            Fit::No
+        } else {
+            Fit::Yes { borrowed }
         }
     }
 
@@ -132,7 +143,7 @@ impl Check<'_> {
         let mut borrowed = false;
         let observing = self.state.mode() == Mode::Audit;
         for b in &self.seat.buckets {
-            let bucket = &self.state.buckets[*b as usize];
+            let bucket = self.bucket_at(*b);
             let rule = &self.state.rules[bucket.quota];
             let recorded = observing || rule.audit;
             if recorded != (self.scope == Scope::Recorded) || !self.moment.applies(bucket.quota) {
@@ -324,7 +335,7 @@ impl Check<'_> {
             return hits;
         }
         for b in &self.seat.buckets {
-            let bucket = &self.state.buckets[*b as usize];
+            let bucket = self.bucket_at(*b);
             if self.state.rules[bucket.quota].audit || !self.moment.applies(bucket.quota) {
                 continue;
             }
@@ -337,7 +348,8 @@ impl Check<'_> {
                     limit: u128::from(limit),
                     used: u128::from(bucket.queued),
                     asked: 1,
-                    alone: limit == 0,
+                    // There is room once those ahead have started, and none is needed then.
+                    alone: false,
                 });
             }
         }
@@ -410,7 +422,7 @@ impl Check<'_> {
             .seat
             .buckets
             .iter()
-            .map(|b| self.lacks(&self.state.buckets[*b as usize], r))
+            .map(|b| self.lacks(self.bucket_at(*b), r))
             .sum();
         let total: u64 = self
             .state

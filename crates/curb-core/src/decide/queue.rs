@@ -72,6 +72,7 @@ impl Look<'_> {
             state: self.state,
             moment: self.moment,
             seat: &self.state.seats[class.seat as usize],
+            made: &[],
             ask: &class.ask,
             duration: class.duration,
             scope: Scope::Enforced,
@@ -119,11 +120,13 @@ impl Look<'_> {
         seat.buckets.iter().any(|b| {
             let bucket = &self.state.buckets[*b as usize];
             let limits = super::check::limits_of(self.state, bucket, self.moment.now);
-            class.ask.iter().any(|(r, a)| {
-                limits
-                    .resource(*r)
-                    .is_some_and(|l| bucket.held.get(*r).saturating_add(*a) > l)
-            })
+            let counts = self.moment.applies(bucket.quota) && !self.state.rules[bucket.quota].audit;
+            counts
+                && class.ask.iter().any(|(r, a)| {
+                    limits
+                        .resource(*r)
+                        .is_some_and(|l| bucket.held.get(*r).saturating_add(*a) > l)
+                })
         })
     }
 
@@ -139,8 +142,11 @@ impl Look<'_> {
             }
             match self.check(class, &self.nothing).fits() {
                 Fit::Yes { .. } => fitting.push(ix),
-                Fit::No(hit) if !hit.alone && self.head_waited(class) >= bound => waited.push(ix),
-                Fit::No(_) => {}
+                // What can never fit, by whichever limit, keeps nothing from others.
+                Fit::No if self.head_waited(class) >= bound && self.could_fit(class) => {
+                    waited.push(ix);
+                }
+                Fit::No => {}
             }
         }
         if fitting.is_empty() {
@@ -168,6 +174,13 @@ impl Look<'_> {
             }
         }
         None
+    }
+
+    fn could_fit(&self, class: &Class) -> bool {
+        self.check(class, &self.nothing)
+            .all()
+            .iter()
+            .all(|h| !h.alone)
     }
 
     fn head_waited(&self, class: &Class) -> Millis {
@@ -365,13 +378,14 @@ pub fn position(state: &State, moment: &Moment, job: &Job) -> Option<Position> {
 }
 
 /// Whether somebody on a cluster has waited past the bound, so that a new job has to be put in the order.
-pub(crate) fn somebody_waited(state: &State, moment: &Moment) -> bool {
+pub(crate) fn somebody_waited(state: &State, moment: &Moment, cluster: u32) -> bool {
     let bound = state.policy().queue.pass_bound;
+    let look = Look::new(state, moment);
     state
-        .waiting
-        .first()
-        .and_then(|(_, ix)| state.slot_at(*ix))
-        .is_some_and(|s| moment.now.since(s.job.submitted) >= bound)
+        .classes
+        .iter()
+        .filter(|c| state.seats[c.seat as usize].cluster == cluster)
+        .any(|c| look.head_waited(c) >= bound)
 }
 
 /// When time alone may next change what can start: a window, a budget's period, an override's end, the passing bound.

@@ -19,7 +19,7 @@ pub(super) struct Render<'a> {
 impl Render<'_> {
     pub(super) fn violation(&self, hit: &Hit) -> Violation {
         let state = self.view.state;
-        let bucket = bucket_of_hit(hit).map(|b| &state.buckets[b as usize]);
+        let bucket = bucket_of_hit(hit).map(|b| self.view.bucket_at(b));
         let quota = bucket.map(|b| &state.policy().quotas[b.quota]);
         let code = code(hit.kind);
         let rejects = match code {
@@ -72,9 +72,8 @@ impl Render<'_> {
             Kind::Duration => Quantity::Time(Millis(small)),
             Kind::Jobs | Kind::Queued | Kind::TurnJobs => Quantity::Jobs(small),
             Kind::Rate => {
-                let rate = bucket_of_hit(hit).and_then(|b| {
-                    self.view.state.rules[self.view.state.buckets[b as usize].quota].rate
-                });
+                let rate = bucket_of_hit(hit)
+                    .and_then(|b| self.view.state.rules[self.view.bucket_at(b).quota].rate);
                 Quantity::Rate {
                     count: rate.map_or(0, |r| r.count),
                     per: rate.map_or(Millis(0), |r| r.per),
@@ -82,7 +81,7 @@ impl Render<'_> {
             }
             Kind::Budget(at) => {
                 let budget = bucket_of_hit(hit).and_then(|b| {
-                    let quota = self.view.state.buckets[b as usize].quota;
+                    let quota = self.view.bucket_at(b).quota;
                     self.view.state.policy().quotas[quota].budgets.get(at)
                 });
                 Quantity::ResourceTime {
@@ -116,9 +115,14 @@ impl Render<'_> {
                 let wait = u64::try_from(hit.used).unwrap_or(u64::MAX);
                 When::At(now.after(Millis(wait.max(1))))
             }
-            Kind::Budget(at) => bucket
-                .and_then(|b| b.meters.get(at))
-                .map_or(When::PolicyChange, |m| When::At(m.read(now).resets)),
+            Kind::Budget(at) => {
+                bucket
+                    .and_then(|b| b.meters.get(at))
+                    .map_or(When::PolicyChange, |m| {
+                        m.fits_at(now, hit.asked, hit.limit)
+                            .map_or(When::JobsEnd(None), When::At)
+                    })
+            }
             Kind::Queued | Kind::Turn(_) | Kind::TurnJobs | Kind::Borrowing(_) => When::Turn,
             Kind::Guarantee(_) => When::JobsEnd(None),
             Kind::Concurrent(_) | Kind::Jobs | Kind::Capacity(_) => {
@@ -267,7 +271,7 @@ fn room(view: &View<'_>, r: ResIx) -> u64 {
         room = room.min(left);
     }
     for b in &view.seat.buckets {
-        let bucket = &state.buckets[*b as usize];
+        let bucket = view.bucket_at(*b);
         let rule = &state.rules[bucket.quota];
         if rule.audit || !view.moment.applies(bucket.quota) {
             continue;

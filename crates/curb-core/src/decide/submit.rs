@@ -8,7 +8,7 @@ use super::queue::{somebody_waited, wanted};
 use super::render::{Render, fits_now};
 use super::resolve::Submission;
 use super::violation::{Code, Explanation, Shadow, Verdict, Violation, When};
-use crate::ledger::{Event, Job, NewJob, ResIx, Seat, State};
+use crate::ledger::{Bucket, Event, Job, NewJob, ResIx, Seat, State};
 use crate::policy::{Mode, WhenDown};
 use crate::subject::JobId;
 
@@ -56,20 +56,11 @@ pub fn submit(
     if let Some(job) = state.job(&identity.id) {
         return (Vec::new(), again(job, submission, identity));
     }
-    let Some(seat) = state.find_seat(&submission.subject, &submission.cluster) else {
-        // Its buckets have to be made first. That is once for each subject, so that a copy of the state may do.
-        return on_copy(state, submission, |s| {
-            submit(s, submission, identity, moment)
-        });
-    };
-    let ask = ask_of(state, submission);
-    let view = View {
-        state,
-        moment,
-        submission,
-        seat: &state.seats[seat as usize],
-        ask: &ask,
-    };
+    seen(state, submission, moment, |view| decide(view, identity))
+}
+
+fn decide(view: &View<'_>, identity: &Identity) -> (Vec<Event>, Submitted) {
+    let (state, moment, submission) = (view.state, view.moment, view.submission);
     let recorded = view.recorded();
     let shadow: Vec<Shadow> = recorded.iter().map(Shadow::from).collect();
     let denied = state.mode() == Mode::Enforce && !submission.denials.is_empty();
@@ -78,7 +69,7 @@ pub fn submit(
     let job = || Box::new(new_job(submission, identity));
     if let (Fit::Yes { borrowed }, false, Gate::Open) = (fit, denied, gate) {
         let crowd = state.queued_count() > 0;
-        let in_turn = !crowd || (moment.settled && !borrowed && !somebody_waited(state, moment));
+        let in_turn = !crowd || (moment.settled && !borrowed && !view.others_waited());
         if in_turn {
             let event = Event::Admitted {
                 job: job(),
@@ -115,19 +106,10 @@ pub fn submit(
 /// Answers "would it start, and if not, why and when" without submitting.
 #[must_use]
 pub fn explain(state: &State, submission: &Submission, moment: &Moment) -> Explanation {
-    let Some(seat) = state.find_seat(&submission.subject, &submission.cluster) else {
-        return on_copy(state, submission, |s| explain(s, submission, moment));
-    };
-    let ask = ask_of(state, submission);
-    let view = View {
-        state,
-        moment,
-        submission,
-        seat: &state.seats[seat as usize],
-        ask: &ask,
-    };
-    let recorded = view.recorded();
-    view.explain(recorded)
+    seen(state, submission, moment, |view| {
+        let recorded = view.recorded();
+        view.explain(recorded)
+    })
 }
 
 /// Why a waiting job waits. `None` when it does not wait.
@@ -151,6 +133,7 @@ pub fn why_waiting(state: &State, id: &JobId, moment: &Moment) -> Option<Explana
         moment,
         submission: &submission,
         seat: &state.seats[slot.seat as usize],
+        made: &[],
         ask: &slot.ask,
     };
     let wanted = wanted(state, moment);
@@ -230,10 +213,34 @@ fn new_job(submission: &Submission, identity: &Identity) -> NewJob {
     }
 }
 
-fn on_copy<T>(state: &State, submission: &Submission, then: impl FnOnce(&State) -> T) -> T {
+/// Looks at a submission from its seat, or from the one that it would get: a subject that was never seen changes nothing.
+fn seen<T>(
+    state: &State,
+    submission: &Submission,
+    moment: &Moment,
+    then: impl Fn(&View<'_>) -> T,
+) -> T {
+    let look = |state: &State, seat: &Seat, made: &[Bucket]| {
+        let ask = ask_of(state, submission);
+        then(&View {
+            state,
+            moment,
+            submission,
+            seat,
+            made,
+            ask: &ask,
+        })
+    };
+    if let Some(ix) = state.find_seat(&submission.subject, &submission.cluster) {
+        return look(state, &state.seats[ix as usize], &[]);
+    }
+    if let Some((seat, made)) = state.sketch_seat(&submission.subject, &submission.cluster) {
+        return look(state, &seat, &made);
+    }
+    // Nothing was ever heard of the cluster or put on it: there is little to copy.
     let mut copy = state.clone();
-    copy.seat(&submission.subject, &submission.cluster);
-    then(&copy)
+    let ix = copy.seat(&submission.subject, &submission.cluster);
+    look(&copy, &copy.seats[ix as usize], &[])
 }
 
 /// The request by number of resource. A resource that nothing has named before is not limited and held by nobody, but the
@@ -255,16 +262,27 @@ pub(super) struct View<'a> {
     pub(super) moment: &'a Moment,
     pub(super) submission: &'a Submission,
     pub(super) seat: &'a Seat,
+    /// Buckets that the seat would be given, with numbers past those of the state.
+    pub(super) made: &'a [Bucket],
     pub(super) ask: &'a [(ResIx, u64)],
 }
 
 impl View<'_> {
+    pub(super) fn bucket_at(&self, ix: u32) -> &Bucket {
+        let ix = ix as usize;
+        let there = &self.state.buckets;
+        there
+            .get(ix)
+            .unwrap_or_else(|| &self.made[ix - there.len()])
+    }
+
     pub(super) fn check(&self, scope: Scope, submitting: bool) -> Check<'_> {
         let (promised, wanted) = nothing();
         Check {
             state: self.state,
             moment: self.moment,
             seat: self.seat,
+            made: self.made,
             ask: self.ask,
             duration: self.submission.duration,
             scope,
@@ -286,7 +304,7 @@ impl View<'_> {
             .seat
             .buckets
             .iter()
-            .any(|b| self.state.rules[self.state.buckets[*b as usize].quota].audit);
+            .any(|b| self.state.rules[self.bucket_at(*b).quota].audit);
         if !observing && !audits {
             return Vec::new();
         }
@@ -347,8 +365,11 @@ impl View<'_> {
     }
 
     fn others_first(&self) -> bool {
-        self.state.queued_count() > 0
-            && (!self.moment.settled || somebody_waited(self.state, self.moment))
+        self.state.queued_count() > 0 && (!self.moment.settled || self.others_waited())
+    }
+
+    fn others_waited(&self) -> bool {
+        somebody_waited(self.state, self.moment, self.seat.cluster)
     }
 
     fn explanation(&self, mut violations: Vec<Violation>, recorded: Vec<Violation>) -> Explanation {

@@ -175,14 +175,24 @@ impl State {
         let Some(ix) = self.find(id, open) else {
             return;
         };
+        let Some(seat) = self.slot_at(ix).map(|s| s.seat as usize) else {
+            return;
+        };
+        let present = self.cluster_at(self.seats[seat].cluster).session.clone();
         let Some(slot) = self.slot_mut(ix).filter(|s| s.job.attempt == attempt) else {
             return;
         };
         if let Phase::Reserved(g) | Phase::Quarantined(g) = &slot.job.phase {
-            slot.job.phase = Phase::Running(Grant {
+            let grant = Grant {
                 session: session.to_owned(),
                 ..g.clone()
-            });
+            };
+            // Word of a session that is over (it came late) proves nothing of the present one.
+            slot.job.phase = if present.is_empty() || session == present {
+                Phase::Running(grant)
+            } else {
+                Phase::Quarantined(grant)
+            };
         }
     }
 

@@ -165,6 +165,36 @@ impl Meter {
         }
     }
 
+    /// When so much of what is used and promised now is forgotten or reset that `asked` fits below `limit`, if nothing
+    /// more is used. `None` when no passing of time alone will do.
+    #[must_use]
+    pub fn fits_at(&self, now: Timestamp, asked: u128, limit: u128) -> Option<Timestamp> {
+        let reading = self.read(now);
+        let Period::Rolling(total) = self.period else {
+            return Some(reading.resets);
+        };
+        let mut copy = self.clone();
+        copy.advance(now);
+        let width = slot(total);
+        let room = limit.checked_sub(asked)?;
+        let mut used = reading.used.saturating_add(reading.committed);
+        // The oldest slot leaves at the end of the present one, once all are there.
+        let missing = i64::try_from((SLOTS - 1).saturating_sub(copy.carried.slots.len())).ok()?;
+        let first = copy
+            .carried
+            .end
+            .0
+            .saturating_add(missing.saturating_mul(width));
+        for (n, slot) in copy.carried.slots.iter().enumerate() {
+            used = used.saturating_sub(*slot);
+            if used <= room {
+                let n = i64::try_from(n).ok()?;
+                return Some(Timestamp(first.saturating_add(n.saturating_mul(width))));
+            }
+        }
+        (copy.rate == 0).then(|| copy.carried.end.after(total))
+    }
+
     /// What it says at a moment (not before the last one it was told).
     #[must_use]
     pub fn read(&self, now: Timestamp) -> Reading {
@@ -272,6 +302,21 @@ mod tests {
         assert_eq!(m.read(Timestamp(63_999)).used, 10_000);
         assert_eq!(m.read(Timestamp(68_500)).used, 5_000);
         assert_eq!(m.read(Timestamp(90_000)).used, 0);
+    }
+
+    #[test]
+    fn a_rolling_window_tells_when_enough_of_it_is_forgotten() {
+        let mut m = Meter::new(Period::Rolling(Millis(64 * 1000)), "UTC", Timestamp(0));
+        m.hold(Timestamp(0), 1, None);
+        m.release(Timestamp(10_000), 1, None);
+        let now = Timestamp(20_500);
+        let at = m.fits_at(now, 5_000, 11_000).expect("it will fit");
+        assert!(
+            m.read(Timestamp(at.0 - 1)).used > 6_000,
+            "not before {at:?}"
+        );
+        assert!(m.read(at).used <= 6_000);
+        assert_eq!(m.fits_at(now, 12_000, 11_000), None, "more than all of it");
     }
 
     #[test]

@@ -30,7 +30,9 @@ impl State {
                     (q.resource.clone(), q.per, m.carried().clone())
                 })
                 .collect::<Vec<_>>();
-            if b.arrival == 0 && meters.is_empty() {
+            // One with a guarantee keeps something from others by being there.
+            let guaranteed = rule.guarantee.iter().next().is_some();
+            if b.arrival == 0 && meters.is_empty() && !guaranteed {
                 continue;
             }
             let kept = Kept {
@@ -147,15 +149,16 @@ impl State {
             if rule.guarantee.iter().next().is_none() {
                 continue;
             }
-            for dims in named_buckets(&policy, rule) {
+            let clusters: Vec<String> = self.clusters.iter().map(|c| c.name.clone()).collect();
+            for dims in named_buckets(&policy, rule, &clusters) {
                 self.bucket(quota, rule, dims);
             }
         }
     }
 }
 
-/// The buckets of a rule that the policy itself names.
-fn named_buckets(policy: &Policy, rule: &Rule) -> Vec<Dims> {
+/// The buckets of a rule that the policy itself names, on the clusters that are known.
+fn named_buckets(policy: &Policy, rule: &Rule, clusters: &[String]) -> Vec<Dims> {
     let s = &rule.selector;
     let named = [&s.user, &s.team, &s.org, &s.job_type, &s.cluster];
     let each = named
@@ -197,7 +200,13 @@ fn named_buckets(policy: &Policy, rule: &Rule) -> Vec<Dims> {
                         .get(member)
                         .map_or_else(BTreeMap::new, |u| u.labels.clone()),
                 };
-                all.extend(bucket_of(s, &subject, &first(&s.cluster)));
+                let named = first(&s.cluster);
+                for cluster in clusters.iter().chain([&named]).filter(|c| !c.is_empty()) {
+                    all.extend(bucket_of(s, &subject, cluster));
+                }
+                if s.cluster.is_none() {
+                    all.extend(bucket_of(s, &subject, ""));
+                }
             }
         }
     }

@@ -13,6 +13,9 @@ pub(crate) type ResIx = u16;
 /// What a job asks for, by number of resource, ascending, without zeros.
 pub(crate) type Ask = std::sync::Arc<[(ResIx, u64)]>;
 
+/// So many names of resources are counted; names in the policy always are.
+const MAX_NAMES: usize = 4096;
+
 /// Numbers for names of resources. Which number a name has depends on who asked first and is never shown.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
@@ -47,7 +50,12 @@ impl Names {
         let mut ask: Vec<(ResIx, u64)> = request
             .iter()
             .filter(|(_, a)| *a > Amount::ZERO)
-            .map(|(r, a)| (self.number(r), a.0))
+            // Where nothing is enforced, jobs may name what no cluster and no quota knows: it is counted only as long as
+            // there are not too many such names.
+            .filter_map(|(r, a)| {
+                let counted = self.len() < MAX_NAMES || self.find(r).is_some();
+                counted.then(|| (self.number(r), a.0))
+            })
             .collect();
         ask.sort_unstable();
         ask.into()

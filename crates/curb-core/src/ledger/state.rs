@@ -412,13 +412,57 @@ impl State {
         ix
     }
 
+    /// The seat that a subject without one would get, with the buckets that would be made for it. Those have numbers past
+    /// the ones that are there. `None` when the cluster was never seen.
+    pub(crate) fn sketch_seat(
+        &self,
+        subject: &Subject,
+        cluster: &str,
+    ) -> Option<(Seat, Vec<Bucket>)> {
+        let number = self.clusters.iter().position(|c| c.name == cluster)?;
+        let mut made = Vec::new();
+        let mut buckets = Vec::new();
+        for (quota, rule) in self.rules.iter().enumerate() {
+            let Some(dims) = bucket_of(&rule.selector, subject, cluster) else {
+                continue;
+            };
+            let key = (rule.name.clone(), dims);
+            buckets.push(match self.bucket_index.get(&key) {
+                Some(ix) => *ix,
+                None => {
+                    made.push(self.new_bucket(quota, rule, key.1));
+                    (self.buckets.len() + made.len() - 1) as u32
+                }
+            });
+        }
+        let seat = Seat {
+            cluster: number as u32,
+            buckets,
+            nodes: Vec::new(),
+        };
+        Some((seat, made))
+    }
+
     pub(super) fn bucket(&mut self, quota: usize, rule: &Rule, dims: Dims) -> u32 {
         let key = (rule.name.clone(), dims);
         if let Some(ix) = self.bucket_index.get(&key) {
             return *ix;
         }
+        let bucket = self.new_bucket(quota, rule, key.1.clone());
+        for (ix, amount) in rule.guarantee.iter() {
+            if !rule.audit {
+                self.unmet.add(&[(ix, amount)]);
+            }
+        }
+        self.buckets.push(bucket);
+        let ix = (self.buckets.len() - 1) as u32;
+        self.bucket_index.insert(key, ix);
+        ix
+    }
+
+    fn new_bucket(&self, quota: usize, rule: &Rule, dims: Dims) -> Bucket {
         let budgets = &self.policy.quotas[quota].budgets;
-        let bucket = Bucket {
+        Bucket {
             quota,
             held: Held::default(),
             running: 0,
@@ -432,20 +476,11 @@ impl State {
             overrides: self
                 .overrides
                 .values()
-                .filter(|o| is_for(o, &rule.name, &key.1))
+                .filter(|o| is_for(o, &rule.name, &dims))
                 .map(|o| o.id)
                 .collect(),
-            dims: key.1.clone(),
-        };
-        for (ix, amount) in rule.guarantee.iter() {
-            if !rule.audit {
-                self.unmet.add(&[(ix, amount)]);
-            }
+            dims,
         }
-        self.buckets.push(bucket);
-        let ix = (self.buckets.len() - 1) as u32;
-        self.bucket_index.insert(key, ix);
-        ix
     }
 
     /// The way of a subject in the tree: org units from the top, team, user.
