@@ -64,7 +64,7 @@ pub enum RayError {
         /// The bound, in bytes.
         limit: usize,
     },
-    /// The id or name was not fit for a path: nothing was sent.
+    /// The id or name is not put into a path (see [`BadSegment`]): nothing was sent.
     #[error(transparent)]
     BadSegment(#[from] BadSegment),
 }

@@ -6,8 +6,8 @@ mod common;
 use bytes::Bytes;
 use common::quick_config;
 use curb_ray::{
-    Cluster, JobStatus, PackageProtocol, RayClient, RayConfig, RayError, RequestBody, Secret,
-    SubmitError, SubmitRequest, TailFrame,
+    BadSegment, Cluster, JobStatus, PackageProtocol, RayClient, RayConfig, RayError, RequestBody,
+    Secret, SubmitError, SubmitRequest, TailFrame,
 };
 use curb_standin::{Chaos, Fault, Handle, JobTime, Options, Route, Standin, Trouble};
 use futures_util::StreamExt;
@@ -329,6 +329,36 @@ async fn what_is_not_there_is_none_or_not_found() {
             .await
             .unwrap()
     );
+}
+
+#[tokio::test]
+async fn what_ray_would_take_for_a_drivers_id_is_neither_submitted_nor_asked_for() {
+    let ray = standin();
+    let client = client(&ray);
+    for id in ["03000000", "DEADBEEF"] {
+        let error = client.submit(&job(id)).await.unwrap_err();
+        assert!(
+            matches!(&error, SubmitError::NotSent { reason, .. } if reason.contains("driver")),
+            "{error:?}"
+        );
+        assert!(matches!(
+            client.get(id).await,
+            Err(RayError::BadSegment(BadSegment::DriverId { .. }))
+        ));
+        assert!(matches!(
+            client.stop(id).await,
+            Err(RayError::BadSegment(_))
+        ));
+        assert!(matches!(
+            client.logs(id).await,
+            Err(RayError::BadSegment(_))
+        ));
+        assert!(matches!(
+            client.tail(id).await,
+            Err(RayError::BadSegment(_))
+        ));
+    }
+    assert_eq!(ray.requests(), 0);
 }
 
 #[tokio::test]
