@@ -163,6 +163,7 @@ impl Running {
             replayed = loaded.replayed,
             "the journal is loaded"
         );
+        clock.not_before(loaded.state.now());
         let writer = Writer::spawn(journal, WriterOptions::default())
             .map_err(ServeError::system("start the journal's thread"))?;
         let packages = PackageStore::open(

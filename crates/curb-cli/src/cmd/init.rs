@@ -192,7 +192,7 @@ quotas:
   #  limits: {quarter}
   #  borrow: {quarter}
 
-  # No job holds what it holds for ever.
+  # The longest that a job may declare.
   #- name: no-endless-jobs
   #  for: everybody
   #  per_job: {{duration: 7d}}
