@@ -2,11 +2,11 @@
 
 use crate::body::{RayBody, RequestBody, read_all};
 use crate::config::{ConfigError, RayConfig};
-use crate::error::{RayError, SubmitError};
+use crate::error::{NotSent, RayError, SubmitError};
 use crate::id::{check_id, check_segment};
 use crate::nodes::{self, Cluster, MAX_NODES};
 use crate::page::{self, Page};
-use crate::pool::{Lease, Pool, SendFailure};
+use crate::pool::{Lease, NotSentCause, Pool, SendFailure};
 use crate::reason;
 use crate::submit::{SubmitRequest, Submitted, encode, read_answer};
 use crate::tail::{self, Tail};
@@ -28,6 +28,8 @@ use tokio::time::Instant;
 #[derive(Clone)]
 pub struct RayClient {
     pool: Pool,
+    /// For what may be read slowly: see [`RayConfig::max_streams`].
+    streams: Pool,
     config: Arc<RayConfig>,
 }
 
@@ -43,7 +45,8 @@ impl RayClient {
     /// A client; connects on first use.
     pub fn new(config: RayConfig) -> Result<RayClient, ConfigError> {
         Ok(RayClient {
-            pool: Pool::new(&config)?,
+            pool: Pool::new(&config, config.max_connections)?,
+            streams: Pool::new(&config, config.max_streams)?,
             config: Arc::new(config),
         })
     }
@@ -55,12 +58,17 @@ impl RayClient {
 
     /// Which Ray it is, and which incarnation of its head.
     pub async fn version(&self) -> Result<Version, RayError> {
-        self.get_json(
-            "ask Ray for its version",
-            "/api/version",
-            self.config.max_body,
-        )
-        .await
+        self.version_within(self.config.request_timeout).await
+    }
+
+    /// The same for who cannot wait as long as other calls do: by a deadline of its own, so that it is still told
+    /// whether Ray was late or whether no connection was free.
+    pub async fn version_within(&self, limit: Duration) -> Result<Version, RayError> {
+        let what = "ask Ray for its version";
+        let request = self.request(what, Method::GET, "/api/version", RequestBody::empty())?;
+        let max = self.config.max_body;
+        let body = self.exchange(&self.pool, what, request, limit, max).await?;
+        parse(what, &body)
     }
 
     /// Submits a job, once: it is never sent a second time by this client.
@@ -71,6 +79,7 @@ impl RayClient {
             build(Method::POST, "/api/jobs/", RequestBody::whole(body)).map_err(|error| {
                 SubmitError::NotSent {
                     id: id.clone(),
+                    cause: NotSent::Unfit,
                     reason: error.to_string(),
                 }
             })?;
@@ -80,8 +89,14 @@ impl RayClient {
                 .send(request, deadline)
                 .await
                 .map_err(|failure| match failure {
-                    SendFailure::NotSent { reason, .. } => SubmitError::NotSent {
+                    SendFailure::NotSent { reason, cause } => SubmitError::NotSent {
                         id: id.clone(),
+                        cause: match cause {
+                            NotSentCause::Busy => NotSent::Busy,
+                            NotSentCause::Stale | NotSentCause::NoConnection => {
+                                NotSent::Unreachable
+                            }
+                        },
                         reason,
                     },
                     SendFailure::Lost { reason, .. } => SubmitError::Unknown {
@@ -152,7 +167,13 @@ impl RayClient {
         )?;
         let deadline = Instant::now() + self.config.request_timeout;
         let (response, lease) = self
-            .send(&what, request, deadline, self.config.request_timeout)
+            .send(
+                &self.streams,
+                &what,
+                request,
+                deadline,
+                self.config.request_timeout,
+            )
             .await?;
         if response.status() != 200 {
             return Err(self.refusal(&what, response, lease, deadline).await);
@@ -181,7 +202,7 @@ impl RayClient {
         }
         let limit = self.config.request_timeout;
         let (response, lease) = self
-            .send(what, request, Instant::now() + limit, limit)
+            .send(&self.streams, what, request, Instant::now() + limit, limit)
             .await?;
         let header = |name: http::HeaderName| {
             let value = response.headers().get(name)?.to_str().ok()?;
@@ -248,7 +269,9 @@ impl RayClient {
         );
         let limit = self.config.upload_timeout;
         let deadline = Instant::now() + limit;
-        let (response, lease) = self.send(&what, request, deadline, limit).await?;
+        let (response, lease) = self
+            .send(&self.streams, &what, request, deadline, limit)
+            .await?;
         if response.status() != 200 {
             return Err(self.refusal(&what, response, lease, deadline).await);
         }
@@ -300,10 +323,21 @@ impl RayClient {
         body: RequestBody,
         max: usize,
     ) -> Result<Bytes, RayError> {
-        let limit = self.config.request_timeout;
-        let deadline = Instant::now() + limit;
         let request = self.request(what, method, path, body)?;
-        let (response, lease) = self.send(what, request, deadline, limit).await?;
+        let limit = self.config.request_timeout;
+        self.exchange(&self.pool, what, request, limit, max).await
+    }
+
+    async fn exchange(
+        &self,
+        pool: &Pool,
+        what: &str,
+        request: Request<RequestBody>,
+        limit: Duration,
+        max: usize,
+    ) -> Result<Bytes, RayError> {
+        let deadline = Instant::now() + limit;
+        let (response, lease) = self.send(pool, what, request, deadline, limit).await?;
         if response.status() != 200 {
             return Err(self.refusal(what, response, lease, deadline).await);
         }
@@ -327,15 +361,23 @@ impl RayClient {
 
     async fn send(
         &self,
+        pool: &Pool,
         what: &str,
         request: Request<RequestBody>,
         deadline: Instant,
         limit: Duration,
     ) -> Result<(Response<Incoming>, Lease), RayError> {
         let spare = spare_of(&request);
-        let mut outcome = self.pool.send(request, deadline).await;
-        if let (Err(SendFailure::NotSent { stale: true, .. }), Some(spare)) = (&outcome, spare) {
-            outcome = self.pool.send(spare, deadline).await;
+        let mut outcome = pool.send(request, deadline).await;
+        let stale = matches!(
+            outcome,
+            Err(SendFailure::NotSent {
+                cause: NotSentCause::Stale,
+                ..
+            })
+        );
+        if let (true, Some(spare)) = (stale, spare) {
+            outcome = pool.send(spare, deadline).await;
         }
         outcome.map_err(|failure| self.explain(what, failure, limit))
     }
@@ -343,6 +385,10 @@ impl RayClient {
     fn explain(&self, what: &str, failure: SendFailure, limit: Duration) -> RayError {
         let what = what.to_owned();
         match failure {
+            SendFailure::NotSent {
+                cause: NotSentCause::Busy,
+                ..
+            } => RayError::Busy { what, limit },
             SendFailure::NotSent { reason, .. } => RayError::Unreachable {
                 what,
                 address: self.pool.address(),
@@ -420,4 +466,41 @@ fn parse<T: DeserializeOwned>(what: &str, body: &[u8]) -> Result<T, RayError> {
         what: what.to_owned(),
         reason: error.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_submission_that_never_got_a_connection_is_not_sent_and_says_nothing_about_ray() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", silent.local_addr().unwrap());
+        let mut config = RayConfig::new(base.parse().unwrap());
+        config.max_connections = 1;
+        let patient = RayClient::new(config.clone()).unwrap();
+        config.request_timeout = Duration::from_millis(50);
+        let hasty = RayClient {
+            config: Arc::new(config),
+            ..patient.clone()
+        };
+        let holds_the_connection = tokio::spawn(async move { patient.version().await });
+        let accepted = silent.accept().await.unwrap();
+        let error = hasty
+            .submit(&SubmitRequest::new("a", "true"))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(
+                error,
+                SubmitError::NotSent {
+                    cause: NotSent::Busy,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+        holds_the_connection.abort();
+        drop(accepted);
+    }
 }

@@ -58,12 +58,16 @@ pub struct RayConfig {
     pub upload_timeout: Duration,
     /// The longest silence inside a streamed answer (logs).
     pub stream_idle_timeout: Duration,
-    /// The largest answer, in bytes, that is read into memory for a single object.
+    /// The largest answer, in bytes, that is read into memory for a single object: a job's record carries its whole
+    /// `runtime_env`, its metadata and a message, none of which Ray bounds.
     pub max_body: usize,
     /// The largest list of jobs or nodes, in bytes (Ray has no paging of jobs: about 600 each).
     pub max_list_body: usize,
-    /// Connections open at once; more calls wait within their deadline.
+    /// Connections open at once for calls; more calls wait within their deadline.
     pub max_connections: usize,
+    /// Connections open at once for logs, packages and pages of the dashboard. Who reads slowly keeps one for long, so
+    /// they have connections of their own: calls never wait for them.
+    pub max_streams: usize,
     /// How long an unused connection is kept. Ray's server closes them after 75 s: stay below.
     pub idle_timeout: Duration,
     /// How often an open log tail is probed with a ping.
@@ -84,9 +88,10 @@ impl RayConfig {
             request_timeout: Duration::from_secs(30),
             upload_timeout: Duration::from_secs(120),
             stream_idle_timeout: Duration::from_secs(60),
-            max_body: 1 << 20,
+            max_body: 8 << 20,
             max_list_body: 64 << 20,
             max_connections: 64,
+            max_streams: 64,
             idle_timeout: Duration::from_secs(30),
             tail_ping: Duration::from_secs(10),
             tail_idle_timeout: Duration::from_secs(35),
@@ -104,6 +109,7 @@ impl RayConfig {
             ("max_body", self.max_body == 0),
             ("max_list_body", self.max_list_body == 0),
             ("max_connections", self.max_connections == 0),
+            ("max_streams", self.max_streams == 0),
             ("tail_ping", self.tail_ping.is_zero()),
             ("tail_idle_timeout", self.tail_idle_timeout.is_zero()),
             ("max_tail_frame", self.max_tail_frame == 0),

@@ -16,6 +16,15 @@ pub enum RayError {
         /// One line from the operating system or the pool.
         reason: String,
     },
+    /// All connections that this client may have were in use until the deadline: nothing was sent, and nothing is said
+    /// about Ray. Retry later.
+    #[error("could not {what}: all connections from here to Ray were in use for {} ms", limit.as_millis())]
+    Busy {
+        /// What was attempted.
+        what: String,
+        /// The deadline that was met.
+        limit: Duration,
+    },
     /// Ray gave no (complete) answer in time. For a call that changes something, its effect is unknown.
     #[error("could not {what}: Ray gave no complete answer within {} ms", limit.as_millis())]
     Timeout {
@@ -69,6 +78,17 @@ pub enum RayError {
     BadSegment(#[from] BadSegment),
 }
 
+/// Why a submission was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotSent {
+    /// There was no connection to Ray.
+    Unreachable,
+    /// All connections that this client may have were in use until the deadline: nothing is said about Ray.
+    Busy,
+    /// The request itself cannot be sent, however often it is tried.
+    Unfit,
+}
+
 /// A submission was not confirmed. Which variant it is decides what recovery may do.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
@@ -78,6 +98,8 @@ pub enum SubmitError {
     NotSent {
         /// The submission id.
         id: String,
+        /// Which of these.
+        cause: NotSent,
         /// One line.
         reason: String,
     },

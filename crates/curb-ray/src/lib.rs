@@ -36,7 +36,7 @@ pub use amount::{Milli, ParseMilliError};
 pub use body::{RayBody, RequestBody};
 pub use client::RayClient;
 pub use config::{ConfigError, RayConfig, Secret};
-pub use error::{RayError, SubmitError};
+pub use error::{NotSent, RayError, SubmitError};
 pub use id::{BadSegment, MAX_SEGMENT_BYTES, check_id};
 pub use nodes::{Cluster, ClusterTotals, Node};
 pub use page::Page;

@@ -19,11 +19,22 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
+/// Why a request was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotSentCause {
+    /// No connection to Ray was made.
+    NoConnection,
+    /// Only a kept connection had gone.
+    Stale,
+    /// All connections of the pool were in use: it says nothing about Ray.
+    Busy,
+}
+
 /// Why there is no response, in the only distinction that recovery can use.
 #[derive(Debug)]
 pub(crate) enum SendFailure {
-    /// No byte of the request left this host. `stale` if only a kept connection had gone.
-    NotSent { reason: String, stale: bool },
+    /// No byte of the request left this host.
+    NotSent { reason: String, cause: NotSentCause },
     /// It may have been read by Ray.
     Lost { reason: String, late: bool },
 }
@@ -32,7 +43,7 @@ impl SendFailure {
     fn not_sent(reason: impl Into<String>) -> SendFailure {
         SendFailure::NotSent {
             reason: reason.into(),
-            stale: false,
+            cause: NotSentCause::NoConnection,
         }
     }
 }
@@ -53,7 +64,7 @@ struct Shared {
     connect_timeout: Duration,
     idle_timeout: Duration,
     permits: Arc<Semaphore>,
-    /// At most `max_connections` long: every entry was a lease before.
+    /// At most as long as there are permits: every entry was a lease before.
     idle: Mutex<Vec<Idle>>,
 }
 
@@ -70,15 +81,14 @@ pub(crate) struct Lease {
 }
 
 impl Pool {
-    pub(crate) fn new(config: &RayConfig) -> Result<Pool, ConfigError> {
+    /// A pool of at most `connections`.
+    pub(crate) fn new(config: &RayConfig, connections: usize) -> Result<Pool, ConfigError> {
         let (host, port) = config.check()?;
         let authority = config.base.authority().map_or("", |a| a.as_str());
         let host_header = HeaderValue::from_str(authority)
             .map_err(|_| ConfigError::Address(config.base.to_string()))?;
         let authorization = config.token.as_ref().map(bearer).transpose()?;
-        let permits = Arc::new(Semaphore::new(
-            config.max_connections.min(Semaphore::MAX_PERMITS),
-        ));
+        let permits = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
         let (connect_timeout, idle_timeout) = (config.connect_timeout, config.idle_timeout);
         let idle = Mutex::new(Vec::new());
         Ok(Pool(Arc::new(Shared {
@@ -126,7 +136,11 @@ impl Pool {
                         "the connection was closed before the request was written: {}",
                         chain(error.error())
                     ),
-                    stale: lease.reused,
+                    cause: if lease.reused {
+                        NotSentCause::Stale
+                    } else {
+                        NotSentCause::NoConnection
+                    },
                 },
                 None => SendFailure::Lost {
                     reason: chain(error.error()),
@@ -143,7 +157,10 @@ impl Pool {
     async fn lease(&self, deadline: Instant) -> Result<Lease, SendFailure> {
         let permit = timeout_at(deadline, self.0.permits.clone().acquire_owned())
             .await
-            .map_err(|_| SendFailure::not_sent("all connections were in use until the deadline"))?
+            .map_err(|_| SendFailure::NotSent {
+                reason: "all connections from here were in use until the deadline".to_owned(),
+                cause: NotSentCause::Busy,
+            })?
             .map_err(|_| SendFailure::not_sent("the client is closed"))?;
         let lease = |sender, reused| Lease {
             sender,

@@ -1,7 +1,7 @@
 //! A submission and its answer.
 
 use crate::amount::Milli;
-use crate::error::SubmitError;
+use crate::error::{NotSent, SubmitError};
 use crate::{id, reason};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -152,6 +152,7 @@ fn wraps_400(body: &[u8]) -> bool {
 pub(crate) fn encode(request: &SubmitRequest) -> Result<Vec<u8>, SubmitError> {
     let not_sent = |reason: String| SubmitError::NotSent {
         id: request.submission_id.clone(),
+        cause: NotSent::Unfit,
         reason,
     };
     id::check_id(&request.submission_id).map_err(|error| not_sent(error.to_string()))?;

@@ -71,22 +71,40 @@ async fn a_refused_connection_proves_that_nothing_was_sent() {
 }
 
 #[tokio::test]
-async fn a_submission_that_never_got_a_connection_is_not_sent() {
+async fn a_call_that_never_got_a_connection_says_nothing_about_ray() {
+    let ray = standin();
+    let client = client_with(&ray, |c| c.max_connections = 1);
+    ray.fault(Fault::once(Route::Stop, Trouble::HangBefore));
+    let holder = client.clone();
+    let holds_the_connection = tokio::spawn(async move { holder.stop("a").await });
+    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    while ray.requests() == 0 && std::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let limit = Duration::from_millis(50);
+    let error = client.version_within(limit).await.unwrap_err();
+    assert!(matches!(error, RayError::Busy { .. }), "{error:?}");
+    holds_the_connection.abort();
+    let _aborted = holds_the_connection.await;
+    client.version().await.unwrap();
+}
+
+#[tokio::test]
+async fn readers_of_logs_keep_nobody_from_submitting() {
     let ray = standin();
     let client = client_with(&ray, |c| {
         c.max_connections = 1;
-        c.request_timeout = Duration::from_millis(200);
+        c.max_streams = 1;
+        c.request_timeout = Duration::from_millis(300);
         c.stream_idle_timeout = Duration::from_secs(5);
     });
     client.submit(&job("a")).await.unwrap();
-    let holds_the_connection = client.logs("a").await.unwrap();
-    let error = client.submit(&job("b")).await.unwrap_err();
-    assert!(
-        matches!(&error, SubmitError::NotSent { reason, .. } if reason.contains("in use")),
-        "{error:?}"
-    );
-    drop(holds_the_connection);
+    let slow_reader = client.logs("a").await.unwrap();
     client.submit(&job("b")).await.unwrap();
+    client.version().await.unwrap();
+    assert!(matches!(client.logs("b").await, Err(RayError::Busy { .. })));
+    drop(slow_reader);
+    client.logs("b").await.unwrap();
 }
 
 #[tokio::test]
