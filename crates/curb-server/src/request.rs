@@ -333,6 +333,24 @@ fn job_id(submission: Option<&str>, job: Option<&str>) -> Result<Option<JobId>, 
         (None, None) => return Ok(None),
     };
     let id = JobId::parse(text).map_err(|e| bad(key, e.to_string()))?;
+    // Where Ray takes "a job id or a submission id" it looks for a driver's job id first, and those are counted up: a
+    // submission of that name would lead to somebody else's driver.
+    if text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(bad(
+            key,
+            "may not be exactly 8 hex digits: Ray numbers its own drivers so and would take one for the other; add a letter or a word, such as run-01000000",
+        ));
+    }
+    // Somebody could otherwise sit on the id that another one's key will lead to.
+    if text
+        .strip_prefix("raysubmit_k")
+        .is_some_and(|rest| rest.len() == 32 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
+    {
+        return Err(bad(
+            key,
+            "has the form of the ids that Curb makes from idempotency keys: send metadata `curb.key` and leave the id out, or choose another",
+        ));
+    }
     // Ids of later attempts are made from the first: a job of that name could stand in their way.
     if text
         .rsplit_once(".attempt-")
@@ -627,6 +645,19 @@ mod tests {
                 r#"{"entrypoint":"x","submission_id":"a","job_id":"b"}"#,
                 "job_id",
             ),
+            (
+                r#"{"entrypoint":"x","submission_id":"03000000"}"#,
+                "submission_id",
+            ),
+            (
+                r#"{"entrypoint":"x","submission_id":"DEADbeef"}"#,
+                "submission_id",
+            ),
+            (r#"{"entrypoint":"x","job_id":"0a000000"}"#, "job_id"),
+            (
+                r#"{"entrypoint":"x","submission_id":"raysubmit_k0123456789abcdef0123456789abcdef"}"#,
+                "submission_id",
+            ),
             (r#"{"entrypoint":"x","retry_policy":{}}"#, "retry_policy"),
             (
                 r#"{"entrypoint":"x","runtime_env":{"shell":"x"}}"#,
@@ -654,6 +685,21 @@ mod tests {
         ] {
             let error = parse(json).expect_err(json);
             assert_eq!(error.key, key, "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_only_resembles_a_drivers_or_a_derived_one_may_be_chosen() {
+        for id in [
+            "3000000",
+            "030000000",
+            "0300000g",
+            "raysubmit_k123456789abcdefX",
+            "raysubmit_kABCDEFGHJKLMNPQ",
+        ] {
+            let json = format!(r#"{{"entrypoint":"x","submission_id":"{id}"}}"#);
+            let chosen = parse(&json).expect(id).id.expect("an id");
+            assert_eq!(chosen.as_str(), id);
         }
     }
 

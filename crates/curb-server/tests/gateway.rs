@@ -213,6 +213,11 @@ async fn amounts_and_keys_that_are_wrong_are_400_with_the_key() {
             "never_uploaded.zip",
         ),
         (r#"{"entrypoint":"x","retry_policy":{}}"#, "retry_policy"),
+        (
+            r#"{"entrypoint":"x","submission_id":"03000000"}"#,
+            "8 hex digits",
+        ),
+        (r#"{"entrypoint":"x","job_id":"0A00000F"}"#, "8 hex digits"),
         ("nonsense", "body"),
     ] {
         let answer = w.post(&w.ana, "/api/jobs/", body).await;
