@@ -96,7 +96,7 @@ def test_what_a_killed_supervisor_leaves_is_found_by_its_mark_and_ended() -> Non
         supervisor.send(signal.SIGKILL)
     finally:
         cluster.stop()
-    assert not [p for p in started if p.alive()]
+    eventually(lambda: not [p for p in started if p.alive()], 10, "all of Ray has ended")
 
 
 def _titles(cluster: RayCluster) -> str:

@@ -6,7 +6,7 @@ use std::time::Duration;
 use curb_core::decide;
 use curb_core::ledger::{Event, Job, Phase};
 use curb_core::subject::JobId;
-use curb_ray::JobDetails;
+use curb_ray::{JobDetails, JobStatus};
 
 use super::{Call, may_change, may_see, no_job};
 use crate::app::{App, RefusedJob};
@@ -16,6 +16,12 @@ use crate::view;
 
 /// How long Ray may take to tell of a running job before what it last said is told.
 const RAY_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long an answer waits for the ledger, or a list for Ray, to come up to date.
+const SETTLES_WITHIN: Duration = Duration::from_millis(1500);
+
+/// At most so many jobs of a list are asked about again.
+const REFRESHED: usize = 32;
 
 /// `GET /api/version`, as Ray said it last: clients ask it first, also while Ray is away.
 pub fn version(call: &Call) -> Result<Reply, Failure> {
@@ -46,6 +52,7 @@ pub async fn list(call: &Call) -> Result<Reply, Failure> {
             seen
         })
         .await?;
+    refresh(&call.app, &jobs).await;
     let keys = jobs.iter().map(|(j, _)| j.new.spec.clone()).collect();
     let specs = call.app.specs(keys).await?;
     let mut all: Vec<JobDetails> = jobs
@@ -86,6 +93,51 @@ pub async fn get(call: &Call) -> Result<Reply, Failure> {
     json(&details(&call.app, call, &job).await?)
 }
 
+/// The job once the ledger has it as ended, if that comes to pass soon.
+async fn settled(app: &App, id: &JobId) -> Option<Job> {
+    let deadline = tokio::time::Instant::now() + SETTLES_WITHIN;
+    let mut changed = app.engine.changed();
+    loop {
+        let id = id.clone();
+        let ended = app
+            .engine
+            .read(move |state, _| state.job(&id).filter(|j| j.is_ended()).cloned())
+            .await
+            .ok()?;
+        if ended.is_some() {
+            return ended;
+        }
+        tokio::time::timeout_at(deadline, changed.changed())
+            .await
+            .ok()?
+            .ok()?;
+    }
+}
+
+/// Asks Ray again about jobs that run as far as the ledger knows, but of which Ray last said less.
+async fn refresh(app: &App, jobs: &[(Job, Option<String>)]) {
+    let stale = jobs.iter().filter_map(|(job, _)| {
+        let Phase::Running(grant) = &job.phase else {
+            return None;
+        };
+        let cluster = app.cluster(&job.new.cluster)?;
+        let running = |r: &JobDetails| r.status == JobStatus::Running;
+        let stale = cluster.session() == grant.session
+            && !cluster.recall(&job.new.id).is_some_and(|r| running(&r));
+        stale.then_some((cluster, job))
+    });
+    let asked = stale.take(REFRESHED).map(|(cluster, job)| async move {
+        if let Ok(Some(record)) = cluster.ray.get(&job.ray_id()).await
+            && crate::dispatcher::whose(&record, &job.new.stamp) == crate::dispatcher::Claim::Ours
+        {
+            cluster.remember(&job.new.id, record);
+        }
+    });
+    let all = futures_util::future::join_all(asked);
+    // Without an answer in time, what was said last is told.
+    let _ = tokio::time::timeout(SETTLES_WITHIN, all).await;
+}
+
 /// A job in Ray's words: of one that runs, what Ray says now or said last.
 pub async fn details(app: &App, call: &Call, job: &Job) -> Result<JobDetails, Failure> {
     let spec = app
@@ -111,6 +163,10 @@ pub async fn details(app: &App, call: &Call, job: &Job) -> Result<JobDetails, Fa
             {
                 if record.status.is_terminal() {
                     cluster.poke.notify_one();
+                    // Who is told that it is over must find it over in all that they ask next.
+                    if let Some(ended) = settled(app, &job.new.id).await {
+                        return Ok(view::details(&ended, spec, None, None));
+                    }
                 }
                 return Ok(view::details(
                     job,
