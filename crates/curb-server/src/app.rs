@@ -185,6 +185,14 @@ impl From<EngineError> for Failure {
                 f.code = "journal-not-writable".into();
                 f
             }
+            EngineError::Unfit(why) => Failure::new(
+                http::StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "Too large to be written",
+                format!(
+                    "curb: this cannot be written into the journal, so nothing was done: {why}"
+                ),
+            ),
             EngineError::Stopping => {
                 Failure::unavailable("curb: the server is stopping; try again in a moment", 5)
             }

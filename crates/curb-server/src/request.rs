@@ -19,7 +19,11 @@ use crate::spec::{JobSpec, takes_packages};
 /// Longest entrypoint, in bytes.
 const MAX_ENTRYPOINT: usize = 64 << 10;
 /// Most entries of the metadata.
-const MAX_METADATA: usize = 128;
+const MAX_METADATA: usize = 256;
+/// Most resources of one job, declared and of the entrypoint together: all of them are in its event.
+const MAX_RESOURCES: usize = 64;
+/// Most labels that a job selects its node by.
+const MAX_LABELS: usize = 64;
 /// Longest idempotency key.
 const MAX_KEY: usize = 200;
 /// Most packages of one job.
@@ -168,6 +172,10 @@ impl Submission {
             Some(env) => runtime_env(env)?,
             None => (None, Vec::new()),
         };
+        let custom = raw.entrypoint_resources.as_ref().map_or(0, BTreeMap::len);
+        at_most("entrypoint_resources", custom, MAX_RESOURCES)?;
+        let labels = raw.entrypoint_label_selector.unwrap_or_default();
+        at_most("entrypoint_label_selector", labels.len(), MAX_LABELS)?;
         let spec = JobSpec {
             user: String::new(),
             id: String::new(),
@@ -180,7 +188,7 @@ impl Submission {
                 raw.entrypoint_memory,
                 raw.entrypoint_resources,
             )?,
-            label_selector: raw.entrypoint_label_selector.unwrap_or_default(),
+            label_selector: labels,
             packages,
             duration: None,
         };
@@ -198,6 +206,8 @@ impl Submission {
         if let Some(metadata) = raw.metadata {
             submission.read_metadata(metadata)?;
         }
+        let resources = submission.declared.len() + submission.spec.entrypoint_resources.0.len();
+        at_most("metadata `curb.resources`", resources, MAX_RESOURCES)?;
         submission.spec.duration = submission.duration;
         Ok(submission)
     }
@@ -206,12 +216,7 @@ impl Submission {
         &mut self,
         metadata: BTreeMap<Cow<'_, str>, &RawValue>,
     ) -> Result<(), BadRequest> {
-        if metadata.len() > MAX_METADATA {
-            return Err(bad(
-                "metadata",
-                format!("has more than {MAX_METADATA} entries"),
-            ));
-        }
+        at_most("metadata", metadata.len(), MAX_METADATA)?;
         for (key, raw) in metadata {
             if RESERVED.contains(&&*key) {
                 continue;
@@ -314,6 +319,16 @@ impl Submission {
         }
         Ok(())
     }
+}
+
+fn at_most(key: &str, entries: usize, most: usize) -> Result<(), BadRequest> {
+    if entries <= most {
+        return Ok(());
+    }
+    Err(bad(
+        key,
+        format!("leads to {entries} entries; at most {most} are taken in all"),
+    ))
 }
 
 fn clip(text: &str) -> String {
@@ -686,6 +701,38 @@ mod tests {
             let error = parse(json).expect_err(json);
             assert_eq!(error.key, key, "{json}: {error}");
         }
+    }
+
+    #[test]
+    fn a_job_names_a_bounded_number_of_resources_labels_and_metadata() {
+        let many = |n: usize, value: Value| -> Value {
+            (0..n).map(|i| (format!("x{i}"), value.clone())).collect()
+        };
+        let list = |n: usize| {
+            let all: Vec<String> = (0..n).map(|i| format!("y{i}=1")).collect();
+            all.join(",")
+        };
+        for (field, value, bound) in [
+            ("entrypoint_resources", Value::from(1), MAX_RESOURCES),
+            // Nothing of each counts as well: it has to be read.
+            ("entrypoint_resources", Value::from(0), MAX_RESOURCES),
+            ("entrypoint_label_selector", Value::from("a"), MAX_LABELS),
+            ("metadata", Value::from("a"), MAX_METADATA),
+        ] {
+            let body = |n| {
+                serde_json::json!({"entrypoint": "x", field: many(n, value.clone())}).to_string()
+            };
+            parse(&body(bound)).expect(field);
+            assert_eq!(parse(&body(bound + 1)).expect_err(field).key, field);
+        }
+        let both = |n| {
+            serde_json::json!({"entrypoint": "x", "entrypoint_resources": many(32, Value::from(1)),
+                "metadata": {"curb.resources": list(n)}})
+            .to_string()
+        };
+        parse(&both(32)).expect("64 together");
+        let error = parse(&both(33)).expect_err("65 together");
+        assert_eq!(error.key, "metadata `curb.resources`");
     }
 
     #[test]

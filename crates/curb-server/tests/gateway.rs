@@ -230,6 +230,23 @@ async fn amounts_and_keys_that_are_wrong_are_400_with_the_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submission_of_85000_resources_is_400_and_the_next_one_is_served() {
+    let w = World::new().await;
+    let many: serde_json::Value = (0..85_000).map(|i| (format!("r{i:x}"), 1)).collect();
+    let body = serde_json::json!({"entrypoint": "x", "entrypoint_resources": many}).to_string();
+    assert!(
+        body.len() <= 1 << 20,
+        "the body's own bound is not what is tried"
+    );
+    let answer = w.post(&w.ana, "/api/jobs/", &body).await;
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert!(answer.body.contains("entrypoint_resources"), "{answer:?}");
+    assert_eq!(w.submit(&w.ana, "next", "1").await.status, 200);
+    assert_eq!(w.status(&w.ana, "next").await, "RUNNING");
+    w.curb.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_over_their_bounds_are_413() {
     let w = World::with(POLICY, |o| o.limits.package = 1 << 20).await;
     let addr = w.curb.address();

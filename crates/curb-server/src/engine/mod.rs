@@ -5,8 +5,11 @@
 //! way the next commands are decided on the state ahead of it; if the commit fails, all of them fail, and the state is
 //! loaded again from what is durable.
 
+mod bounds;
 mod metering;
 mod pace;
+#[cfg(test)]
+mod tests;
 mod thread;
 
 use std::sync::Arc;
@@ -94,6 +97,9 @@ pub enum EngineError {
     /// The journal cannot be written: nothing is decided until it can.
     #[error("the journal is not writable ({0})")]
     NotWritable(String),
+    /// The journal could not hold what was decided: nothing of it has happened.
+    #[error("too large for the journal ({0})")]
+    Unfit(String),
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,

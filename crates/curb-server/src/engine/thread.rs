@@ -15,6 +15,7 @@ use curb_journal::OwnedEntry;
 use curb_journal::writer::{SubmitError, WriterHandle};
 use tokio::sync::watch;
 
+use super::bounds::{Prepared, prepare};
 use super::metering::RefusalMeter;
 use super::pace::Pace;
 use super::{Command, Draft, Engine, EngineError, Health, OnGranted, QUEUE, Task};
@@ -251,10 +252,17 @@ impl Thread {
             .into_iter()
             .filter(|d| self.meter.keeps(&d.event))
             .collect();
+        let prepared = match prepare(events, self.moment.now) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                task.done(Err(error));
+                return;
+            }
+        };
         // Without events of its own an answer waits for those that it rests on.
         let ahead = !self.batch.entries.is_empty() || self.flight.count.load(Ordering::Acquire) > 0;
-        let wait = wait && (ahead || !events.is_empty());
-        self.record(events);
+        let wait = wait && (ahead || !prepared.is_empty());
+        self.enter(prepared);
         if self.broken {
             task.done(Err(self.not_writable()));
         } else if wait {
@@ -264,20 +272,20 @@ impl Thread {
         }
     }
 
-    /// Applies events and puts them into the batch.
+    /// Applies the engine's own events and puts them into the batch.
     fn record(&mut self, events: Vec<Draft>) {
-        for draft in events {
-            let payload = match serde_json::to_vec(&draft.event) {
-                Ok(payload) => payload,
-                Err(error) => {
-                    // Cannot be for these types; were it so, the state must not have it either.
-                    self.fail(format!("an event could not be written as JSON: {error}"));
-                    return;
-                }
-            };
-            let event = draft.event;
-            let mut entry = OwnedEntry::new(self.moment.now.0, event.kind(), payload);
-            entry.side = draft.side;
+        match prepare(events, self.moment.now) {
+            Ok(prepared) => self.enter(prepared),
+            Err(error) => {
+                tracing::error!(%error, "what the engine itself decided is left undone");
+                self.look = false;
+            }
+        }
+    }
+
+    /// Applies events that the journal can hold and puts them into the batch.
+    fn enter(&mut self, prepared: Vec<Prepared>) {
+        for Prepared { event, entry } in prepared {
             self.batch.entries.push(entry);
             self.note(&event);
             let rec = Recorded {
@@ -358,6 +366,9 @@ impl Thread {
                 return;
             }
             self.record(events.into_iter().map(Draft::from).collect());
+            if !self.look || self.broken {
+                return;
+            }
         }
     }
 
