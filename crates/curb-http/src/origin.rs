@@ -200,7 +200,7 @@ impl BrowserRefusal {
             Self::UnknownHost => (
                 "unknown-host",
                 "This server is not known under that name.",
-                "use one of its names, or have the operator add this one to the allowed hosts",
+                "use one of its names, or have the operator add this one (curb serve --host NAME, or CURB_HOSTS)",
             ),
             Self::Origin | Self::Fetch(_) | Self::Unproven => (
                 "cross-site",

@@ -126,6 +126,8 @@ pub struct Flags {
     pub start_rate: Option<f64>,
     /// `--dashboard-listen`
     pub dashboard_listen: Option<String>,
+    /// `--host`: names that clients call this server by, besides those of the file and of `CURB_HOSTS`.
+    pub hosts: Vec<String>,
     /// `--log`: `text` or `json`.
     pub log: Option<String>,
 }
@@ -272,6 +274,7 @@ impl Config {
             None => file.log.unwrap_or_default(),
         };
         let mut hosts = file.hosts.clone();
+        hosts.extend(flags.hosts.iter().cloned());
         if let Some(more) = env("CURB_HOSTS") {
             hosts.extend(
                 more.split(',')
@@ -495,6 +498,21 @@ mod tests {
                 .find(|(k, _)| *k == name)
                 .map(|(_, v)| (*v).to_owned())
         })
+    }
+
+    #[test]
+    fn names_of_the_server_come_from_file_flags_and_environment_together() {
+        let flags = Flags {
+            hosts: vec!["curb".into()],
+            ..Flags::default()
+        };
+        let config = resolve(
+            "ray: http://r:1\nhosts: [a.example]\n",
+            flags,
+            &[("CURB_HOSTS", "b, c")],
+        )
+        .expect("a configuration");
+        assert_eq!(config.hosts, ["a.example", "curb", "b", "c"]);
     }
 
     #[test]

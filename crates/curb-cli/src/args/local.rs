@@ -45,6 +45,9 @@ pub struct ServeArgs {
     /// Where operators may read Ray's dashboard [env: CURB_DASHBOARD_LISTEN] [default: nowhere]
     #[arg(long, value_name = "IP:PORT")]
     pub dashboard_listen: Option<String>,
+    /// A host name that clients call this server by; may be given more than once [env: CURB_HOSTS, with commas]
+    #[arg(long = "host", value_name = "NAME")]
+    pub hosts: Vec<String>,
     /// Log lines as text or json [env: CURB_LOG_FORMAT] [default: text]
     #[arg(long, value_name = "FORM")]
     pub log: Option<String>,

@@ -17,6 +17,7 @@ pub fn run(args: &ServeArgs) -> Done {
         ray: args.ray.clone(),
         start_rate: args.start_rate,
         dashboard_listen: args.dashboard_listen.clone(),
+        hosts: args.hosts.clone(),
         log: args.log.clone(),
     };
     let config = Config::resolve(&flags, |name| std::env::var(name).ok())
