@@ -200,7 +200,8 @@ impl Call {
     /// The job in the path, if the caller may see it.
     ///
     /// # Errors
-    /// 404 for a job that is not there and for one that the caller may not see.
+    /// 404 for a job that is not there, for one that the caller may not see, and for one that its owner deleted (operators
+    /// see that still).
     pub async fn job(&self) -> Result<Job, Failure> {
         let id = self.job_id()?;
         let who = self.who.clone();
@@ -210,7 +211,8 @@ impl Call {
             .engine
             .read(move |state, _| {
                 let job = state.job(&wanted)?;
-                may_see(state.policy(), &who, job).then(|| job.clone())
+                let shown = !job.hidden || who.is_operator();
+                (shown && may_see(state.policy(), &who, job)).then(|| job.clone())
             })
             .await?;
         job.ok_or_else(|| no_job(id.as_str()))

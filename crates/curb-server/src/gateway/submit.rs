@@ -187,7 +187,7 @@ async fn decide_and_start(
         Outcome::Refused(explanation, policy, now) => {
             let (text, explanation) = words::tell(*explanation, &who, &policy, now);
             if policy.refusal == RefusalStyle::Http {
-                return Err(refused(explanation, text));
+                return Err(refused(explanation, text, now));
             }
             let user = who.user().to_owned();
             app.refused.keep(RefusedJob {
@@ -244,16 +244,21 @@ fn accepted(id: &JobId) -> Reply {
 }
 
 /// A refusal by quota.
-fn refused(explanation: Explanation, text: String) -> Failure {
+fn refused(explanation: Explanation, text: String, now: Timestamp) -> Failure {
     let status = StatusCode::from_u16(explanation.status).unwrap_or(StatusCode::TOO_MANY_REQUESTS);
     let code = explanation
         .violations
         .first()
         .map_or("refused", |v| v.code.as_str());
     let mut failure = Failure::new(status, code, "The job was refused", text);
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        failure.retry_after = Some(10);
-    }
+    failure.retry_after = match (status, explanation.expected) {
+        (StatusCode::SERVICE_UNAVAILABLE, _) => Some(10),
+        // Rounded up, so that whoever waits so long is not a moment early.
+        (StatusCode::TOO_MANY_REQUESTS, Some(at)) => {
+            u32::try_from(at.since(now).0.div_ceil(1000).max(1)).ok()
+        }
+        _ => None,
+    };
     failure.explanation = Some(Box::new(explanation));
     failure
 }
