@@ -6,6 +6,7 @@
 //! loaded again from what is durable.
 
 mod bounds;
+mod landing;
 mod metering;
 mod pace;
 #[cfg(test)]

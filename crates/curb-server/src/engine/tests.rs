@@ -49,3 +49,109 @@ async fn a_decision_that_the_journal_cannot_hold_is_refused_alone_and_leaves_not
     let state = crate::recover::load(dir.path()).expect("readable").state;
     assert_eq!(state.seq(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_that_is_busy_is_waited_for_and_nothing_is_lost() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let narrow = WriterOptions {
+        queue_rows: 1,
+        queue_bytes: 1,
+        queue_batches: 1,
+        commit_rows: 1,
+    };
+    let engine = engine(dir.path(), narrow);
+    // Each a batch of its own, and sooner decided than synced.
+    for _ in 0..200 {
+        engine
+            .change(|_, _| Decision::noted(vec![said(1)], ()))
+            .await
+            .expect("noted");
+    }
+    engine
+        .change(|_, _| Decision::durable(vec![said(1)], ()))
+        .await
+        .expect("written");
+    let writer = engine.writer().metrics();
+    assert!(writer.busy > 0, "the queue was never full: {writer:?}");
+    assert_eq!(engine.health().problem(), None);
+    engine.stop().await;
+    let state = crate::recover::load(dir.path()).expect("readable").state;
+    assert_eq!(state.seq(), 201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_is_bounded_by_its_bytes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let one_batch_a_commit = WriterOptions {
+        commit_rows: 1,
+        ..WriterOptions::default()
+    };
+    let engine = engine(dir.path(), one_batch_a_commit);
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    // All of them wait in the inbox while the thread looks at this, and are then taken in one turn.
+    let looking = engine.clone();
+    let look = tokio::spawn(async move { looking.read(move |_, _| held.recv().is_ok()).await });
+    let all: Vec<_> = (0..40)
+        .map(|_| {
+            let engine = engine.clone();
+            tokio::spawn(async move {
+                engine
+                    .change(|_, _| Decision::durable(vec![said(1_000_000)], ()))
+                    .await
+            })
+        })
+        .collect();
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    hold.send(()).expect("still looking");
+    look.await.expect("no panic").expect("served");
+    for one in all {
+        one.await.expect("no panic").expect("written");
+    }
+    // 40 MB in batches of at most 8 MiB.
+    let writer = engine.writer().metrics();
+    assert!((5..=40).contains(&writer.commits), "{writer:?}");
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_without_events_comes_after_what_it_rests_on_is_durable() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let engine = engine(dir.path(), WriterOptions::default());
+    for n in 1..=50 {
+        let first = {
+            let engine = engine.clone();
+            tokio::spawn(async move {
+                engine
+                    .change(|_, _| Decision::noted(vec![said(1)], ()))
+                    .await
+            })
+        };
+        first.await.expect("no panic").expect("noted");
+        let seen = engine
+            .change(|state, _| Decision::durable(Vec::new(), state.seq()))
+            .await
+            .expect("an answer");
+        assert_eq!(seen, n);
+        assert!(engine.writer().head().seq >= seen, "it was not durable");
+    }
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_rests_on_a_failed_commit_is_an_error() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let engine = engine(dir.path(), WriterOptions::default());
+    let path = dir.path().join(curb_journal::JOURNAL_FILE);
+    let holder = rusqlite::Connection::open(&path).expect("the database");
+    holder.execute_batch("BEGIN IMMEDIATE").expect("held");
+    engine
+        .change(|_, _| Decision::noted(vec![said(1)], ()))
+        .await
+        .expect("noted");
+    let seen = engine
+        .change(|state, _| Decision::durable(Vec::new(), state.seq()))
+        .await;
+    assert!(matches!(seen, Err(EngineError::NotWritable(_))), "{seen:?}");
+    holder.execute_batch("ROLLBACK").expect("given back");
+    engine.stop().await;
+}

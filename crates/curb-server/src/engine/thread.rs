@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,10 +12,11 @@ use curb_core::ledger::{Event, Recorded, SNAPSHOT_FORMAT, State};
 use curb_core::subject::JobId;
 use curb_core::time::Timestamp;
 use curb_journal::OwnedEntry;
-use curb_journal::writer::{SubmitError, WriterHandle};
+use curb_journal::writer::WriterHandle;
 use tokio::sync::watch;
 
-use super::bounds::{Prepared, prepare};
+use super::bounds::{Prepared, prepare, weight};
+use super::landing::{Flight, Landing, hand_over};
 use super::metering::RefusalMeter;
 use super::pace::Pace;
 use super::{Command, Draft, Engine, EngineError, Health, OnGranted, QUEUE, Task};
@@ -25,6 +26,10 @@ use crate::recover;
 
 /// Commands decided before their events are handed to the writer.
 const BATCH: usize = 256;
+/// Entries after which a batch is handed over, also in the middle of a turn.
+const BATCH_ROWS: usize = 4096;
+/// Bytes after which it is.
+const BATCH_BYTES: usize = 8 << 20;
 /// Batches on their way to disk; above it the thread waits, and the commands with it.
 const IN_FLIGHT: usize = 64;
 /// Jobs taken from the queue in one turn.
@@ -101,17 +106,12 @@ pub fn spawn(options: EngineOptions) -> std::io::Result<Engine> {
     })
 }
 
-/// Batches that are on their way to disk.
-#[derive(Default)]
-struct Flight {
-    count: AtomicUsize,
-    failure: Mutex<Option<String>>,
-}
-
 /// What one commit will carry.
 #[derive(Default)]
 struct Batch {
     entries: Vec<OwnedEntry>,
+    /// Bytes of the entries.
+    bytes: usize,
     waiting: Vec<Box<dyn Task>>,
     granted: Vec<JobId>,
 }
@@ -261,7 +261,15 @@ impl Thread {
         };
         // Without events of its own an answer waits for those that it rests on.
         let ahead = !self.batch.entries.is_empty() || self.flight.count.load(Ordering::Acquire) > 0;
+        if !ahead {
+            // The last batch may have failed since this turn began: its outcome is written before it counts as landed.
+            self.check_failure();
+        }
         let wait = wait && (ahead || !prepared.is_empty());
+        if self.broken {
+            task.done(Err(self.not_writable()));
+            return;
+        }
         self.enter(prepared);
         if self.broken {
             task.done(Err(self.not_writable()));
@@ -285,6 +293,16 @@ impl Thread {
 
     /// Applies events that the journal can hold and puts them into the batch.
     fn enter(&mut self, prepared: Vec<Prepared>) {
+        let bytes: usize = prepared.iter().map(|p| weight(&p.entry)).sum();
+        let rows = self.batch.entries.len() + prepared.len();
+        if rows > BATCH_ROWS || self.batch.bytes + bytes > BATCH_BYTES {
+            self.flush();
+            // What was decided rests on what has just failed.
+            if self.broken {
+                return;
+            }
+        }
+        self.batch.bytes += bytes;
         for Prepared { event, entry } in prepared {
             self.batch.entries.push(entry);
             self.note(&event);
@@ -385,65 +403,20 @@ impl Thread {
             self.snapshot_at = self.state.seq() + SNAPSHOT_EVERY;
             self.state.clone()
         });
-        let (flight, on_granted, writer) = (
-            Arc::clone(&self.flight),
-            Arc::clone(&self.on_granted),
-            self.writer.clone(),
-        );
-        // The tasks must be told even when the writer does not take the batch and drops the callback.
-        let waiting = Arc::new(Mutex::new(batch.waiting));
-        let theirs = Arc::clone(&waiting);
-        let granted = batch.granted;
-        flight.count.fetch_add(1, Ordering::AcqRel);
-        let in_callback = Arc::clone(&flight);
-        let health = Arc::clone(&self.health);
-        let taken = self.writer.submit(batch.entries, move |outcome| {
-            let tasks = std::mem::take(&mut *theirs.lock().unwrap_or_else(PoisonError::into_inner));
-            match outcome {
-                Ok(head) => {
-                    for task in tasks {
-                        task.done(Ok(()));
-                    }
-                    if !granted.is_empty() {
-                        on_granted(granted);
-                    }
-                    if let Some(state) = snapshot {
-                        take_snapshot(writer, state, head.hash);
-                    }
-                }
-                Err(error) => {
-                    let text = crate::text_of(&*error);
-                    // At once: the thread itself may sleep until its next tick.
-                    health.set_problem(Some(text.clone()));
-                    for task in tasks {
-                        task.done(Err(EngineError::NotWritable(text.clone())));
-                    }
-                    in_callback
-                        .failure
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .get_or_insert(text);
-                }
-            }
-            in_callback.count.fetch_sub(1, Ordering::AcqRel);
-        });
-        match taken {
+        let landing = Landing {
+            waiting: batch.waiting,
+            granted: batch.granted,
+            snapshot,
+            flight: Arc::clone(&self.flight),
+            on_granted: Arc::clone(&self.on_granted),
+            writer: self.writer.clone(),
+            health: Arc::clone(&self.health),
+        };
+        match hand_over(&self.writer, batch.entries, landing) {
             Ok(()) => {
                 self.tell.send_replace(self.state.seq());
             }
-            Err(error) => {
-                self.flight.count.fetch_sub(1, Ordering::AcqRel);
-                let text = match &error {
-                    SubmitError::Failed(cause) => crate::text_of(&**cause),
-                    other => other.to_string(),
-                };
-                for task in
-                    std::mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner))
-                {
-                    task.done(Err(EngineError::NotWritable(text.clone())));
-                }
-                self.fail(text);
-            }
+            Err(text) => self.fail(text),
         }
     }
 
@@ -589,7 +562,7 @@ fn mend(writer: &WriterHandle, dir: &std::path::Path) -> Result<State, String> {
     }
 }
 
-fn take_snapshot(writer: WriterHandle, state: State, hash: curb_journal::Hash) {
+pub(super) fn take_snapshot(writer: WriterHandle, state: State, hash: curb_journal::Hash) {
     let seq = state.seq();
     let spawned = std::thread::Builder::new().name("snapshot".into()).spawn(move || {
         let body = state.snapshot();

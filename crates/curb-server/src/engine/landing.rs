@@ -1,0 +1,122 @@
+//! What is done when a batch is on disk, or is known never to be.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use curb_core::ledger::State;
+use curb_core::subject::JobId;
+use curb_journal::writer::{SubmitError, WriterHandle};
+use curb_journal::{AppendError, Head, OwnedEntry};
+
+use super::{EngineError, Health, OnGranted, Task};
+
+/// How long a batch is held back while the writer's queue is full. A disk that takes nothing for so long is broken.
+const BUSY_FOR: Duration = Duration::from_secs(30);
+/// Between two attempts to hand over a batch.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Batches that are on their way to disk.
+#[derive(Default)]
+pub(super) struct Flight {
+    pub(super) count: AtomicUsize,
+    pub(super) failure: Mutex<Option<String>>,
+}
+
+/// Whom a batch's outcome concerns.
+pub(super) struct Landing {
+    pub(super) waiting: Vec<Box<dyn Task>>,
+    pub(super) granted: Vec<JobId>,
+    pub(super) snapshot: Option<State>,
+    pub(super) flight: Arc<Flight>,
+    pub(super) on_granted: Arc<OnGranted>,
+    pub(super) writer: WriterHandle,
+    pub(super) health: Arc<Health>,
+}
+
+impl Landing {
+    /// The commit came back.
+    fn land(self, outcome: Result<Head, Arc<AppendError>>) {
+        let flight = Arc::clone(&self.flight);
+        match outcome {
+            Ok(head) => {
+                for task in self.waiting {
+                    task.done(Ok(()));
+                }
+                if !self.granted.is_empty() {
+                    (self.on_granted)(self.granted);
+                }
+                if let Some(state) = self.snapshot {
+                    super::thread::take_snapshot(self.writer, state, head.hash);
+                }
+            }
+            Err(error) => {
+                let text = crate::text_of(&*error);
+                // At once: the thread itself may sleep until its next tick.
+                self.health.set_problem(Some(text.clone()));
+                for task in self.waiting {
+                    task.done(Err(EngineError::NotWritable(text.clone())));
+                }
+                flight
+                    .failure
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .get_or_insert(text);
+            }
+        }
+        // Last: who sees no batch on its way also sees whether one failed.
+        flight.count.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// The writer never took it.
+    fn refused(self, why: &str) {
+        self.flight.count.fetch_sub(1, Ordering::AcqRel);
+        for task in self.waiting {
+            task.done(Err(EngineError::NotWritable(why.to_owned())));
+        }
+    }
+}
+
+/// Hands a batch to the writer, waiting while its queue is full.
+///
+/// # Errors
+/// Why the writer did not take it; those who wait were told.
+pub(super) fn hand_over(
+    writer: &WriterHandle,
+    mut entries: Vec<OwnedEntry>,
+    landing: Landing,
+) -> Result<(), String> {
+    landing.flight.count.fetch_add(1, Ordering::AcqRel);
+    // The writer drops the callback of a batch that it does not take: what it would do must survive that.
+    let slot = Arc::new(Mutex::new(Some(landing)));
+    let until = Instant::now() + BUSY_FOR;
+    let error = loop {
+        // Behind others a batch may be turned away, and then it is gone: only this thread submits, so that a queue that is
+        // empty now takes whatever comes.
+        let spare = (writer.metrics().queued_batches > 0).then(|| entries.clone());
+        let theirs = Arc::clone(&slot);
+        let taken = writer.submit(entries, move |outcome| {
+            let landing = theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(landing) = landing {
+                landing.land(outcome);
+            }
+        });
+        match (taken, spare) {
+            (Ok(()), _) => return Ok(()),
+            (Err(SubmitError::Busy { .. }), Some(kept)) if Instant::now() < until => {
+                entries = kept;
+                std::thread::sleep(PAUSE);
+            }
+            (Err(error), _) => break error,
+        }
+    };
+    let text = match &error {
+        SubmitError::Failed(cause) => crate::text_of(&**cause),
+        other => other.to_string(),
+    };
+    let landing = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(landing) = landing {
+        landing.refused(&text);
+    }
+    Err(text)
+}
