@@ -34,6 +34,10 @@ const CAPACITY_EVERY: Duration = Duration::from_secs(10);
 const STOP_EVERY: Duration = Duration::from_secs(3);
 /// How often quarantined jobs and orphans are looked into.
 const SLOW_EVERY: Duration = Duration::from_secs(5);
+/// After a list that could not be had, jobs are asked for one by one for so long.
+const NO_LIST_FOR: Duration = Duration::from_secs(600);
+/// At most so many quarantined jobs are looked into at a time; the next time goes on where this one ended.
+const QUARANTINED_AT_MOST: usize = 64;
 /// How long Ray may take to say its version.
 const VERSION_WITHIN: Duration = Duration::from_secs(5);
 
@@ -78,8 +82,22 @@ struct Watch {
     stops: HashMap<JobId, Instant>,
     /// How long Ray's list was when it was last read in this session.
     list_len: Option<usize>,
+    /// Until then Ray's list is not asked for: it was too large or too slow.
+    no_list_until: Option<Instant>,
     /// Where the next look goes on.
     turn: usize,
+    /// Where the next look into quarantined jobs goes on.
+    quarantined_turn: usize,
+    /// Jobs whose record cannot be read, of which that was said.
+    unreadable: HashSet<JobId>,
+}
+
+/// Whether an error tells of Ray as a whole, or of one question only.
+fn is_of_the_cluster(error: &RayError) -> bool {
+    matches!(
+        error,
+        RayError::Unreachable { .. } | RayError::Timeout { .. } | RayError::Broken { .. }
+    )
 }
 
 /// Watches a cluster until the server stops.
@@ -93,12 +111,19 @@ pub async fn watch(app: Arc<App>, cluster: Arc<Cluster>) {
         adopted: false,
         stops: HashMap::new(),
         list_len: None,
+        no_list_until: None,
         turn: 0,
+        quarantined_turn: 0,
+        unreadable: HashSet::new(),
         app: Arc::clone(&app),
     };
     loop {
-        if let Err(error) = watch.look().await {
-            watch.away(&error.to_string());
+        match watch.look().await {
+            Ok(()) => {}
+            Err(error @ RayError::Busy { .. }) => {
+                tracing::warn!(cluster = %cluster.name, %error, "the cluster was not looked at this time");
+            }
+            Err(error) => watch.away(&error.to_string()),
         }
         tokio::select! {
             () = app.stopping.cancelled() => return,
@@ -121,13 +146,7 @@ impl Watch {
     }
 
     async fn version(&self) -> Result<Version, RayError> {
-        match tokio::time::timeout(VERSION_WITHIN, self.cluster.ray.version()).await {
-            Ok(version) => version,
-            Err(_) => Err(RayError::Timeout {
-                what: "ask Ray for its version".into(),
-                limit: VERSION_WITHIN,
-            }),
-        }
+        self.cluster.ray.version_within(VERSION_WITHIN).await
     }
 
     async fn look(&mut self) -> Result<(), RayError> {
@@ -162,6 +181,7 @@ impl Watch {
             let ids: HashSet<JobId> = open.iter().map(|o| o.id.clone()).collect();
             self.cluster.forget_all_but(&ids);
             self.stops.retain(|id, _| ids.contains(id));
+            self.unreadable.retain(|id| ids.contains(id));
         }
         Ok(())
     }
@@ -204,6 +224,7 @@ impl Watch {
             Ok(()) => {
                 self.known = news;
                 self.list_len = None;
+                self.no_list_until = None;
                 // What a new session quarantined is looked into at once.
                 self.slow_due = Instant::now();
             }
@@ -265,16 +286,21 @@ impl Watch {
             .filter(|o| !o.quarantined && o.session == session)
             .map(|o| (o.id.clone(), o.ray_id.clone()))
             .collect();
-        if list_is_cheaper(mine.len(), self.list_len) {
-            return self.listed(mine).await;
+        let may_list = self.no_list_until.is_none_or(|at| Instant::now() >= at);
+        if may_list && list_is_cheaper(mine.len(), self.list_len) {
+            match self.cluster.ray.list().await {
+                Ok(list) => return Ok(self.listed(mine, list)),
+                Err(error @ (RayError::Unreachable { .. } | RayError::Busy { .. })) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    tracing::warn!(cluster = %self.cluster.name, %error, "Ray's list of jobs could not be read; asking job by job");
+                    self.no_list_until = Some(Instant::now() + NO_LIST_FOR);
+                }
+            }
         }
-        if mine.len() > ASK_AT_MOST {
-            mine.sort();
-            let from = self.turn % mine.len();
-            mine.rotate_left(from);
-            mine.truncate(ASK_AT_MOST);
-            self.turn = from + ASK_AT_MOST;
-        }
+        mine.sort();
+        take_turn(&mut mine, &mut self.turn, ASK_AT_MOST);
         let ray = &self.cluster.ray;
         let found: Vec<_> = stream::iter(mine)
             .map(|(id, ray_id)| async move { (id, ray.get(&ray_id).await) })
@@ -283,27 +309,38 @@ impl Watch {
             .await;
         let mut records = Vec::with_capacity(found.len());
         for (id, record) in found {
-            if let Some(record) = record? {
-                records.push((id, record));
+            match record {
+                Ok(Some(record)) => {
+                    self.unreadable.remove(&id);
+                    records.push((id, record));
+                }
+                Ok(None) => {}
+                Err(error @ RayError::Busy { .. }) => return Err(error),
+                Err(error) if is_of_the_cluster(&error) => return Err(error),
+                // One job's record says nothing about the others.
+                Err(error) => {
+                    if self.unreadable.insert(id.clone()) {
+                        tracing::warn!(job = %id, %error, "Ray's record of a job cannot be read; the job is taken for running until it can");
+                    }
+                }
             }
         }
         Ok(records)
     }
 
-    async fn listed(
+    fn listed(
         &mut self,
         mine: Vec<(JobId, String)>,
-    ) -> Result<Vec<(JobId, JobDetails)>, RayError> {
-        let list = self.cluster.ray.list().await?;
+        list: Vec<JobDetails>,
+    ) -> Vec<(JobId, JobDetails)> {
         self.list_len = Some(list.len());
         let mut by_id: HashMap<String, JobDetails> = list
             .into_iter()
             .filter_map(|d| Some((d.submission_id.clone()?, d)))
             .collect();
-        Ok(mine
-            .into_iter()
+        mine.into_iter()
             .filter_map(|(id, ray_id)| Some((id, by_id.remove(&ray_id)?)))
-            .collect())
+            .collect()
     }
 
     /// Takes over the ends that Ray tells.
@@ -347,42 +384,71 @@ impl Watch {
     }
 
     /// Jobs of an earlier session: back if Ray has kept them, over if the cluster's restart is known to end jobs.
-    async fn quarantined(&self, open: &[Open], session: &str) {
-        let ray = &self.cluster.ray;
-        for o in open.iter().filter(|o| o.quarantined) {
-            let event = match ray.get(&o.ray_id).await {
-                Err(_) => continue,
-                Ok(Some(record)) if whose(&record, &o.stamp) == Claim::Ours => Event::Confirmed {
-                    id: o.id.clone(),
-                    attempt: o.attempt,
-                    session: session.to_owned(),
-                },
-                Ok(_) if self.cluster.config.restart_ends_jobs => {
-                    // So that a submission that is still on its way cannot land in the new incarnation.
-                    match claim(&self.cluster, &o.ray_id, &o.stamp, session).await {
-                        Ok(Claim::Won | Claim::Foreign) => Event::Released {
-                            id: o.id.clone(),
-                            by: "curb".into(),
-                            why: "Ray was restarted, which on this cluster ends every job (restart_ends_jobs)".into(),
-                        },
-                        Ok(Claim::Ours) | Err(_) => continue,
-                    }
-                }
-                Ok(_) => continue,
-            };
-            if session_of(&match self.version().await {
-                Ok(version) => version,
-                Err(_) => return,
-            }) != session
-            {
-                return;
-            }
-            tracing::info!(job = %o.id, kind = event.kind(), "a quarantined job is settled");
-            if let Err(error) = self.app.engine.note(vec![event]).await {
-                tracing::warn!(%error, "a quarantined job's fate was not written; it is looked into again");
+    async fn quarantined(&mut self, open: &[Open], session: &str) {
+        let mut due: Vec<Open> = open.iter().filter(|o| o.quarantined).cloned().collect();
+        due.sort_by(|a, b| a.id.cmp(&b.id));
+        take_turn(&mut due, &mut self.quarantined_turn, QUARANTINED_AT_MOST);
+        let cluster = &self.cluster;
+        let mut fates = stream::iter(due)
+            .map(|o| async move { fate_of(cluster, &o, session).await })
+            .buffer_unordered(AT_ONCE);
+        let mut events = Vec::new();
+        while let Some(fate) = fates.next().await {
+            match fate {
+                Ok(event) => events.extend(event),
+                // The others would wait as long, for nothing.
+                Err(error) if is_of_the_cluster(&error) => break,
+                Err(error) => tracing::debug!(%error, "a quarantined job could not be looked into"),
             }
         }
+        drop(fates);
+        if events.is_empty() {
+            return;
+        }
+        // What was read is of this session only if it is still this session.
+        if !matches!(self.version().await, Ok(version) if session_of(&version) == session) {
+            return;
+        }
+        for event in &events {
+            tracing::info!(?event, "a quarantined job is settled");
+        }
+        if let Err(error) = self.app.engine.note(events).await {
+            tracing::warn!(%error, "what became of quarantined jobs was not written; they are looked into again");
+        }
     }
+}
+
+/// What became of a quarantined job; `None` when that is not known yet.
+async fn fate_of(cluster: &Cluster, o: &Open, session: &str) -> Result<Option<Event>, RayError> {
+    match cluster.ray.get(&o.ray_id).await? {
+        Some(record) if whose(&record, &o.stamp) == Claim::Ours => Ok(Some(Event::Confirmed {
+            id: o.id.clone(),
+            attempt: o.attempt,
+            session: session.to_owned(),
+        })),
+        _ if !cluster.config.restart_ends_jobs => Ok(None),
+        // So that a submission that is still on its way cannot land in the new incarnation.
+        _ => match claim(cluster, &o.ray_id, &o.stamp, session).await {
+            Ok(Claim::Won | Claim::Foreign) => Ok(Some(Event::Released {
+                id: o.id.clone(),
+                by: "curb".into(),
+                why: "Ray was restarted, which on this cluster ends every job (restart_ends_jobs)"
+                    .into(),
+            })),
+            Ok(Claim::Ours) | Err(_) => Ok(None),
+        },
+    }
+}
+
+/// Keeps at most `most`, from where the last turn ended.
+fn take_turn<T>(all: &mut Vec<T>, turn: &mut usize, most: usize) {
+    if all.len() <= most {
+        return;
+    }
+    let from = *turn % all.len();
+    all.rotate_left(from);
+    all.truncate(most);
+    *turn = from + most;
 }
 
 /// Whether Ray's whole list costs it less than one question for each open job.
@@ -437,6 +503,52 @@ fn capacity_of(totals: &ClusterTotals) -> Resources {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn turns_reach_everybody_and_never_take_more_than_they_may() {
+        let (mut turn, mut seen) = (0, HashSet::new());
+        for _ in 0..4 {
+            let mut all: Vec<usize> = (0..150).collect();
+            take_turn(&mut all, &mut turn, 64);
+            assert_eq!(all.len(), 64);
+            seen.extend(all);
+        }
+        assert_eq!(seen.len(), 150);
+        let mut few = vec![1, 2];
+        take_turn(&mut few, &mut turn, 64);
+        assert_eq!(few, [1, 2]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_answer_says_nothing_about_the_cluster() {
+        let what = || "get job a".to_owned();
+        let limit = Duration::from_secs(1);
+        for one in [
+            RayError::TooLarge {
+                what: what(),
+                limit: 1,
+            },
+            RayError::Malformed {
+                what: what(),
+                reason: String::new(),
+            },
+            RayError::Status {
+                what: what(),
+                status: 500,
+                reason: String::new(),
+            },
+            RayError::Busy {
+                what: what(),
+                limit,
+            },
+        ] {
+            assert!(!is_of_the_cluster(&one), "{one}");
+        }
+        assert!(is_of_the_cluster(&RayError::Timeout {
+            what: what(),
+            limit
+        }));
+    }
 
     #[test]
     fn a_long_history_in_ray_is_not_read_for_a_few_open_jobs() {
