@@ -10,7 +10,10 @@ use std::time::Duration;
 use curb_core::ledger::{AfterNotStarted, Event, Job, Phase, State};
 use curb_core::policy::WhenDown;
 use curb_core::subject::JobId;
-use curb_ray::{CLAIM_KEY, JobDetails, PackageProtocol, RequestBody, SubmitError, SubmitRequest};
+use curb_ray::{
+    CLAIM_KEY, JobDetails, NotSent, PackageProtocol, RayError, RequestBody, SubmitError,
+    SubmitRequest,
+};
 use tokio::io::AsyncReadExt;
 
 use crate::app::App;
@@ -24,6 +27,8 @@ const MAX_ATTEMPTS: u32 = 20;
 const ORPHAN_AFTER: Duration = Duration::from_secs(5);
 /// Between two tries to claim an id, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+/// Before a job is tried again: what stopped it will often be over then, and its attempts last.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Claims under way at once on a cluster.
 const CLAIMS_AT_ONCE: usize = 32;
 
@@ -93,6 +98,8 @@ enum Because {
     Restart,
     /// Ray looked at it and said no.
     Refused(u16, String),
+    /// A package that it needs cannot be had: trying again changes nothing.
+    Package(String),
     /// The id is taken by something that is not ours.
     Foreign,
 }
@@ -107,8 +114,17 @@ pub async fn start(
     let Some(mark) = cluster.mark(&attempt.id, attempt.number) else {
         return Fate::Unknown;
     };
-    if let Err(why) = bring_packages(&app, &cluster, &attempt.user, &spec).await {
-        return not_started(&app, &cluster, &attempt, Because::Ray(why)).await;
+    if let Err(no) = bring_packages(&app, &cluster, &attempt.user, &spec).await {
+        let because = match no {
+            NoPackage::Never(why) => Because::Package(why),
+            NoPackage::NotNow(error) => {
+                if is_away(&error) {
+                    lost(&app, &cluster, &error.to_string());
+                }
+                Because::Ray(error.to_string())
+            }
+        };
+        return not_started(&app, &cluster, &attempt, because).await;
     }
     let request = match spec.to_ray(&attempt.ray_id(), &attempt.stamp, &attempt.user) {
         Ok(request) => request,
@@ -118,10 +134,23 @@ pub async fn start(
         }
     };
     match cluster.ray.submit(&request).await {
+        // Ray became another while it was sent: which one took it, the monitor finds out.
+        Ok(_) if cluster.session() != attempt.session => {
+            tracing::warn!(job = %attempt.id, "Ray's session changed while a job was given to it");
+            cluster.poke.notify_one();
+            Fate::Unknown
+        }
         Ok(_) => confirmed(&app, &cluster, &attempt, attempt.session.clone()).await,
-        Err(SubmitError::NotSent { reason, .. }) => {
-            lost(&app, &cluster, &reason);
-            not_started(&app, &cluster, &attempt, Because::Ray(reason)).await
+        Err(SubmitError::NotSent { cause, reason, .. }) => {
+            let because = match cause {
+                NotSent::Unreachable => {
+                    lost(&app, &cluster, &reason);
+                    Because::Ray(reason)
+                }
+                NotSent::Busy => Because::Ray(reason),
+                NotSent::Unfit => Because::Refused(400, reason),
+            };
+            not_started(&app, &cluster, &attempt, because).await
         }
         Err(SubmitError::Refused { status, reason, .. }) => {
             let because = Because::Refused(status, reason);
@@ -358,6 +387,7 @@ fn judge(
                 status,
             )
         }
+        Because::Package(why) => (AfterNotStarted::Fail, why.clone(), 400),
         Because::Foreign if attempt.number > 1 && !tired => (
             AfterNotStarted::Requeue,
             "its id for this attempt was taken in Ray".to_owned(),
@@ -383,30 +413,67 @@ fn lost(app: &App, cluster: &Cluster, why: &str) {
     cluster.poke.notify_one();
 }
 
+/// Why a package is not in Ray.
+enum NoPackage {
+    /// It cannot be had: why, for the job's owner.
+    Never(String),
+    /// It may be there with the next attempt.
+    NotNow(RayError),
+}
+
+impl NoPackage {
+    fn of(name: &str, error: RayError) -> NoPackage {
+        match error {
+            // 401 and 403 are between Curb and Ray, 408 and 429 pass: none is the package's fault.
+            RayError::Status { status, reason, .. }
+                if (400..500).contains(&status) && !matches!(status, 401 | 403 | 408 | 429) =>
+            {
+                NoPackage::Never(format!(
+                    "Ray does not take package {name} ({status}): {reason}"
+                ))
+            }
+            RayError::BadSegment(error) => NoPackage::Never(error.to_string()),
+            error => NoPackage::NotNow(error),
+        }
+    }
+}
+
+/// Whether the error says that Ray is away, rather than that it or this server could not do one thing (a connection also
+/// breaks when a kept package is shorter than it was).
+fn is_away(error: &RayError) -> bool {
+    matches!(
+        error,
+        RayError::Unreachable { .. } | RayError::Timeout { .. }
+    )
+}
+
 /// Puts the packages that a job needs into Ray.
 async fn bring_packages(
     app: &App,
     cluster: &Cluster,
     user: &str,
     spec: &JobSpec,
-) -> Result<(), String> {
+) -> Result<(), NoPackage> {
+    let gone = |name: &str| {
+        NoPackage::Never(format!(
+            "package {name} is not kept any more: submit the job again with its files"
+        ))
+    };
     for name in &spec.packages {
         let theirs = ray_package_name(user, name);
         let there = cluster
             .ray
             .package_exists(PackageProtocol::Gcs, &theirs)
             .await
-            .map_err(|e| e.to_string())?;
+            .map_err(|e| NoPackage::of(name, e))?;
         if there {
             continue;
         }
-        let (path, size) = app
-            .packages
-            .find(user, name)
-            .ok_or_else(|| format!("package {name} is not kept any more"))?;
-        let file = tokio::fs::File::open(&path)
-            .await
-            .map_err(|e| format!("package {name} cannot be read: {e}"))?;
+        let (path, size) = app.packages.find(user, name).ok_or_else(|| gone(name))?;
+        let file = tokio::fs::File::open(&path).await.map_err(|error| {
+            tracing::error!(%error, path = %path.display(), "a kept package cannot be read");
+            gone(name)
+        })?;
         let chunks = futures_util::stream::try_unfold(file, |mut file| async move {
             let mut buffer = vec![0; 64 << 10];
             let n = file.read(&mut buffer).await?;
@@ -418,7 +485,7 @@ async fn bring_packages(
             .ray
             .put_package(PackageProtocol::Gcs, &theirs, body)
             .await
-            .map_err(|e| e.to_string())?;
+            .map_err(|e| NoPackage::of(name, e))?;
     }
     Ok(())
 }
@@ -469,6 +536,17 @@ async fn start_granted(app: Arc<App>, job: Job) {
         }
     };
     let id = attempt.id.clone();
+    if attempt.number > 1 {
+        tokio::select! {
+            // The next process finds the reservation.
+            () = app.stopping.cancelled() => return,
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+        // Ray may have been replaced meanwhile: what was granted was granted by the one before.
+        if cluster.session() != attempt.session || !is_open(&app, &attempt).await {
+            return;
+        }
+    }
     let fate = start(app, cluster, attempt, spec).await;
     tracing::debug!(job = %id, ?fate, "a job left the queue");
 }
@@ -583,6 +661,38 @@ mod tests {
                 "{ray}: {why}"
             );
         }
+    }
+
+    #[test]
+    fn a_package_that_cannot_be_had_fails_its_job_at_once_and_any_other_trouble_is_tried_again() {
+        let status = |status| {
+            NoPackage::of(
+                "p.zip",
+                RayError::Status {
+                    what: "upload package p.zip".into(),
+                    status,
+                    reason: "no".into(),
+                },
+            )
+        };
+        for never in [400, 404, 413] {
+            let NoPackage::Never(why) = status(never) else {
+                panic!("{never} is tried again");
+            };
+            let (then, why, status) =
+                judge(&attempt(1, true), &Because::Package(why), true, "main");
+            assert_eq!((then, status), (AfterNotStarted::Fail, 400));
+            assert!(why.contains("p.zip"), "{why}");
+        }
+        for later in [401, 403, 408, 429, 500, 503] {
+            assert!(matches!(status(later), NoPackage::NotNow(_)), "{later}");
+        }
+        let (what, limit) = (String::new(), Duration::from_secs(1));
+        assert!(!is_away(&RayError::Busy {
+            what: what.clone(),
+            limit
+        }));
+        assert!(is_away(&RayError::Timeout { what, limit }));
     }
 
     #[test]

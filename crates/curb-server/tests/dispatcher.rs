@@ -1,0 +1,87 @@
+//! Giving jobs to a Ray that fails at one step of it.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use curb_standin::{Fault, Memory, Route, Trouble};
+use support::{World, send};
+
+/// Nobody waits for a quota in these tests.
+const ROOMY: &str = "\
+version: 1
+when_ray_is_down: queue
+default_request: {cpu: 1}
+";
+
+const WITH_PACKAGE: &str = r#"{"entrypoint":"x","submission_id":"p","runtime_env":{"working_dir":"gcs://_ray_pkg_0f.zip"}}"#;
+
+async fn with_package() -> World {
+    let w = World::with(ROOMY, |_| {}).await;
+    let path = "/api/packages/gcs/_ray_pkg_0f.zip";
+    let put = send(w.curb.address(), "PUT", path, Some(&w.ana), "", b"code").await;
+    assert_eq!(put.status, 200, "{put:?}");
+    w
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_that_ray_refuses_fails_its_job_at_once_and_says_which() {
+    let w = with_package().await;
+    w.ray
+        .fault(Fault::once(Route::Packages, Trouble::Answer { status: 400 }).times(1000));
+    let answer = w.post(&w.ana, "/api/jobs/", WITH_PACKAGE).await;
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert!(answer.body.contains("_ray_pkg_0f.zip"), "{answer:?}");
+    assert_eq!(w.ray.total_starts(), 0);
+    assert_eq!(w.submit(&w.ana, "other", "1").await.status, 200);
+    w.curb.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_that_cannot_be_put_now_is_tried_again_with_a_pause() {
+    let w = with_package().await;
+    w.ray
+        .fault(Fault::once(Route::Packages, Trouble::Answer { status: 500 }).times(3));
+    let begun = Instant::now();
+    let answer = w.post(&w.ana, "/api/jobs/", WITH_PACKAGE).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    w.until_state("p", "running").await;
+    assert!(begun.elapsed() >= Duration::from_secs(3), "{begun:?}");
+    let start = w.ray.starts().pop().expect("a start");
+    assert!(start.ran, "the package was there: {start:?}");
+    w.curb.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_another_session_took_is_not_confirmed_for_the_one_it_was_granted_in() {
+    let w = World::with(ROOMY, |_| {}).await;
+    let old = w.ray.session();
+    w.ray
+        .fault(Fault::once(Route::Submit, Trouble::Delay { ms: 1500 }));
+    let submitted = w.submit(&w.ana, "a", "1");
+    let restarted = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        w.ray.restart(Memory::KeepRenamed)
+    };
+    let (answer, new) = tokio::join!(submitted, restarted);
+    assert!(matches!(answer.status, 200 | 202 | 503), "{answer:?}");
+    assert_ne!(old, new);
+    w.until_state("a", "running").await;
+    let page = w
+        .get(&w.admin, "/curb/v1/journal?after=0&limit=1000")
+        .await
+        .json();
+    let confirmed: Vec<String> = page["records"]
+        .as_array()
+        .expect("records")
+        .iter()
+        .filter(|r| r["kind"] == "confirmed")
+        .map(ToString::to_string)
+        .collect();
+    assert!(!confirmed.is_empty(), "{page}");
+    for record in confirmed {
+        assert!(record.contains(&new) && !record.contains(&old), "{record}");
+    }
+    assert_eq!(w.ray.starts_of("a"), 1);
+    w.curb.stop().await;
+}
