@@ -441,6 +441,9 @@ fn runtime_env(raw: &RawValue) -> Result<(Option<Box<RawValue>>, Vec<String>), B
         }
         // Environment variables are the job's own text, whatever they look like.
         if key != "env_vars" {
+            if !LISTS_OF_TEXT.contains(&key.as_str()) {
+                no_control(key, value)?;
+            }
             find_packages(key, value, &mut packages)?;
         }
     }
@@ -456,6 +459,22 @@ fn runtime_env(raw: &RawValue) -> Result<(Option<Box<RawValue>>, Vec<String>), B
     let clean =
         serde_json::value::to_raw_value(&map).map_err(|e| bad("runtime_env", e.to_string()))?;
     Ok((Some(clean), packages))
+}
+
+/// Keys that hold lines of other tools' files: a tab or a carriage return is nothing special there.
+const LISTS_OF_TEXT: [&str; 4] = ["conda", "excludes", "pip", "uv"];
+
+/// Ray's reader of addresses drops tabs and line feeds, so that what is written `g\tcs://` is read as `gcs://`.
+fn no_control(key: &str, value: &Value) -> Result<(), BadRequest> {
+    match value {
+        Value::String(s) if s.bytes().any(|b| b.is_ascii_control()) => Err(bad(
+            format!("runtime_env `{key}`"),
+            "has a control character, such as a tab or a line feed: leave it out",
+        )),
+        Value::Array(list) => list.iter().try_for_each(|v| no_control(key, v)),
+        Value::Object(map) => map.values().try_for_each(|v| no_control(key, v)),
+        _ => Ok(()),
+    }
 }
 
 fn find_packages(key: &str, value: &Value, found: &mut Vec<String>) -> Result<(), BadRequest> {
@@ -494,7 +513,11 @@ fn scheme_gcs(text: &str) -> Option<Option<&str>> {
     if let Some(name) = text.strip_prefix("gcs://") {
         return Some(Some(name));
     }
-    let head: String = text.trim_start().chars().take(4).collect();
+    let head: String = text
+        .chars()
+        .filter(|c| !c.is_control() && !c.is_whitespace())
+        .take(4)
+        .collect();
     head.eq_ignore_ascii_case("gcs:").then_some(None)
 }
 
@@ -694,6 +717,26 @@ mod tests {
                 r#"{"entrypoint":"x","runtime_env":{"py_modules":[{"a":"gcs://x.zip"}]}}"#,
                 "runtime_env `nested`",
             ),
+            (
+                r#"{"entrypoint":"x","runtime_env":{"working_dir":"g\tcs://_ray_pkg_1.zip"}}"#,
+                "runtime_env `working_dir`",
+            ),
+            (
+                r#"{"entrypoint":"x","runtime_env":{"working_dir":"https://a/b\u007f.zip"}}"#,
+                "runtime_env `working_dir`",
+            ),
+            (
+                r#"{"entrypoint":"x","runtime_env":{"py_modules":["s3://a/b.zip","\u0000gcs://x.zip"]}}"#,
+                "runtime_env `py_modules`",
+            ),
+            (
+                r#"{"entrypoint":"x","runtime_env":{"container":{"image":"a\nb"}}}"#,
+                "runtime_env `container`",
+            ),
+            (
+                r#"{"entrypoint":"x","runtime_env":{"pip":["g\ncs://x.zip"]}}"#,
+                "runtime_env `pip`",
+            ),
             ("[1]", "body"),
             ("", "body"),
             (r#"{"entrypoint":5}"#, "entrypoint"),
@@ -733,6 +776,12 @@ mod tests {
         parse(&both(32)).expect("64 together");
         let error = parse(&both(33)).expect_err("65 together");
         assert_eq!(error.key, "metadata `curb.resources`");
+    }
+
+    #[test]
+    fn lines_of_a_requirements_file_and_the_jobs_own_variables_may_have_tabs() {
+        parse(r#"{"entrypoint":"x","runtime_env":{"pip":["numpy\t# for sums\r"],"env_vars":{"A":"b\nc"}}}"#)
+            .expect("fine");
     }
 
     #[test]
