@@ -183,7 +183,8 @@ pub async fn release(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
                 }],
                 Some(true),
             ),
-            Some(_) => Decision::nothing(Some(false)),
+            // What ended it may be on its way to disk.
+            Some(_) => Decision::durable(Vec::new(), Some(false)),
         })
         .await?;
     match released {

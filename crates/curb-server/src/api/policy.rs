@@ -50,7 +50,8 @@ pub async fn apply_text(
     app.engine
         .change(move |state, _| {
             if state.policy_version() > 0 && state.policy_sha256() == parsed.sha256 {
-                return Decision::nothing((state.policy_version(), false));
+                // It may be on its way to disk.
+                return Decision::durable(Vec::new(), (state.policy_version(), false));
             }
             let version = state.policy_version().saturating_add(1);
             let event = Event::PolicyApplied {
