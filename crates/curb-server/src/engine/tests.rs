@@ -60,23 +60,30 @@ async fn a_writer_that_is_busy_is_waited_for_and_nothing_is_lost() {
         commit_rows: 1,
     };
     let engine = engine(dir.path(), narrow);
-    // Each a batch of its own, and sooner decided than synced.
-    for _ in 0..200 {
-        engine
-            .change(|_, _| Decision::noted(vec![said(1)], ()))
-            .await
-            .expect("noted");
+    // Somebody else holds the database for a moment: a commit waits, and what is behind it fills the queue.
+    let path = dir.path().join(curb_journal::JOURNAL_FILE);
+    let holder = rusqlite::Connection::open(&path).expect("the database");
+    holder.execute_batch("BEGIN IMMEDIATE").expect("held");
+    let mut all = Vec::new();
+    while engine.writer().metrics().busy == 0 {
+        assert!(all.len() < 100, "the queue is never full");
+        let engine = engine.clone();
+        all.push(tokio::spawn(async move {
+            engine
+                .change(|_, _| Decision::durable(vec![said(1)], ()))
+                .await
+        }));
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    engine
-        .change(|_, _| Decision::durable(vec![said(1)], ()))
-        .await
-        .expect("written");
-    let writer = engine.writer().metrics();
-    assert!(writer.busy > 0, "the queue was never full: {writer:?}");
+    holder.execute_batch("ROLLBACK").expect("given back");
+    let count = all.len() as u64;
+    for one in all {
+        one.await.expect("no panic").expect("written");
+    }
     assert_eq!(engine.health().problem(), None);
     engine.stop().await;
     let state = crate::recover::load(dir.path()).expect("readable").state;
-    assert_eq!(state.seq(), 201);
+    assert_eq!(state.seq(), count);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
