@@ -232,6 +232,15 @@ impl Index {
         self.total += bytes;
     }
 
+    fn put(&mut self, tag: &str, name: &str, kept: Kept) {
+        let all = self.kept.entry(tag.to_owned()).or_default();
+        all.insert(name.to_owned(), kept);
+    }
+
+    fn knows(&self, tag: &str, name: &str) -> bool {
+        self.kept.get(tag).is_some_and(|all| all.contains_key(name))
+    }
+
     fn sub(&mut self, tag: &str, bytes: u64) {
         if let Some(all) = self.bytes.get_mut(tag) {
             *all = all.saturating_sub(bytes);
@@ -279,33 +288,25 @@ impl Upload<'_> {
         file.flush().await?;
         file.sync_all().await?;
         drop(file);
-        let dir = self.store.dir.join(&self.tag);
-        let (partial, target) = (self.path.clone(), dir.join(&self.name));
-        let linked = tokio::task::spawn_blocking(move || {
-            std::fs::create_dir_all(&dir)?;
-            let linked = match std::fs::hard_link(&partial, &target) {
-                Ok(()) => true,
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
-                Err(e) => return Err(e),
-            };
-            std::fs::File::open(&dir)?.sync_all()?;
-            Ok(linked)
-        })
-        .await
-        .map_err(|e| io::Error::other(e.to_string()))??;
+        let (store, tag) = (self.store.dir.clone(), self.tag.clone());
+        let (partial, name) = (self.path.clone(), self.name.clone());
+        let (linked, size) =
+            tokio::task::spawn_blocking(move || link(&store, &tag, &name, &partial))
+                .await
+                .map_err(|e| io::Error::other(e.to_string()))??;
+        let kept = Kept {
+            size,
+            used: SystemTime::now(),
+        };
+        let mut index = self.store.lock();
         if linked {
-            let kept = Kept {
-                size: self.size,
-                used: SystemTime::now(),
-            };
-            let mut index = self.store.lock();
-            index
-                .kept
-                .entry(self.tag.clone())
-                .or_default()
-                .insert(self.name.clone(), kept);
+            index.put(&self.tag, &self.name, kept);
             // The bytes stay counted: they are the file's now.
             self.size = 0;
+        } else if !index.knows(&self.tag, &self.name) {
+            // Who linked it was not there to say so, or a collection could not remove it: it is on disk and counts.
+            index.add(&self.tag, size);
+            index.put(&self.tag, &self.name, kept);
         }
         Ok(linked)
     }
@@ -317,6 +318,26 @@ impl Drop for Upload<'_> {
         // A file that cannot be removed now is removed at the next start.
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+/// Links a file into place, durably. Says whether it was the first of its name, and how long the one that is there is.
+fn link(store: &Path, tag: &str, name: &str, partial: &Path) -> io::Result<(bool, u64)> {
+    let dir = store.join(tag);
+    match std::fs::create_dir(&dir) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(e),
+    }
+    let target = dir.join(name);
+    let linked = match std::fs::hard_link(partial, &target) {
+        Ok(()) => true,
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
+        Err(e) => return Err(e),
+    };
+    std::fs::File::open(&dir)?.sync_all()?;
+    // Always: whoever made the directory may not have come so far.
+    std::fs::File::open(store)?.sync_all()?;
+    Ok((linked, std::fs::metadata(&target)?.len()))
 }
 
 fn restrict(dir: &Path) -> io::Result<()> {
@@ -386,6 +407,25 @@ mod tests {
             .expect("there")
             .count();
         assert_eq!(partial, 0);
+    }
+
+    #[tokio::test]
+    async fn a_file_on_disk_that_nobody_knew_of_is_found_by_the_next_upload_with_its_own_size() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = PackageStore::open(dir.path(), 100, 1000).expect("a store");
+        let place = dir.path().join("packages").join(user_tag("ana"));
+        std::fs::create_dir(&place).expect("made");
+        std::fs::write(place.join("p.zip"), b"1234567").expect("written");
+        assert!(!store.has("ana", "p.zip"));
+        assert!(!put(&store, "ana", "p.zip", b"123").await.expect("taken"));
+        assert!(store.has("ana", "p.zip"));
+        assert_eq!(store.find("ana", "p.zip").expect("there").1, 7);
+        let counted = |store: &PackageStore| store.lock().total;
+        assert_eq!(counted(&store), 7, "the upload's own bytes are given back");
+        assert!(!put(&store, "ana", "p.zip", b"123").await.expect("again"));
+        assert_eq!(counted(&store), 7, "it is counted once");
+        assert_eq!(store.collect(&HashSet::new(), Duration::ZERO), 1);
+        assert_eq!(counted(&store), 0);
     }
 
     #[tokio::test]
