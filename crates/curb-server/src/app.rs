@@ -23,6 +23,12 @@ use crate::spec::JobSpec;
 
 /// Specs kept in memory.
 const SPECS_KEPT: usize = 2048;
+/// Their bytes in all.
+const SPECS_BYTES: usize = 64 << 20;
+/// Bytes of all refusals that look like failed jobs.
+const REFUSED_BYTES: usize = 32 << 20;
+/// Bytes of one refusal's text, and of the command that is shown with it.
+const REFUSED_TEXT: usize = 8 << 10;
 /// Readers of the journal that are kept open.
 const READERS_KEPT: usize = 4;
 
@@ -56,7 +62,7 @@ pub struct App {
     pub started: Timestamp,
     /// What came of the policy file.
     pub policy_file: RwLock<PolicyFile>,
-    specs: Mutex<HashMap<String, Arc<JobSpec>>>,
+    specs: Mutex<SpecCache>,
 }
 
 /// What came of reading the policy file the last time.
@@ -98,7 +104,7 @@ impl App {
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             policy_file: RwLock::new(PolicyFile::default()),
-            specs: Mutex::new(HashMap::new()),
+            specs: Mutex::new(SpecCache::default()),
         }
     }
 
@@ -128,7 +134,7 @@ impl App {
         let missing: Vec<String> = {
             let cache = self.specs.lock().unwrap_or_else(PoisonError::into_inner);
             keys.into_iter()
-                .filter(|key| match cache.get(key) {
+                .filter(|key| match cache.kept.get(key) {
                     Some(spec) => {
                         found.insert(key.clone(), Arc::clone(spec));
                         false
@@ -159,11 +165,39 @@ impl App {
 
     /// Keeps a spec in memory for those who ask soon.
     pub fn keep_spec(&self, key: String, spec: Arc<JobSpec>) {
-        let mut cache = self.specs.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() >= SPECS_KEPT {
-            cache.clear();
+        self.specs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keep(key, spec);
+    }
+}
+
+/// Specs that were asked for lately. Bounded by number and by bytes.
+#[derive(Debug, Default)]
+struct SpecCache {
+    kept: HashMap<String, Arc<JobSpec>>,
+    /// The oldest first.
+    order: VecDeque<String>,
+    bytes: usize,
+}
+
+impl SpecCache {
+    fn keep(&mut self, key: String, spec: Arc<JobSpec>) {
+        let more = key.len() + spec.weight();
+        if more > SPECS_BYTES || self.kept.contains_key(&key) {
+            return;
         }
-        cache.insert(key, spec);
+        while self.kept.len() >= SPECS_KEPT || self.bytes + more > SPECS_BYTES {
+            let Some(oldest) = self.order.pop_front() else {
+                break;
+            };
+            if let Some(spec) = self.kept.remove(&oldest) {
+                self.bytes -= oldest.len() + spec.weight();
+            }
+        }
+        self.bytes += more;
+        self.order.push_back(key.clone());
+        self.kept.insert(key, spec);
     }
 }
 
@@ -255,8 +289,48 @@ pub struct RefusedJob {
     pub at: Timestamp,
 }
 
+impl RefusedJob {
+    /// Without what a job that never ran needs no more, and with texts of a bounded length.
+    fn trimmed(mut self) -> RefusedJob {
+        cut(&mut self.text, REFUSED_TEXT);
+        cut(&mut self.spec.entrypoint, REFUSED_TEXT);
+        self.spec.runtime_env = None;
+        self.spec.metadata.clear();
+        self.spec.label_selector.clear();
+        self.spec.packages.clear();
+        self.spec.entrypoint_resources = curb_core::resource::Resources::none();
+        self
+    }
+
+    fn weight(&self) -> usize {
+        // The id is in two places.
+        2 * self.id.as_str().len() + self.user.len() + self.text.len() + self.spec.weight()
+    }
+}
+
+/// Cuts a text to so many bytes, between two characters, and gives its room back.
+fn cut(text: &mut String, bytes: usize) {
+    if text.len() > bytes {
+        text.truncate(text.floor_char_boundary(bytes));
+    }
+    text.shrink_to_fit();
+}
+
 /// By id, and in the order in which they came.
-type KeptRefusals = (HashMap<JobId, Arc<RefusedJob>>, VecDeque<JobId>);
+#[derive(Debug, Default)]
+struct KeptRefusals {
+    by_id: HashMap<JobId, Arc<RefusedJob>>,
+    order: VecDeque<JobId>,
+    bytes: usize,
+}
+
+impl KeptRefusals {
+    fn forget(&mut self, id: &JobId) {
+        if let Some(old) = self.by_id.remove(id) {
+            self.bytes -= old.weight();
+        }
+    }
+}
 
 /// The newest refusals in the `job` style.
 #[derive(Debug, Default)]
@@ -266,17 +340,24 @@ pub struct RefusedJobs {
 }
 
 impl RefusedJobs {
-    /// Keeps one, forgetting the oldest at the bound.
+    /// Keeps one, forgetting the oldest at the bounds.
     pub fn keep(&self, job: RefusedJob) {
+        let job = job.trimmed();
+        let more = job.weight();
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let (by_id, order) = &mut *all;
-        while order.len() >= self.bound {
-            if let Some(old) = order.pop_front() {
-                by_id.remove(&old);
-            }
+        if all.by_id.contains_key(&job.id) {
+            all.forget(&job.id);
+            all.order.retain(|other| *other != job.id);
         }
-        order.push_back(job.id.clone());
-        by_id.insert(job.id.clone(), Arc::new(job));
+        while all.order.len() >= self.bound || all.bytes + more > REFUSED_BYTES {
+            let Some(old) = all.order.pop_front() else {
+                break;
+            };
+            all.forget(&old);
+        }
+        all.bytes += more;
+        all.order.push_back(job.id.clone());
+        all.by_id.insert(job.id.clone(), Arc::new(job));
     }
 
     /// One by id.
@@ -285,7 +366,7 @@ impl RefusedJobs {
         self.all
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .0
+            .by_id
             .get(id)
             .cloned()
     }
@@ -293,16 +374,16 @@ impl RefusedJobs {
     /// Forgets one.
     pub fn remove(&self, id: &JobId) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.0.remove(id);
-        all.1.retain(|other| other != id);
+        all.forget(id);
+        all.order.retain(|other| other != id);
     }
 
     /// Those that the caller may see.
     pub fn of(&self, may_see: impl Fn(&RefusedJob) -> bool) -> Vec<Arc<RefusedJob>> {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.1
+        all.order
             .iter()
-            .filter_map(|id| all.0.get(id))
+            .filter_map(|id| all.by_id.get(id))
             .filter(|j| may_see(j))
             .cloned()
             .collect()
@@ -359,5 +440,76 @@ impl Drop for TailPermit {
             }
         }
         self.count.total.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(metadata: usize) -> JobSpec {
+        let json = serde_json::json!({"user": "ana", "id": "a", "entrypoint": "é".repeat(20_000),
+            "metadata": {"k": "x".repeat(metadata)}, "runtime_env": {"env_vars": {"A": "b"}}});
+        serde_json::from_value(json).expect("a spec")
+    }
+
+    #[test]
+    fn the_specs_in_memory_are_bounded_by_bytes_and_the_newest_stay() {
+        let mut cache = SpecCache::default();
+        for n in 0..200 {
+            cache.keep(format!("k{n}"), Arc::new(spec(1 << 20)));
+            let held: usize = cache.kept.iter().map(|(k, s)| k.len() + s.weight()).sum();
+            assert_eq!(cache.bytes, held);
+            assert!(held <= SPECS_BYTES, "{held} after {n}");
+        }
+        assert!(cache.kept.len() > 50 && cache.kept.len() == cache.order.len());
+        assert!(cache.kept.contains_key("k199") && !cache.kept.contains_key("k0"));
+        // A second time is no second copy.
+        let before = cache.bytes;
+        cache.keep("k199".into(), Arc::new(spec(1 << 20)));
+        assert_eq!(cache.bytes, before);
+    }
+
+    #[test]
+    fn refusals_that_look_like_jobs_are_bounded_by_bytes_and_keep_no_body() {
+        let refused = RefusedJobs {
+            bound: 100_000,
+            ..RefusedJobs::default()
+        };
+        let id = |n: usize| JobId::parse(&format!("j{n}")).expect("an id");
+        for n in 0..3000 {
+            refused.keep(RefusedJob {
+                id: id(n),
+                user: "ana".into(),
+                spec: spec(10),
+                text: "ü".repeat(10_000),
+                at: Timestamp(1),
+            });
+        }
+        let newest = refused.get(&id(2999)).expect("kept");
+        assert!(newest.text.len() <= REFUSED_TEXT && newest.spec.entrypoint.len() <= REFUSED_TEXT);
+        assert!(newest.spec.metadata.is_empty() && newest.spec.runtime_env.is_none());
+        assert!(refused.get(&id(0)).is_none());
+        let held: usize = refused.of(|_| true).iter().map(|j| j.weight()).sum();
+        assert!(held <= REFUSED_BYTES && held > REFUSED_BYTES / 2, "{held}");
+        for n in 0..3000 {
+            refused.remove(&id(n));
+        }
+        assert_eq!(refused.all.lock().expect("whole").bytes, 0);
+    }
+
+    #[test]
+    fn a_bound_of_no_refusals_does_not_hang() {
+        let refused = RefusedJobs::default();
+        for text in ["a", "b"] {
+            refused.keep(RefusedJob {
+                id: JobId::parse("j").expect("an id"),
+                user: "ana".into(),
+                spec: spec(1),
+                text: text.into(),
+                at: Timestamp(1),
+            });
+        }
+        assert_eq!(refused.of(|_| true).len(), 1);
     }
 }

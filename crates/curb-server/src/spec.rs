@@ -68,6 +68,27 @@ impl JobSpec {
         })
     }
 
+    /// About how many bytes of memory it takes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        // Of an entry in a map or a list, beside its text.
+        const EACH: usize = 64;
+        let texts = |map: &BTreeMap<String, String>| -> usize {
+            map.iter().map(|(k, v)| k.len() + v.len() + EACH).sum()
+        };
+        let packages: usize = self.packages.iter().map(|p| p.len() + EACH).sum();
+        let env = self.runtime_env.as_ref().map_or(0, |env| env.get().len());
+        std::mem::size_of::<JobSpec>()
+            + self.user.len()
+            + self.id.len()
+            + self.entrypoint.len()
+            + env
+            + texts(&self.metadata)
+            + texts(&self.label_selector)
+            + self.entrypoint_resources.0.len() * 2 * EACH
+            + packages
+    }
+
     /// Reads what [`JobSpec::encode`] wrote.
     ///
     /// # Errors
