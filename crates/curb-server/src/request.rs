@@ -4,7 +4,7 @@
 //! passes on it must have read.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use curb_core::amount::Amount;
 use curb_core::resource::{Resource, Resources};
@@ -24,6 +24,10 @@ const MAX_METADATA: usize = 256;
 const MAX_RESOURCES: usize = 64;
 /// Most labels that a job selects its node by.
 const MAX_LABELS: usize = 64;
+/// Ray's label of a node for its accelerator.
+const ACCELERATOR_LABEL: &str = "ray.io/accelerator-type";
+/// What Ray puts before an accelerator's name to make the resource of its nodes.
+const ACCELERATOR_RESOURCE: &str = "accelerator_type:";
 /// Longest idempotency key.
 const MAX_KEY: usize = 200;
 /// Most packages of one job.
@@ -206,10 +210,68 @@ impl Submission {
         if let Some(metadata) = raw.metadata {
             submission.read_metadata(metadata)?;
         }
+        submission.count_steered_gpus()?;
         let resources = submission.declared.len() + submission.spec.entrypoint_resources.0.len();
         at_most("metadata `curb.resources`", resources, MAX_RESOURCES)?;
         submission.spec.duration = submission.duration;
         Ok(submission)
+    }
+
+    /// Counts GPUs of the model that the job steers itself to: one that asks for `gpu` and is placed on H100 by a label or
+    /// by the resource that Ray gives such nodes uses `gpu:H100`, whether it says so or not.
+    fn count_steered_gpus(&mut self) -> Result<(), BadRequest> {
+        let of = |r: &Resource| self.declared.get(r).copied().unwrap_or(Amount::ZERO);
+        let plain = of(&Resource::Gpu).max(self.spec.entrypoint_resources.get(&Resource::Gpu));
+        let asked = if plain == Amount::ZERO {
+            // Only models are named, which may be others than the one that it goes to.
+            let models = self.declared.iter();
+            models
+                .filter(|(r, _)| matches!(r, Resource::GpuModel(_)))
+                .fold(Amount::ZERO, |sum, (_, a)| sum.saturating_add(*a))
+        } else {
+            plain
+        };
+        if asked == Amount::ZERO {
+            return Ok(());
+        }
+        for model in self.steered_to()? {
+            let counted = self.declared.entry(model).or_insert(Amount::ZERO);
+            *counted = (*counted).max(asked);
+        }
+        Ok(())
+    }
+
+    /// The GPU models that the job names for its place.
+    fn steered_to(&self) -> Result<BTreeSet<Resource>, BadRequest> {
+        let mut found = BTreeSet::new();
+        let model = |key: String, name: &str| {
+            Resource::parse(&format!("gpu:{name}")).map_err(|_| {
+                bad(
+                    key,
+                    format!(
+                        "`{}` is not one accelerator: a job that asks for GPUs names a single one, such as H100, so that it can be counted",
+                        clip(name)
+                    ),
+                )
+            })
+        };
+        if let Some(wanted) = self.spec.label_selector.get(ACCELERATOR_LABEL) {
+            let key = format!("entrypoint_label_selector `{ACCELERATOR_LABEL}`");
+            let wanted = wanted.trim();
+            // `!H100` and `!in(...)` say where it does not go.
+            if !wanted.starts_with('!') && !wanted.is_empty() {
+                found.insert(model(key, wanted)?);
+            }
+        }
+        for (r, _) in self.spec.entrypoint_resources.iter() {
+            if let Resource::Custom(name) = r
+                && let Some(wanted) = name.strip_prefix(ACCELERATOR_RESOURCE)
+            {
+                let key = format!("entrypoint_resources `{}`", clip(name));
+                found.insert(model(key, wanted)?);
+            }
+        }
+        Ok(found)
     }
 
     fn read_metadata(
@@ -782,6 +844,47 @@ mod tests {
     fn lines_of_a_requirements_file_and_the_jobs_own_variables_may_have_tabs() {
         parse(r#"{"entrypoint":"x","runtime_env":{"pip":["numpy\t# for sums\r"],"env_vars":{"A":"b\nc"}}}"#)
             .expect("fine");
+    }
+
+    #[test]
+    fn gpus_are_counted_as_the_model_that_the_job_steers_itself_to() {
+        let model = |json: &str, name: &str| {
+            let s = parse(json).expect(json);
+            s.declared.get(&Resource::GpuModel(name.into())).copied()
+        };
+        let label =
+            r#""entrypoint":"x","entrypoint_label_selector":{"ray.io/accelerator-type":"H100"}"#;
+        let resource = r#""entrypoint":"x","entrypoint_resources":{"accelerator_type:H100":0.001}"#;
+        for steered in [label, resource] {
+            let with = |more: &str| model(&format!("{{{steered}{more}}}"), "H100");
+            assert_eq!(with(r#","entrypoint_num_gpus":2"#), Some(Amount(2000)));
+            assert_eq!(
+                with(r#","metadata":{"curb.gpu":"4"},"entrypoint_num_gpus":2"#),
+                Some(Amount(4000))
+            );
+            // Naming a cheaper one does not help.
+            assert_eq!(
+                with(r#","metadata":{"curb.gpu":"K80:2"}"#),
+                Some(Amount(2000))
+            );
+            assert_eq!(
+                with(r#","metadata":{"curb.gpu":"H100:8"},"entrypoint_num_gpus":1"#),
+                Some(Amount(8000))
+            );
+            // Without GPUs it only stands beside them.
+            assert_eq!(with(r#","entrypoint_num_cpus":1"#), None);
+        }
+        let body = |wanted: &str| {
+            format!(
+                r#"{{"entrypoint":"x","entrypoint_num_gpus":1,"entrypoint_label_selector":{{"ray.io/accelerator-type":"{wanted}"}}}}"#
+            )
+        };
+        assert_eq!(model(&body("!H100"), "H100"), None);
+        let error = parse(&body("in(H100,A100)")).expect_err("two");
+        assert_eq!(
+            error.key,
+            "entrypoint_label_selector `ray.io/accelerator-type`"
+        );
     }
 
     #[test]
