@@ -9,6 +9,7 @@ use curb_core::time::Timestamp;
 use curb_ray::{JobDetails, JobStatus, RayClient, Version};
 use tokio::sync::Notify;
 
+use crate::app::TailCount;
 use crate::config::ClusterConfig;
 
 /// A cluster.
@@ -22,6 +23,8 @@ pub struct Cluster {
     pub config: ClusterConfig,
     /// Wakes the monitor before its time.
     pub poke: Notify,
+    /// Who reads a log of it as a whole at the moment.
+    pub readers: Arc<TailCount>,
     facts: RwLock<Facts>,
     /// What it said that it is before this server started.
     earlier: Option<Version>,
@@ -85,6 +88,7 @@ impl Cluster {
             ray: RayClient::new(config.ray.clone())?,
             config,
             poke: Notify::new(),
+            readers: Arc::new(TailCount::default()),
             facts: RwLock::new(Facts::default()),
             in_flight: Mutex::new(HashSet::new()),
             records: Mutex::new(HashMap::new()),

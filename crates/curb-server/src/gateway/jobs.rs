@@ -1,5 +1,6 @@
 //! Ray's job routes, answered from the ledger and, for what runs, from Ray.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use curb_core::ledger::{Event, Job, Phase};
 use curb_core::subject::JobId;
 use curb_ray::{JobDetails, JobStatus};
 
-use super::{Call, may_change, may_see, no_job};
+use super::{Call, Found, may_change, may_see, no_job};
 use crate::app::{App, RefusedJob};
 use crate::engine::Decision;
 use crate::reply::{Failure, Reply, json};
@@ -70,7 +71,10 @@ pub async fn list(call: &Call) -> Result<Reply, Failure> {
             )
         })
         .collect();
-    let mine = |j: &RefusedJob| call.who.is_operator() || j.user == call.who.user();
+    let real: HashSet<&JobId> = jobs.iter().map(|(j, _)| &j.new.id).collect();
+    let mine = |j: &RefusedJob| {
+        (call.who.is_operator() || j.user == call.who.user()) && !real.contains(&j.id)
+    };
     all.extend(
         call.app
             .refused
@@ -83,10 +87,10 @@ pub async fn list(call: &Call) -> Result<Reply, Failure> {
 
 /// `GET /api/jobs/{id}`.
 pub async fn get(call: &Call) -> Result<Reply, Failure> {
-    if let Some(refused) = refused_job(call)? {
-        return json(&details_of_refused(&refused));
-    }
-    let job = call.job().await?;
+    let job = match call.found().await? {
+        Found::Job(job) => job,
+        Found::Refused(refused) => return json(&details_of_refused(&refused)),
+    };
     if job.hidden {
         return Err(no_job(&call.parameter));
     }
@@ -195,12 +199,6 @@ pub async fn details(app: &App, call: &Call, job: &Job) -> Result<JobDetails, Fa
     }
 }
 
-fn refused_job(call: &Call) -> Result<Option<Arc<RefusedJob>>, Failure> {
-    let id = call.job_id()?;
-    let found = call.app.refused.get(&id);
-    Ok(found.filter(|j| call.who.is_operator() || j.user == call.who.user()))
-}
-
 /// A refusal in the `job` style, as Ray would tell of a job that failed.
 #[must_use]
 pub fn details_of_refused(job: &RefusedJob) -> JobDetails {
@@ -209,7 +207,7 @@ pub fn details_of_refused(job: &RefusedJob) -> JobDetails {
 
 /// `POST /api/jobs/{id}/stop`.
 pub async fn stop(call: &Call) -> Result<Reply, Failure> {
-    if refused_job(call)?.is_some() {
+    if let Found::Refused(_) = call.found().await? {
         return json(&serde_json::json!({"stopped": false}));
     }
     let stopped = request_stop(call, String::new()).await?;
@@ -256,11 +254,13 @@ pub async fn request_stop(call: &Call, why: String) -> Result<decide::Stopped, F
 
 /// `DELETE /api/jobs/{id}`: hides an ended job. Its id stays taken, in Curb and in Ray.
 pub async fn delete(call: &Call) -> Result<Reply, Failure> {
-    if let Some(refused) = refused_job(call)? {
-        call.app.refused.remove(&refused.id);
-        return json(&serde_json::json!({"deleted": true}));
-    }
-    let job = call.job().await?;
+    let job = match call.found().await? {
+        Found::Job(job) => job,
+        Found::Refused(refused) => {
+            call.app.refused.remove(&refused.id);
+            return json(&serde_json::json!({"deleted": true}));
+        }
+    };
     if !may_change(&call.who, &job) {
         return Err(Failure::forbidden(
             "curb: you can see this job, but only its owner or an operator deletes it",

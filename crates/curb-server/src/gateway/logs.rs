@@ -2,8 +2,9 @@
 
 use curb_core::ledger::{Job, Phase};
 use http::{HeaderValue, StatusCode, header};
+use http_body_util::BodyExt;
 
-use super::Call;
+use super::{Call, Found};
 use crate::reply::{Failure, OutBody, Reply, answer, json};
 use crate::words;
 
@@ -40,12 +41,12 @@ pub fn source(job: &Job) -> Source {
 /// The log so far.
 pub async fn logs(call: &Call) -> Result<Reply, Failure> {
     let id = call.job_id()?;
-    if let Some(refused) = call.app.refused.get(&id)
-        && (call.who.is_operator() || refused.user == call.who.user())
-    {
-        return json(&serde_json::json!({ "logs": refused.text }));
-    }
-    let job = call.job().await?;
+    let job = match call.found().await? {
+        Found::Job(job) => job,
+        Found::Refused(refused) => {
+            return json(&serde_json::json!({ "logs": refused.text }));
+        }
+    };
     match source(&job) {
         Source::Curb(text) => json(&serde_json::json!({ "logs": text })),
         Source::Later => {
@@ -64,19 +65,44 @@ pub async fn logs(call: &Call) -> Result<Reply, Failure> {
                     "curb: the job's cluster is not configured any more",
                 ));
             };
+            let limits = &call.app.config.limits;
+            // Half of the connections for what is read slowly stay free for packages, and nobody takes all the rest.
+            let most = (cluster.ray.config().max_streams / 2).clamp(1, limits.tails_total.max(1));
+            let each = limits.tails_per_user.min((most / 4).max(1));
+            let permit = cluster
+                .readers
+                .acquire(call.who.user(), each, most)
+                .ok_or_else(|| too_many_readers(each))?;
             let body = cluster
                 .ray
                 .logs(&ray_id)
                 .await
                 .map_err(|e| log_failure(&e))?;
             let mut reply = answer(StatusCode::OK, "application/json", "");
-            *reply.body_mut() = OutBody::stream(body);
+            // The permit lives as long as the body, read to its end or not.
+            *reply.body_mut() = OutBody::stream(body.map_frame(move |frame| {
+                let _held = &permit;
+                frame
+            }));
             reply
                 .headers_mut()
                 .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             Ok(reply)
         }
     }
+}
+
+fn too_many_readers(most: usize) -> Failure {
+    let mut failure = Failure::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too-many-logs",
+        "Too many logs are read",
+        format!(
+            "curb: too many logs are read at once (at most {most} by one user); try again when one was read"
+        ),
+    );
+    failure.retry_after = Some(10);
+    failure
 }
 
 /// Why Ray did not give a log.

@@ -26,7 +26,7 @@ pub use jobs::request_stop;
 pub use submit::ask_of;
 
 use crate::api;
-use crate::app::App;
+use crate::app::{App, RefusedJob};
 use crate::auth::Principal;
 use crate::reply::{Failure, Reply};
 use crate::routes::{Endpoint, NoRoute};
@@ -216,6 +216,35 @@ impl Call {
             })
             .await?;
         job.ok_or_else(|| no_job(id.as_str()))
+    }
+}
+
+/// What an id in a path stands for.
+pub enum Found {
+    /// A job of the ledger.
+    Job(Box<Job>),
+    /// A refusal that is told in the style of a job.
+    Refused(Arc<RefusedJob>),
+}
+
+impl Call {
+    /// What the id in the path stands for, if the caller may see it. The ledger comes first: a refusal never stands
+    /// before a real job.
+    ///
+    /// # Errors
+    /// 404 for what is not there and for what the caller may not see.
+    pub async fn found(&self) -> Result<Found, Failure> {
+        let missing = match self.job().await {
+            Ok(job) => return Ok(Found::Job(Box::new(job))),
+            Err(failure) if failure.status == StatusCode::NOT_FOUND => failure,
+            Err(failure) => return Err(failure),
+        };
+        self.app
+            .refused
+            .get(&self.job_id()?)
+            .filter(|j| self.who.is_operator() || j.user == self.who.user())
+            .map(Found::Refused)
+            .ok_or(missing)
     }
 }
 

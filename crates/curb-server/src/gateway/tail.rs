@@ -25,7 +25,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use super::logs::{Source, source};
-use super::{Call, may_see};
+use super::{Call, Found, may_see};
 use crate::app::{App, TailPermit};
 use crate::auth::Principal;
 use crate::reply::{Failure, OutBody, Reply};
@@ -51,14 +51,10 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
 /// Begins to follow a log.
 pub async fn tail(call: Call, mut request: Request<Incoming>) -> Result<Reply, Failure> {
     let id = call.job_id()?;
-    let refused = call
-        .app
-        .refused
-        .get(&id)
-        .filter(|j| call.who.is_operator() || j.user == call.who.user());
-    if refused.is_none() {
-        call.job().await?;
-    }
+    let refused = match call.found().await? {
+        Found::Job(_) => None,
+        Found::Refused(refused) => Some(refused),
+    };
     let headers = request.headers();
     let key = headers.get(SEC_WEBSOCKET_KEY).filter(|k| k.len() == 24);
     let version = headers
