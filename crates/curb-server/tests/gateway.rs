@@ -783,3 +783,34 @@ async fn what_was_is_there_after_a_clean_restart() {
     curb.stop().await;
     drop(dir);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_no_job_yet_sees_the_buckets_that_the_first_one_will_be_in() {
+    let policy = format!(
+        "{POLICY}  - name: whole-team\n    for: {{team: vision}}\n    limits: {{cpu: 4}}\n"
+    );
+    let w = World::with(&policy, |_| {}).await;
+    assert_eq!(w.submit(&w.li, "hers", "2").await.status, 200);
+    let quotas = w.get(&w.ana, "/curb/v1/quotas").await.json();
+    let rows: Vec<(&str, u64)> = quotas["buckets"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|b| {
+            let name = b["quota"].as_str().expect("a name");
+            (name, b["jobs"]["used"].as_u64().expect("a number"))
+        })
+        .collect();
+    // Her own is empty; the team's is the one that li's job is in.
+    assert_eq!(rows, [("each-user", 0), ("whole-team", 1)], "{quotas}");
+    assert_eq!(w.submit(&w.ana, "mine", "1").await.status, 200);
+    let again = w.get(&w.ana, "/curb/v1/quotas").await.json();
+    let used: Vec<&serde_json::Value> = again["buckets"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|b| &b["jobs"]["used"])
+        .collect();
+    assert_eq!(used, [1, 2], "{again}");
+    w.curb.stop().await;
+}

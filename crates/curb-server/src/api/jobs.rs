@@ -1,5 +1,8 @@
 //! Jobs, explanations and buckets.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use curb_api::{
     BucketView, BudgetRow, CountRow, DEFAULT_JOBS, ExplainReply, JobPage, JobState, JobView,
     MAX_BUCKETS, MAX_JOBS, Quotas, RateRow, ReleaseRequest, ResourceRow, StateFilter, StopOutcome,
@@ -7,7 +10,8 @@ use curb_api::{
 };
 use curb_core::decide::{self, Ask, Moment, Stopped};
 use curb_core::explain::Telling;
-use curb_core::ledger::{self, Event, Job, Phase, State};
+use curb_core::ledger::{self, Event, Job, Override, Phase, Recorded, State};
+use curb_core::policy::{Mode, Policy};
 
 use super::{parameter, read, why};
 use crate::auth::Principal;
@@ -206,30 +210,97 @@ pub async fn quotas(call: &Call) -> Result<Reply, Failure> {
         ));
     }
     let user = (!all).then(|| asked.unwrap_or_else(|| call.who.user().to_owned()));
-    let labels = call.who.0.labels.clone();
-    let clusters: Vec<String> = call.app.clusters.keys().cloned().collect();
-    let quotas = call
+    let wanted = user.clone();
+    let (mut views, rules) = call
         .app
         .engine
         .read(move |state, moment| {
-            let views = match &user {
-                None => state.bucket_views(moment, None),
-                Some(user) => {
-                    // Buckets are made by the first job in them; who has none yet sees them all the same.
-                    let seats = seats(state, user, &labels, &clusters);
-                    let mut copy = state.clone();
-                    copy.make_seats(&seats);
-                    copy.bucket_views(moment, Some(user))
-                }
-            };
-            let more = views.len() > MAX_BUCKETS;
-            Quotas {
-                buckets: views.into_iter().take(MAX_BUCKETS).map(bucket).collect(),
-                more,
-            }
+            let views = state.bucket_views(moment, wanted.as_deref());
+            (views, wanted.map(|_| Rules::of(state, moment)))
         })
         .await?;
-    json(&quotas)
+    if let (Some(user), Some(rules)) = (&user, rules) {
+        let clusters: Vec<String> = call.app.clusters.keys().cloned().collect();
+        let unused = rules.views(user, &call.who.0.labels, &clusters);
+        add_unused(&mut views, unused, &rules.policy);
+    }
+    let more = views.len() > MAX_BUCKETS;
+    json(&Quotas {
+        buckets: views.into_iter().take(MAX_BUCKETS).map(bucket).collect(),
+        more,
+    })
+}
+
+/// What decides how a bucket looks that no job has been in, without the jobs: the ledger itself is large, and its thread
+/// has others to serve.
+struct Rules {
+    policy: Arc<Policy>,
+    version: u32,
+    mode: Option<Mode>,
+    overrides: Vec<Override>,
+    moment: Moment,
+}
+
+impl Rules {
+    fn of(state: &State, moment: &Moment) -> Rules {
+        Rules {
+            policy: Arc::clone(state.policy()),
+            version: state.policy_version(),
+            mode: state.mode_set(),
+            overrides: state.overrides().cloned().collect(),
+            moment: moment.clone(),
+        }
+    }
+
+    /// The buckets that a user's first jobs would be counted in, as they would be if nobody had used any.
+    fn views(
+        &self,
+        user: &str,
+        labels: &std::collections::BTreeMap<String, String>,
+        clusters: &[String],
+    ) -> Vec<ledger::BucketView> {
+        let applied = Event::PolicyApplied {
+            version: self.version,
+            sha256: String::new(),
+            policy: Box::new((*self.policy).clone()),
+            by: String::new(),
+        };
+        let mode = Event::ModeSet {
+            mode: self.mode,
+            by: String::new(),
+            why: String::new(),
+        };
+        let overrides = self.overrides.iter().cloned().map(Event::OverrideAdded);
+        let mut state = State::new();
+        for (seq, event) in (1..).zip([applied, mode].into_iter().chain(overrides)) {
+            state.apply(&Recorded {
+                seq,
+                at: self.moment.now,
+                event,
+            });
+        }
+        let seats = seats(&state, user, labels, clusters);
+        state.make_seats(&seats);
+        state.bucket_views(&self.moment, Some(user))
+    }
+}
+
+/// Puts the buckets that are not there yet between those that are, in the order of the policy and then by name.
+fn add_unused(
+    views: &mut Vec<ledger::BucketView>,
+    unused: Vec<ledger::BucketView>,
+    policy: &Policy,
+) {
+    let there: HashSet<(String, String)> = views
+        .iter()
+        .map(|v| (v.quota.clone(), v.bucket.clone()))
+        .collect();
+    let new = unused
+        .into_iter()
+        .filter(|v| !there.contains(&(v.quota.clone(), v.bucket.clone())));
+    views.extend(new);
+    let place = |name: &str| policy.quotas.iter().position(|q| q.name == name);
+    views.sort_by_cached_key(|v| (place(&v.quota), v.bucket.clone()));
 }
 
 /// The subjects that a user can submit as.
