@@ -94,7 +94,7 @@ async fn a_batch_is_bounded_by_its_bytes() {
         ..WriterOptions::default()
     };
     let engine = engine(dir.path(), one_batch_a_commit);
-    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let (hold, held) = std::sync::mpsc::sync_channel::<()>(1);
     // All of them wait in the inbox while the thread looks at this, and are then taken in one turn.
     let looking = engine.clone();
     let look = tokio::spawn(async move { looking.read(move |_, _| held.recv().is_ok()).await });
