@@ -784,7 +784,7 @@ _curb() {
             return 0
             ;;
         curb__subcmd__serve)
-            opts="-h --config --listen --data --policy --ray --start-rate --dashboard-listen --log --help"
+            opts="-h --config --listen --data --policy --ray --start-rate --dashboard-listen --host --log --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -815,6 +815,10 @@ _curb() {
                     return 0
                     ;;
                 --dashboard-listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

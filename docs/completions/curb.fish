@@ -52,6 +52,7 @@ complete -c curb -n "__fish_curb_using_subcommand serve" -l policy -d 'The polic
 complete -c curb -n "__fish_curb_using_subcommand serve" -l ray -d 'The Ray cluster `main`; its token is in CURB_RAY_TOKEN [env: CURB_RAY]' -r
 complete -c curb -n "__fish_curb_using_subcommand serve" -l start-rate -d 'Starts a second that a cluster is given, 0 for no pacing [env: CURB_START_RATE] [default: 0.5]' -r
 complete -c curb -n "__fish_curb_using_subcommand serve" -l dashboard-listen -d 'Where operators may read Ray\'s dashboard [env: CURB_DASHBOARD_LISTEN] [default: nowhere]' -r
+complete -c curb -n "__fish_curb_using_subcommand serve" -l host -d 'A host name that clients call this server by; may be given more than once [env: CURB_HOSTS, with commas]' -r
 complete -c curb -n "__fish_curb_using_subcommand serve" -l log -d 'Log lines as text or json [env: CURB_LOG_FORMAT] [default: text]' -r
 complete -c curb -n "__fish_curb_using_subcommand serve" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand submit" -l id -d 'The id that the job should have' -r

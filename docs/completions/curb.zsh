@@ -45,6 +45,7 @@ _arguments "${_arguments_options[@]}" : \
 '--ray=[The Ray cluster \`main\`; its token is in CURB_RAY_TOKEN \[env\: CURB_RAY\]]:URL:_default' \
 '--start-rate=[Starts a second that a cluster is given, 0 for no pacing \[env\: CURB_START_RATE\] \[default\: 0.5\]]:N:_default' \
 '--dashboard-listen=[Where operators may read Ray'\''s dashboard \[env\: CURB_DASHBOARD_LISTEN\] \[default\: nowhere\]]:IP:PORT:_default' \
+'*--host=[A host name that clients call this server by; may be given more than once \[env\: CURB_HOSTS, with commas\]]:NAME:_default' \
 '--log=[Log lines as text or json \[env\: CURB_LOG_FORMAT\] \[default\: text\]]:FORM:_default' \
 '-h[Print help]' \
 '--help[Print help]' \

@@ -120,9 +120,10 @@ fn exit_of(error: &ClientError) -> Exit {
 impl From<RayError> for Failure {
     fn from(error: RayError) -> Failure {
         let exit = match &error {
-            RayError::Unreachable { .. } | RayError::Timeout { .. } | RayError::Broken { .. } => {
-                Exit::Unreachable
-            }
+            RayError::Unreachable { .. }
+            | RayError::Timeout { .. }
+            | RayError::Busy { .. }
+            | RayError::Broken { .. } => Exit::Unreachable,
             RayError::Status {
                 status: 401 | 403, ..
             } => Exit::NotAllowed,

@@ -21,6 +21,9 @@ const RAY_WITHIN: Duration = Duration::from_secs(2);
 /// How long an answer waits for the ledger, or a list for Ray, to come up to date.
 const SETTLES_WITHIN: Duration = Duration::from_millis(1500);
 
+/// Ended jobs in a list: the newest.
+const ENDED_LISTED: usize = 1000;
+
 /// At most so many jobs of a list are asked about again.
 const REFRESHED: usize = 32;
 
@@ -44,13 +47,16 @@ pub async fn list(call: &Call) -> Result<Reply, Failure> {
         .engine
         .read(move |state, moment| {
             let policy = state.policy();
-            let mut seen: Vec<(Job, Option<String>)> = state
+            let (mut ended, mut seen): (Vec<&Job>, Vec<&Job>) = state
                 .jobs()
                 .filter(|j| !j.hidden && may_see(policy, &who, j))
+                .partition(|j| j.is_ended());
+            ended.sort_unstable_by_key(|j| std::cmp::Reverse(j.seq));
+            seen.extend(ended.into_iter().take(ENDED_LISTED));
+            seen.sort_unstable_by_key(|j| j.seq);
+            seen.into_iter()
                 .map(|j| (j.clone(), view::short_wait(state, moment, j)))
-                .collect();
-            seen.sort_by_key(|(j, _)| j.seq);
-            seen
+                .collect::<Vec<(Job, Option<String>)>>()
         })
         .await?;
     refresh(&call.app, &jobs).await;

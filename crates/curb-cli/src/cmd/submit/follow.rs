@@ -145,6 +145,7 @@ fn lost(error: RayError) -> Result<Option<Failure>, Failure> {
     match error {
         RayError::Unreachable { .. }
         | RayError::Timeout { .. }
+        | RayError::Busy { .. }
         | RayError::Broken { .. }
         | RayError::Status {
             status: 429 | 500..=599,
