@@ -100,6 +100,13 @@ async fn load(what: &str, addr: SocketAddr, clients: usize, request: Vec<u8>, wa
     );
 }
 
+/// Sends one request that has to succeed.
+async fn one(addr: SocketAddr, request: &[u8]) {
+    let mut stream = TcpStream::connect(addr).await.expect("a connection");
+    let status = exchange(&mut stream, request, &mut Vec::new()).await;
+    assert_eq!(status.expect("an answer"), 200);
+}
+
 fn request(addr: SocketAddr, method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
     format!(
         "{method} {path} HTTP/1.1\r\nHost: {addr}\r\nAccept: */*\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -111,7 +118,7 @@ fn request(addr: SocketAddr, method: &str, path: &str, token: &str, body: &str) 
 #[tokio::main]
 async fn main() {
     let ray = Standin::spawn(Options {
-        job_time: JobTime::Fixed(Duration::ZERO),
+        job_time: JobTime::FromEntrypoint,
         ..Options::default()
     })
     .expect("a stand-in");
@@ -139,8 +146,20 @@ async fn main() {
         200,
     )
     .await;
-    let direct = request(ray.addr(), "GET", "/api/version", "", "");
-    load("GET straight to the stand-in", ray.addr(), 1, direct, 200).await;
+    let running = request(
+        addr,
+        "POST",
+        "/api/jobs/",
+        &token,
+        r#"{"entrypoint":"sleep 600","submission_id":"running"}"#,
+    );
+    one(addr, &running).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let path = "/api/jobs/running";
+    let direct = request(ray.addr(), "GET", path, "", "");
+    load("GET of a running job, straight to the stand-in", ray.addr(), 1, direct, 200).await;
+    let through = request(addr, "GET", path, &token, "");
+    load("GET of a running job, passed through", addr, 1, through, 200).await;
     load(
         "GET /api/version",
         addr,
@@ -156,6 +175,8 @@ async fn main() {
         &token,
         r#"{"entrypoint":"true"}"#,
     );
+    let direct = request(ray.addr(), "POST", "/api/jobs/", "", r#"{"entrypoint":"true"}"#);
+    load("POST straight to the stand-in, one client", ray.addr(), 1, direct, 200).await;
     load("admissions, one client", addr, 1, submit.clone(), 200).await;
     load("admissions", addr, CLIENTS, submit, 200).await;
     println!("starts counted by the stand-in: {}", ray.total_starts());
