@@ -157,9 +157,23 @@ async fn main() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let path = "/api/jobs/running";
     let direct = request(ray.addr(), "GET", path, "", "");
-    load("GET of a running job, straight to the stand-in", ray.addr(), 1, direct, 200).await;
+    load(
+        "GET of a running job, straight to the stand-in",
+        ray.addr(),
+        1,
+        direct,
+        200,
+    )
+    .await;
     let through = request(addr, "GET", path, &token, "");
-    load("GET of a running job, passed through", addr, 1, through, 200).await;
+    load(
+        "GET of a running job, passed through",
+        addr,
+        1,
+        through,
+        200,
+    )
+    .await;
     load(
         "GET /api/version",
         addr,
@@ -175,8 +189,21 @@ async fn main() {
         &token,
         r#"{"entrypoint":"true"}"#,
     );
-    let direct = request(ray.addr(), "POST", "/api/jobs/", "", r#"{"entrypoint":"true"}"#);
-    load("POST straight to the stand-in, one client", ray.addr(), 1, direct, 200).await;
+    let direct = request(
+        ray.addr(),
+        "POST",
+        "/api/jobs/",
+        "",
+        r#"{"entrypoint":"true"}"#,
+    );
+    load(
+        "POST straight to the stand-in, one client",
+        ray.addr(),
+        1,
+        direct,
+        200,
+    )
+    .await;
     load("admissions, one client", addr, 1, submit.clone(), 200).await;
     load("admissions", addr, CLIENTS, submit, 200).await;
     println!("starts counted by the stand-in: {}", ray.total_starts());

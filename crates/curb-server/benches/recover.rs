@@ -43,7 +43,9 @@ fn job(n: u64) -> Box<NewJob> {
 
 /// The events that begin every journal here.
 fn beginning() -> Vec<Event> {
-    let policy = Policy::parse("bench.yaml", POLICY).expect("a policy").policy;
+    let policy = Policy::parse("bench.yaml", POLICY)
+        .expect("a policy")
+        .policy;
     vec![
         Event::PolicyApplied {
             version: 1,
@@ -136,9 +138,10 @@ fn main() {
     let reader = Reader::open(dir.path()).expect("a reader");
     let report = timed("verified", || verify(&reader, None).expect("read"));
     assert_eq!((report.records, report.first_break), (EVENTS, None));
-    let loaded = timed("recovered from the beginning (chain checked, folded)", || {
-        curb_server::load(dir.path()).expect("recovered")
-    });
+    let loaded = timed(
+        "recovered from the beginning (chain checked, folded)",
+        || curb_server::load(dir.path()).expect("recovered"),
+    );
     assert_eq!(loaded.replayed, EVENTS);
     assert_eq!(loaded.state.snapshot(), state.snapshot(), "to the byte");
     let head = journal.head();
@@ -161,7 +164,10 @@ fn main() {
     let (_journal, state) = fill(dir.path(), beginning().into_iter().chain(waiting));
     println!(
         "{:<64} {:>8.0} MiB",
-        format!("{} waiting jobs of {USERS} users in memory", state.queued_count()),
+        format!(
+            "{} waiting jobs of {USERS} users in memory",
+            state.queued_count()
+        ),
         resident_mib() - before
     );
 }
