@@ -45,6 +45,8 @@ pub struct Attempt {
     pub stamp: String,
     /// Whether its submitter was told that it waits.
     pub promised: bool,
+    /// Whether it came with an idempotency key: who got no answer asks again with it, and is to find the job running.
+    pub keyed: bool,
     /// Ray's session when it was granted.
     pub session: String,
 }
@@ -59,6 +61,7 @@ impl Attempt {
             user: job.new.subject.user.clone(),
             stamp: job.new.stamp.clone(),
             promised: job.promised,
+            keyed: job.new.key.is_some(),
             session: job.grant()?.session.clone(),
         })
     }
@@ -365,7 +368,7 @@ fn judge(
             format!("cluster {cluster} cannot be worked with at the moment: {why}"),
             503,
         ),
-        Because::Restart if attempt.promised && !tired => (
+        Because::Restart if (attempt.promised || attempt.keyed) && !tired => (
             AfterNotStarted::Requeue,
             "the gateway was restarted before Ray took it".to_owned(),
             200,
@@ -607,8 +610,25 @@ mod tests {
             user: "ana".into(),
             stamp: "s".into(),
             promised,
+            keyed: false,
             session: "x".into(),
         }
+    }
+
+    #[test]
+    fn a_job_with_a_key_that_a_restart_cut_off_waits_again_for_whoever_asks_again() {
+        let keyed = Attempt {
+            keyed: true,
+            ..attempt(1, false)
+        };
+        let (then, _, _) = judge(&keyed, &Because::Restart, false, "main");
+        assert_eq!(then, AfterNotStarted::Requeue);
+        let (then, _, status) = judge(&keyed, &Because::Ray("down".into()), false, "main");
+        assert_eq!(
+            (then, status),
+            (AfterNotStarted::Fail, 503),
+            "the policy refuses then"
+        );
     }
 
     #[test]

@@ -148,6 +148,7 @@ async fn decide_and_start(
                         user: submission.subject.user.clone(),
                         stamp: identity.stamp.clone(),
                         promised: false,
+                        keyed: identity.key.is_some(),
                         session: state
                             .cluster(&submission.cluster)
                             .map_or_else(String::new, |c| c.session.clone()),
