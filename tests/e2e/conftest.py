@@ -3,6 +3,7 @@ so that no test's jobs are in another's bucket."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from curbserver import CurbServer, User
 from raycluster import RayCluster
+from standin import Standin
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -50,6 +52,13 @@ def curb_binary() -> Path:
 
 
 @pytest.fixture(scope="session")
+def standin_binary(curb_binary: Path) -> Path:
+    """CURB_STANDIN_BIN if it is set, else the one that was built beside the `curb` under test."""
+    chosen = os.environ.get("CURB_STANDIN_BIN") or curb_binary.with_name("ray-standin")
+    return Path(chosen).resolve(strict=True)
+
+
+@pytest.fixture(scope="session")
 def ray() -> Iterator[RayCluster]:
     """A Ray with four logical CPUs that no test restarts."""
     with RayCluster(num_cpus=4) as cluster:
@@ -75,6 +84,61 @@ def server(
         curb.wait_ready()
         yield curb
     assert "panicked" not in curb.log.read_text(errors="replace")
+
+
+@dataclass
+class Maker:
+    """Starts stand-ins for Ray, and servers in front of them. They end with the test or the module that asked."""
+
+    curb: Path
+    standin_binary: Path
+    directory: Path
+    stack: contextlib.ExitStack
+
+    def standin(self, *arguments: str) -> Standin:
+        """A stand-in for Ray that runs."""
+        return self.stack.enter_context(Standin(self.standin_binary, arguments))
+
+    def server(
+        self,
+        policy: str,
+        *arguments: str,
+        ray: str | None = None,
+        port: int | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> CurbServer:
+        """A Curb that is ready. Without `ray`, the arguments name a configuration file that has the clusters."""
+        number = next(_numbers)
+        path = self.directory / f"policy{number}.yaml"
+        path.write_text(policy)
+        data = self.directory / f"data{number}"
+        server = CurbServer(self.curb, ray, path, data, port, arguments, environment)
+        self.stack.callback(_check_log, server)
+        self.stack.enter_context(server)
+        server.wait_ready()
+        server.wait_reachable()
+        return server
+
+
+def _check_log(server: CurbServer) -> None:
+    assert "panicked" not in server.log.read_text(errors="replace")
+
+
+def _maker(curb: Path, standin: Path, directory: Path) -> Iterator[Maker]:
+    with contextlib.ExitStack() as stack:
+        yield Maker(curb, standin, directory, stack)
+
+
+@pytest.fixture(scope="module")
+def shared(curb_binary: Path, standin_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Maker]:
+    """Makes what the tests of one module share."""
+    yield from _maker(curb_binary, standin_binary, tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture
+def own(curb_binary: Path, standin_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Maker]:
+    """Makes what one test has for itself."""
+    yield from _maker(curb_binary, standin_binary, tmp_path_factory.mktemp("own"))
 
 
 @pytest.fixture

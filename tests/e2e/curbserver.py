@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.client
+import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -111,6 +115,10 @@ class Stream:
         self._reader.join(timeout=5)
         return status
 
+    def send(self, signum: signal.Signals) -> None:
+        """Sends it a signal."""
+        self._process.send_signal(signum)
+
     def stop(self) -> None:
         """Ends it if it still runs."""
         if self._process.poll() is None:
@@ -180,8 +188,8 @@ class CurbServer:
     def __init__(
         self,
         binary: Path,
-        ray: str,
-        policy: Path,
+        ray: str | None,
+        policy: Path | None,
         data: Path,
         port: int | None = None,
         arguments: Sequence[str] = (),
@@ -211,17 +219,14 @@ class CurbServer:
             self._admin = self.offline("token", "create", "--user", "root", "--role", "admin").must().stdout.strip()
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                [
-                    self.binary, "serve", "--policy", self.policy, "--ray", self.ray,
-                    "--listen", f"127.0.0.1:{self.port}", "--data", self.data, *self._arguments,
-                ],
+                self.command(),
                 env=clean_environment() | self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=procs.die_with_parent,
-            )  # fmt: skip
+            )
 
         def answers() -> bool:
             assert self._process is not None
@@ -235,6 +240,13 @@ class CurbServer:
             self.kill()
             raise
         return self
+
+    def command(self) -> list[str]:
+        """What is started; without --ray and --policy where the arguments name a configuration file that has them."""
+        ray = ["--ray", self.ray] if self.ray else []
+        policy = ["--policy", str(self.policy)] if self.policy else []
+        where = ["--listen", f"127.0.0.1:{self.port}", "--data", str(self.data)]
+        return [str(self.binary), "serve", *policy, *ray, *where, *self._arguments]
 
     @property
     def running(self) -> bool:
@@ -253,6 +265,21 @@ class CurbServer:
             self._process.kill()
             self._process.wait(10)
             self._process = None
+
+    def signal(self, signum: signal.Signals) -> None:
+        """Sends the process a signal."""
+        assert self._process is not None
+        self._process.send_signal(signum)
+
+    def wait(self, seconds: float = 20) -> int:
+        """The exit status, once it ends by itself."""
+        assert self._process is not None
+        return self._process.wait(seconds)
+
+    def resident_kib(self) -> int:
+        """Memory that the process has at present (VmRSS), in KiB."""
+        [line] = [x for x in Path(f"/proc/{self.pid}/status").read_text().splitlines() if x.startswith("VmRSS:")]
+        return int(line.split()[1])
 
     def terminate(self, seconds: float = 20) -> int | None:
         """SIGTERM; the exit status. Killed, and an error, if it does not drain in time."""
@@ -283,6 +310,32 @@ class CurbServer:
         """Until /readyz says that admissions are taken."""
         eventually(lambda: self.probe("/readyz") == 200, seconds, "curb is ready (/readyz)")
 
+    def clusters(self) -> dict[str, Any]:
+        """What the server says of each cluster, by name."""
+        status = self.admin().ask("GET", "/curb/v1/status").must().json
+        return {cluster["name"]: cluster for cluster in status["clusters"]}
+
+    def wait_reachable(self, seconds: float = 20) -> None:
+        """Until it has seen every cluster."""
+        eventually(
+            lambda: all(c["reachable"] and c.get("capacity") for c in self.clusters().values()),
+            seconds,
+            "every cluster was reached",
+            every=0.05,
+        )
+
+    def apply_policy(self, text: str, seconds: float = 10) -> None:
+        """Changes the policy file, sends SIGHUP, and returns when the new policy is in force."""
+        assert self.policy is not None
+        self.policy.write_text(text)
+        self.signal(signal.SIGHUP)
+        wanted = hashlib.sha256(text.encode()).hexdigest()
+
+        def in_force() -> bool:
+            return bool(self.admin().ask("GET", "/curb/v1/status").must().json["policy_sha256"] == wanted)
+
+        eventually(in_force, seconds, "the changed policy is in force", every=0.05)
+
     def log_tail(self, lines: int = 40) -> str:
         """The end of what the server said."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
@@ -301,6 +354,50 @@ class CurbServer:
         """A user with a new token."""
         made = self.admin().curb("token", "create", "--user", name, "--role", role).must()
         return User(self, name, made.stdout.strip())
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of HTTP. The names of headers are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        """The body, read as JSON."""
+        return json.loads(self.text)
+
+    def must(self, status: int = 200) -> Answer:
+        """Itself if it has this status."""
+        if self.status != status:
+            raise AssertionError(f"{self.status}, not {status}: {self.text}")
+        return self
+
+
+def ask(
+    address: str,
+    method: str,
+    path: str,
+    token: str | None = None,
+    body: Any = None,
+    headers: dict[str, str] | None = None,
+    seconds: float = 20,
+) -> Answer:
+    """One request to `http://HOST:PORT`; the path goes out as it is, a body as JSON."""
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=seconds)
+    sent = dict(headers or {})
+    if token is not None:
+        sent["Authorization"] = f"Bearer {token}"
+    if body is not None:
+        sent.setdefault("Content-Type", "application/json")
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body), sent)
+        got = connection.getresponse()
+        return Answer(got.status, {k.lower(): v for k, v in got.getheaders()}, got.read().decode(errors="replace"))
+    finally:
+        connection.close()
 
 
 class User:
@@ -330,6 +427,23 @@ class User:
     def curb(self, *arguments: str, seconds: float = 30) -> Result:
         """`curb ARGUMENTS` to its end."""
         return run([str(self.server.binary), *arguments], self.env(), seconds)
+
+    def ask(self, method: str, path: str, body: Any = None, **more: Any) -> Answer:
+        """One request to the server."""
+        return ask(self.server.address, method, path, self.token, body, **more)
+
+    def submit(self, job: str, entrypoint: str = "sleep 600", **metadata: str) -> Answer:
+        """Submits a job; `cpu="2"` declares `curb.cpu`."""
+        declared = {f"curb.{key}": value for key, value in metadata.items()}
+        return self.ask("POST", "/api/jobs/", {"entrypoint": entrypoint, "submission_id": job, "metadata": declared})
+
+    def state(self, job: str) -> str:
+        """Of one job, in Curb's words: queued, starting, running, succeeded, failed, stopped, quarantined."""
+        return str(self.ask("GET", f"/curb/v1/jobs/{job}").must().json["state"])
+
+    def until(self, job: str, state: str, seconds: float = 20) -> None:
+        """Waits until the job is in this state."""
+        eventually(lambda: self.state(job) == state, seconds, f"{job} is {state}", every=0.05)
 
     def client(self) -> Any:
         """Ray's own Python client, unmodified."""

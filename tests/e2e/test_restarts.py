@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Gate
-from curbserver import CurbServer, User, clean_environment, eventually, run
+from curbserver import CurbServer, User, eventually
 from raycluster import RayCluster
 
 
@@ -88,15 +88,6 @@ def test_jobs_acknowledged_while_curb_is_killed_again_and_again_start_once_each(
         assert user.curb("quota", "--json").must().stdout, "what was held is given back"
         assert _held(user.curb("jobs", "list", "--json").must().stdout) == []
     _journal_is_whole(own_server)
-
-
-def test_a_second_curb_on_the_same_data_is_refused_and_names_the_first(own_server: CurbServer) -> None:
-    command = [str(own_server.binary), "serve", "--policy", str(own_server.policy), "--ray", own_server.ray,
-               "--listen", "127.0.0.1:0", "--data", str(own_server.data)]  # fmt: skip
-    second = run(command, clean_environment(), 20)
-    assert second.status != 0
-    assert str(own_server.pid) in second.stderr
-    assert own_server.probe("/healthz") == 200
 
 
 def test_sigterm_drains_and_leaves_the_jobs_alone(own_server: CurbServer, gate: Gate) -> None:

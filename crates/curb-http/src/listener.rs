@@ -54,6 +54,11 @@ const FULL: &[u8] =
     retry-after: 1\r\nconnection: close\r\ncontent-length: 40\r\n\r\n\
     the server has too many open connections";
 
+const STOPPING: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    retry-after: 5\r\nconnection: close\r\ncontent-length: 45\r\n\r\n\
+    the server is stopping; try again in a moment";
+
 /// Bounds and deadlines of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServeOptions {
@@ -102,7 +107,7 @@ pub struct Served {
 pub struct Peer(pub SocketAddr);
 
 /// Serves until `shutdown` is ready, then lets open connections finish their requests for
-/// [`ServeOptions::drain`], then cuts what is left.
+/// [`ServeOptions::drain`], then cuts what is left. New connections are told `503` meanwhile.
 ///
 /// The service is cloned for each request. Each request carries
 /// [`RequestId`](crate::request_id::RequestId) and [`Peer`] in its
@@ -139,7 +144,7 @@ where
         match accepted {
             Ok((stream, peer)) => match Arc::clone(&slots).try_acquire_owned() {
                 Ok(slot) => server.spawn(stream, peer, slot),
-                Err(_) => turn_away(stream, &turned_away),
+                Err(_) => turn_away(stream, FULL, &turned_away),
             },
             Err(error) => {
                 tracing::warn!(%error, "could not accept a connection; pausing");
@@ -147,8 +152,19 @@ where
             }
         }
     }
-    drop(listener);
-    server.finish(&slots, max).await
+    // Who comes now is told so: a refused connection would look like a server that is not there.
+    let refuse = async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => turn_away(stream, STOPPING, &turned_away),
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            }
+        }
+    };
+    tokio::select! {
+        served = server.finish(&slots, max) => served,
+        () = refuse => unreachable!("it is a loop without an end"),
+    }
 }
 
 /// Serves one connection over any byte stream, to its end, as [`serve`] does over TCP. For tests
@@ -288,15 +304,15 @@ where
     }
 }
 
-/// Tells one connection too many why it is closed. Bounded in number and time.
-fn turn_away(mut stream: TcpStream, bound: &Arc<Semaphore>) {
+/// Tells a connection that is not served why it is closed. Bounded in number and time.
+fn turn_away(mut stream: TcpStream, why: &'static [u8], bound: &Arc<Semaphore>) {
     let Ok(place) = Arc::clone(bound).try_acquire_owned() else {
         return;
     };
     tokio::spawn(async move {
         let _place = place;
         let told = async {
-            stream.write_all(FULL).await?;
+            stream.write_all(why).await?;
             stream.shutdown().await?;
             let mut rest = [0; 1024];
             // Reading what it sent, so that a reset does not take the answer with it.

@@ -242,7 +242,7 @@ async fn normal_requests_go_on_among_2000_idle_and_slow_connections() {
 }
 
 #[tokio::test]
-async fn shutdown_lets_a_request_finish_and_closes_idle_connections() {
+async fn shutdown_lets_a_request_finish_closes_idle_connections_and_tells_new_ones() {
     let mut server = TestServer::start(quick()).await;
     let (mut idle, mut fresh, mut busy) = (
         server.connect().await,
@@ -254,6 +254,18 @@ async fn shutdown_lets_a_request_finish_and_closes_idle_connections() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     let start = Instant::now();
     server.begin_stop();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut late = server.connect().await;
+    late.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    let told = late.reply().await.expect("a 503");
+    assert_eq!(
+        (told.status, told.text(), told.header("retry-after")),
+        (
+            503,
+            "the server is stopping; try again in a moment",
+            Some("5")
+        )
+    );
     assert_eq!(busy.reply().await.map(|r| r.status), Some(200));
     assert!(
         busy.reply().await.is_none()

@@ -525,6 +525,8 @@ async fn start_granted(app: Arc<App>, job: Job) {
     let spec = match app.spec(&job.new.spec).await {
         Ok(spec) => spec,
         Err(failure) => {
+            let cause = failure.cause.as_deref().unwrap_or(&failure.detail);
+            tracing::error!(job = %attempt.id, %cause, "what a job was asked to run cannot be read");
             let Some(_mark) = cluster.mark(&attempt.id, attempt.number) else {
                 return;
             };

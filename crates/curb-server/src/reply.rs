@@ -140,6 +140,8 @@ pub struct Told {
     pub close: bool,
     /// Members for programs.
     pub extensions: serde_json::Map<String, serde_json::Value>,
+    /// What went wrong inside. It is for the log, which names it together with the request.
+    pub cause: Option<String>,
 }
 
 impl Failure {
@@ -160,6 +162,7 @@ impl Failure {
             findings: Vec::new(),
             close: false,
             extensions: serde_json::Map::new(),
+            cause: None,
         }))
     }
 
@@ -215,15 +218,16 @@ impl Failure {
         f
     }
 
-    /// 500; the cause goes to the log, not to the client.
+    /// 500; the cause goes to the log when it is answered, with the request's id, and not to the client.
     pub fn internal(cause: &dyn std::fmt::Display) -> Failure {
-        tracing::error!(%cause, "an internal error");
-        Failure::new(
+        let mut failure = Failure::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
             "Something is wrong with Curb itself",
             "curb: something went wrong inside; the operator finds it in the log by the request's id",
-        )
+        );
+        failure.cause = Some(cause.to_string());
+        failure
     }
 
     /// What a check of `curb-http` refused.
@@ -246,6 +250,9 @@ impl Failure {
     #[must_use]
     pub fn reply(self, request: &HeaderMap, id: Option<RequestId>) -> Reply {
         let told = *self.0;
+        if let Some(cause) = &told.cause {
+            tracing::error!(request = id.map(tracing::field::display), %cause, "an internal error");
+        }
         let mut detail = told.detail;
         let mut reply = match Format::preferred(request) {
             Format::Json => {

@@ -32,6 +32,8 @@ const GRANTED_QUEUE: usize = 16_384;
 const COLLECT_EVERY: Duration = Duration::from_secs(3600);
 /// How long tasks may take to end after the last connection.
 const TASKS_WITHIN: Duration = Duration::from_secs(5);
+/// Never logged, whatever `CURB_LOG` says: its trace has whole requests to Ray, and with them Ray's own token.
+const SILENCED: &str = "tungstenite::handshake::client=off";
 /// The file with the first administrator's token.
 const ADMIN_TOKEN_FILE: &str = "admin.token";
 
@@ -120,6 +122,7 @@ fn signals() -> Result<Signals, ServeError> {
 fn log_to_stderr(format: LogFormat) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("CURB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = filter.add_directive(SILENCED.parse().expect("a fixed text is a directive"));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr())
         && std::env::var_os("NO_COLOR").is_none();
     let builder = tracing_subscriber::fmt()
@@ -468,7 +471,11 @@ async fn collect_packages(app: Arc<App>) {
                         .values()
                         .flat_map(|s| s.packages.iter().map(|p| (user_tag(&s.user), p.clone()))),
                 ),
-                Err(_) => whole = false,
+                Err(failure) => {
+                    let cause = failure.cause.as_deref().unwrap_or(&failure.detail);
+                    tracing::warn!(%cause, "which packages jobs need cannot be read; none is removed");
+                    whole = false;
+                }
             }
         }
         if whole {

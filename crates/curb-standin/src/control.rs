@@ -2,7 +2,7 @@
 //!
 //! | request | does |
 //! | --- | --- |
-//! | `GET /standin/state` | session, starts, jobs, requests |
+//! | `GET /standin/state` | session, starts, jobs, requests, faults that are still to strike |
 //! | `GET /standin/counts` | starts by id |
 //! | `GET /standin/starts?after=SEQ&limit=N` | starts in order, with metadata |
 //! | `POST /standin/fault` | adds a [`crate::Fault`] |
@@ -90,7 +90,7 @@ fn look(shared: &Shared, verb: &str, query: &str) -> Option<Reply> {
     let world = shared.lock();
     let value = match verb {
         "state" => {
-            json!({"session": world.session(), "starts": world.total_starts(), "jobs": world.jobs(), "requests": world.requests})
+            json!({"session": world.session(), "starts": world.total_starts(), "jobs": world.jobs(), "requests": world.requests, "faults": world.script.waiting()})
         }
         "counts" => json!(world.counts()),
         "starts" => json!(world.starts(

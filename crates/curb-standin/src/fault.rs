@@ -201,6 +201,11 @@ impl Script {
         *self = Script::default();
     }
 
+    /// Scripted faults that are still to strike.
+    pub(crate) fn waiting(&self) -> usize {
+        self.faults.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.faults.is_empty() && self.chaos.is_none()
     }

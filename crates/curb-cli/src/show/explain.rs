@@ -151,8 +151,12 @@ fn details(v: &Violation, view: &View) -> Vec<(&'static str, String)> {
 
 fn holders(v: &Violation, view: &View) -> String {
     let mut names: Vec<String> = v.holders.iter().map(|h| holder(h, view)).collect();
-    if v.more_holders > 0 {
-        names.push(format!("{} more", v.more_holders));
+    match (names.is_empty(), v.more_holders) {
+        (_, 0) => {}
+        // Where nobody may be named there is nothing that these come on top of.
+        (true, 1) => names.push("1 job".to_owned()),
+        (true, n) => names.push(format!("{n} jobs")),
+        (false, n) => names.push(format!("{n} more")),
     }
     names.join("; ")
 }

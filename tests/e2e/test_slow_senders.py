@@ -1,0 +1,156 @@
+"""Many who send slowly and some who send too much: the memory of the process stays flat and others are served."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import statistics
+import time
+from collections.abc import Iterator
+
+import pytest
+from conftest import Maker
+from curbserver import CurbServer, User, ask
+
+POLICY = "version: 1\ndefault_request: {cpu: 1}\nrefusal: http\n"
+SLOW = 250  # of each kind
+MAX_GROWTH_KIB = 48 * 1024  # 750 connections; a buffer of 64 KiB each would be about as much
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def server(shared: Maker) -> CurbServer:
+    """With a stand-in whose jobs end at once."""
+    return shared.server(POLICY, "--start-rate", "0", ray=shared.standin("--num-cpus", "64").address)
+
+
+@pytest.fixture(scope="module")
+def user(server: CurbServer) -> User:
+    """Who sends as one should."""
+    return server.user("ana")
+
+
+class Slow:
+    """A client that has sent the beginning of a request and then goes on a byte at a time, or not at all."""
+
+    def __init__(self, server: CurbServer, beginning: bytes) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        self.socket.sendall(beginning)
+
+    def drip(self, byte: bytes = b"x") -> None:
+        """One byte more; a server that has closed is one that may."""
+        with contextlib.suppress(OSError):
+            self.socket.sendall(byte)
+
+    def answer(self, seconds: float) -> str:
+        """All that the server says until it closes."""
+        self.socket.settimeout(seconds)
+        said = b""
+        with contextlib.suppress(ConnectionResetError):
+            while piece := self.socket.recv(65536):
+                said += piece
+        return said.decode(errors="replace")
+
+
+@contextlib.contextmanager
+def _crowd(server: CurbServer, user: User) -> Iterator[dict[str, list[Slow]]]:
+    head = f"POST /api/jobs/ HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n".encode()
+    signed = head + f"Authorization: Bearer {user.token}\r\nContent-Type: application/json\r\n".encode()
+    package = signed.replace(b"POST /api/jobs/", b"PUT /api/packages/gcs/_ray_pkg_0123456789abcdef.zip")
+    beginnings = {
+        "heads": head + b"X-Slow: ",
+        "bodies": signed + b"Content-Length: 900000\r\n\r\n" + b'{"entrypoint": "' + b"x" * 4096,
+        "packages": package + b"Content-Length: 100000000\r\n\r\n" + b"x" * 4096,
+    }
+    crowd: dict[str, list[Slow]] = {name: [] for name in beginnings}
+    try:
+        for name, beginning in beginnings.items():
+            for _ in range(SLOW):
+                crowd[name].append(Slow(server, beginning))
+        yield crowd
+    finally:
+        for slow in (s for group in crowd.values() for s in group):
+            slow.socket.close()
+
+
+def _served(user: User, count: int, prefix: str) -> list[float]:
+    """How long so many well-behaved submissions take, in seconds."""
+    took = []
+    for number in range(count):
+        began = time.monotonic()
+        user.submit(f"{prefix}-{number}", "true").must()
+        took.append(time.monotonic() - began)
+    return took
+
+
+def test_750_slow_senders_cost_little_memory_are_told_408_and_hold_nobody_up(server: CurbServer, user: User) -> None:
+    _served(user, 30, "warm")
+    before = server.resident_kib()
+    most = before
+    took: list[float] = []
+    with _crowd(server, user) as crowd:
+        began = time.monotonic()
+        while time.monotonic() - began < 2:
+            for slow in (s for group in crowd.values() for s in group):
+                slow.drip()
+            took += _served(user, 5, f"amid-{len(took)}")
+            most = max(most, server.resident_kib())
+            time.sleep(0.2)
+        print(f"{before} KiB before, at most {most} KiB; {len(took)} submissions, slowest {max(took):.3f} s")
+        assert most - before < MAX_GROWTH_KIB, f"{before} KiB before, {most} KiB with {3 * SLOW} slow senders"
+        # A head has ten seconds in all, however it drips; bodies that stop have ten seconds from their last byte.
+        heads = [slow.answer(10) for slow in crowd["heads"]]
+        assert {h.split("\r\n")[0] for h in heads} == {"HTTP/1.1 408 Request Timeout"}
+        bodies = [slow.answer(15) for slow in crowd["bodies"][:20]]
+        assert {b.split("\r\n")[0] for b in bodies} == {"HTTP/1.1 408 Request Timeout"}
+        assert time.monotonic() - began < 25
+    assert statistics.median(took) < 0.25, sorted(took)
+    assert max(took) < 2, sorted(took)
+    assert server.probe("/readyz") == 200
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["with its length", "in chunks"])
+def test_bodies_over_the_bound_are_413_and_are_not_kept(server: CurbServer, user: User, declared: bool) -> None:
+    before = server.resident_kib()
+    for _ in range(10):
+        status = _send_too_much(server, user, 64 * MIB, declared)
+        assert status in (413, None), "told, or cut while it still sent"
+    assert server.resident_kib() - before < 16 * 1024
+    user.submit(f"after-{declared}", "true").must()
+
+
+def test_the_bound_is_told_before_a_large_body_is_sent(server: CurbServer, user: User) -> None:
+    head = (
+        f"POST /api/jobs/ HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nAuthorization: Bearer {user.token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {64 * MIB}\r\nExpect: 100-continue\r\n\r\n"
+    )
+    told = Slow(server, head.encode()).answer(10)
+    assert re.match(r"HTTP/1\.1 (413|417) ", told), told
+    assert "100 Continue" not in told
+
+
+def test_ten_thousand_headers_are_refused_at_once(server: CurbServer) -> None:
+    head = f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
+    many = Slow(server, (head + "".join(f"X-{n}: y\r\n" for n in range(400))).encode())
+    assert many.answer(5).startswith("HTTP/1.1 431 ")
+    long = Slow(server, (head + "X-Long: " + "y" * 20_000).encode())
+    assert long.answer(5).startswith("HTTP/1.1 431 ")
+    assert ask(server.address, "GET", "/healthz").must().text == "ok\n"
+
+
+def _send_too_much(server: CurbServer, user: User, size: int, declared: bool) -> int | None:
+    framing = f"Content-Length: {size}" if declared else "Transfer-Encoding: chunked"
+    head = (
+        f"POST /api/jobs/ HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nAuthorization: Bearer {user.token}\r\n"
+        f"Content-Type: application/json\r\n{framing}\r\n\r\n"
+    )
+    piece = b"x" * 65536 if declared else b"10000\r\n" + b"x" * 65536 + b"\r\n"
+    sender = Slow(server, head.encode())
+    with contextlib.closing(sender.socket), contextlib.suppress(OSError):
+        for _ in range(size // 65536):
+            sender.socket.sendall(piece)
+    with contextlib.suppress(OSError):
+        found = re.match(r"HTTP/1\.1 (\d+)", sender.answer(5))
+        return int(found[1]) if found else None
+    return None
