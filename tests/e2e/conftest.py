@@ -60,8 +60,8 @@ def standin_binary(curb_binary: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def ray() -> Iterator[RayCluster]:
-    """A Ray with four logical CPUs that no test restarts."""
-    with RayCluster(num_cpus=4) as cluster:
+    """A Ray with four logical CPUs and one GPU that no test restarts."""
+    with RayCluster(num_cpus=4, num_gpus=1) as cluster:
         yield cluster
         cluster.check_loopback()  # the workers that came since the start, too
 
@@ -80,7 +80,7 @@ def server(
 ) -> Iterator[CurbServer]:
     """A Curb that no test restarts, in front of that Ray."""
     data = tmp_path_factory.mktemp("curb") / "data"
-    with CurbServer(curb_binary, ray.address, policy, data, arguments=["--start-rate", "0"]) as curb:
+    with CurbServer(curb_binary, ray.address, policy, data, arguments=["--start-rate", "0"], dashboard=True) as curb:
         curb.wait_ready()
         yield curb
     assert "panicked" not in curb.log.read_text(errors="replace")
@@ -104,15 +104,15 @@ class Maker:
         policy: str,
         *arguments: str,
         ray: str | None = None,
-        port: int | None = None,
         environment: dict[str, str] | None = None,
+        dashboard: bool = False,
     ) -> CurbServer:
         """A Curb that is ready. Without `ray`, the arguments name a configuration file that has the clusters."""
         number = next(_numbers)
         path = self.directory / f"policy{number}.yaml"
         path.write_text(policy)
         data = self.directory / f"data{number}"
-        server = CurbServer(self.curb, ray, path, data, port, arguments, environment)
+        server = CurbServer(self.curb, ray, path, data, None, arguments, environment, dashboard)
         self.stack.callback(_check_log, server)
         self.stack.enter_context(server)
         server.wait_ready()

@@ -194,12 +194,18 @@ class CurbServer:
         port: int | None = None,
         arguments: Sequence[str] = (),
         environment: dict[str, str] | None = None,
+        dashboard: bool = False,
     ) -> None:
         self.binary, self.ray, self.policy, self.data = Path(binary), ray, policy, data
         self.port = port or free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.log = data.parent / f"{data.name}.log"
         self._arguments = list(arguments)
+        self.dashboard: str | None = None
+        if dashboard:
+            shown = f"127.0.0.1:{free_port()}"
+            self.dashboard = f"http://{shown}"
+            self._arguments += ["--dashboard-listen", shown]
         self._environment = environment or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._admin: str | None = None

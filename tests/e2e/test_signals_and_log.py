@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import re
 import signal
@@ -144,12 +145,13 @@ def _applied(root: User) -> list[dict[str, int]]:
 
 
 def test_a_json_log_is_one_object_a_line_with_request_ids_and_never_a_token(own: Maker) -> None:
-    rays_own, port = "cluster-secret-0123456789abcdef", 0
+    rays_own = "cluster-secret-0123456789abcdef"
     ray = own.standin("--token", rays_own)
     server = own.server(
-        POLICY, "--log", "json", "--start-rate", "0", "--dashboard-listen", f"127.0.0.1:{port}",
-        ray=ray.address, environment={"CURB_RAY_TOKEN": rays_own, "CURB_LOG": "trace"},
+        POLICY, "--log", "json", "--start-rate", "0", ray=ray.address, dashboard=True,
+        environment={"CURB_RAY_TOKEN": rays_own, "CURB_LOG": "trace"},
     )  # fmt: skip
+    assert server.dashboard
     ana, operator = server.user("ana"), server.user("op", role="operator")
     wrong = "curb_" + "w" * 43
     for token in (wrong, ana.token[:-1], "x"):
@@ -159,10 +161,9 @@ def test_a_json_log_is_one_object_a_line_with_request_ids_and_never_a_token(own:
     answered = ana.ask("GET", "/api/jobs/talks").must()
     assert _follow(ana, "talks")[1] == NORMAL
     assert "hello" in ana.ask("GET", "/api/jobs/talks/logs").must().text
-    shown = _dashboard(server)
     sign_in = {"Content-Type": "application/x-www-form-urlencoded"}
-    assert _post_form(shown, f"token={operator.token}", sign_in) == 303
-    assert _post_form(shown, f"token={wrong}", sign_in) == 401
+    assert _post_form(server.dashboard, f"token={operator.token}", sign_in) == 303
+    assert _post_form(server.dashboard, f"token={wrong}", sign_in) == 401
     server.terminate()
 
     text = server.log.read_text()
@@ -178,16 +179,7 @@ def test_a_json_log_is_one_object_a_line_with_request_ids_and_never_a_token(own:
         assert not where, f"a token is in a log line of {where}"
 
 
-def _dashboard(server: CurbServer) -> str:
-    found = re.search(r'"address":"(127\.0\.0\.1:\d+)"[^\n]*dashboard', server.log.read_text())
-    found = found or re.search(r'dashboard[^\n]*"address":"(127\.0\.0\.1:\d+)"', server.log.read_text())
-    assert found, server.log_tail()
-    return f"http://{found[1]}"
-
-
 def _post_form(address: str, form: str, headers: dict[str, str]) -> int:
-    import http.client
-
     connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=10)
     try:
         connection.request("POST", "/curb/sign-in", form, headers)

@@ -120,6 +120,33 @@ def test_bodies_over_the_bound_are_413_and_are_not_kept(server: CurbServer, user
     user.submit(f"after-{declared}", "true").must()
 
 
+def test_large_bodies_that_never_end_do_not_add_up(server: CurbServer, user: User) -> None:
+    head = (
+        f"POST /api/jobs/ HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nAuthorization: Bearer {user.token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {MIB}\r\n\r\n"
+    )
+    kim, crowd = server.user("kim"), list[Slow]()
+    before = server.resident_kib()
+    with contextlib.ExitStack() as stack:
+        for _ in range(SLOW):
+            slow = Slow(server, head.encode())
+            stack.enter_context(contextlib.closing(slow.socket))
+            slow.socket.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                slow.socket.send(b"x" * (MIB - 1))
+            crowd.append(slow)
+        told = [slow.answer(2) for slow in crowd[-20:]]
+        grown = server.resident_kib() - before
+        took = _served(user, 10, "beside-large")
+        large = {"entrypoint": "true", "metadata": {"note": "x" * 20_000}}
+        other = kim.ask("POST", "/api/jobs/", large)
+    print(f"{grown} KiB for {SLOW} bodies of nearly 1 MiB")
+    assert grown < 40 * 1024, "one user gets 16 MiB"
+    assert all(t.startswith("HTTP/1.1 429 ") and "large requests" in t for t in told), told
+    assert max(took) < 2, took
+    assert other.status == 200, "others have room"
+
+
 def test_the_bound_is_told_before_a_large_body_is_sent(server: CurbServer, user: User) -> None:
     head = (
         f"POST /api/jobs/ HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nAuthorization: Bearer {user.token}\r\n"

@@ -12,6 +12,7 @@ use curb_journal::{ReadError, Reader};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::bodies::BodyRoom;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::config::Config;
@@ -54,6 +55,8 @@ pub struct App {
     pub refused: RefusedJobs,
     /// Open log tails.
     pub tails: Arc<TailCount>,
+    /// Room for large request bodies.
+    pub bodies: BodyRoom,
     /// Cancelled when the server stops.
     pub stopping: CancellationToken,
     /// Tasks that must end before the engine does.
@@ -93,6 +96,7 @@ impl App {
                 ..RefusedJobs::default()
             },
             tails: Arc::new(TailCount::default()),
+            bodies: BodyRoom::default(),
             started: clock.now(),
             config,
             engine,

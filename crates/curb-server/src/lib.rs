@@ -7,6 +7,7 @@
 mod api;
 mod app;
 mod auth;
+mod bodies;
 mod clock;
 mod cluster;
 pub mod config;

@@ -20,6 +20,7 @@ use curb_http::canonical::Query;
 use curb_http::checks;
 use curb_http::request_id::RequestId;
 use http::{HeaderMap, Method, Request, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 pub use jobs::request_stop;
@@ -28,6 +29,7 @@ pub use submit::ask_of;
 use crate::api;
 use crate::app::{App, RefusedJob};
 use crate::auth::Principal;
+use crate::bodies::NoRoom;
 use crate::reply::{Failure, Reply};
 use crate::routes::{Endpoint, NoRoute};
 
@@ -124,13 +126,16 @@ async fn dispatch(
     request: Request<Incoming>,
 ) -> Result<Reply, Failure> {
     match endpoint {
-        Endpoint::RaySubmit => submit::submit(call, body(request, None).await?).await,
+        Endpoint::RaySubmit => {
+            let bytes = body(&call, request, None).await?;
+            submit::submit(call, bytes).await
+        }
         Endpoint::RayVersion => jobs::version(&call),
         Endpoint::RayList => jobs::list(&call).await,
         Endpoint::RayGet => jobs::get(&call).await,
         Endpoint::RayDelete => jobs::delete(&call).await,
         Endpoint::RayStop => {
-            drain(request).await?;
+            drain(&call, request).await?;
             jobs::stop(&call).await
         }
         Endpoint::RayLogs => logs::logs(&call).await,
@@ -140,12 +145,12 @@ async fn dispatch(
         other => {
             let bytes = match other {
                 Endpoint::PolicyPut | Endpoint::PolicyCheck | Endpoint::Explain => {
-                    body(request, None).await?
+                    body(&call, request, None).await?
                 }
                 _ if request.method() == Method::GET || request.method() == Method::DELETE => {
                     bytes::Bytes::new()
                 }
-                _ => body(request, Some(64 << 10)).await?,
+                _ => body(&call, request, Some(64 << 10)).await?,
             };
             api::signed_in(call, other, bytes).await
         }
@@ -167,19 +172,50 @@ fn no_route(why: NoRoute, method: &Method, path: &str) -> Failure {
 }
 
 /// Reads a body of at most 1 MiB, or of `limit` bytes.
-async fn body(request: Request<Incoming>, limit: Option<u64>) -> Result<bytes::Bytes, Failure> {
+async fn body(
+    call: &Call,
+    request: Request<Incoming>,
+    limit: Option<u64>,
+) -> Result<bytes::Bytes, Failure> {
     let limits = BodyLimits {
         max_bytes: limit.unwrap_or(BodyLimits::JSON.max_bytes),
         ..BodyLimits::JSON
     };
+    // Without a length it is taken to be as large as it may be.
+    let declared = request.body().size_hint().exact();
+    let bytes = declared.map_or(limits.max_bytes, |n| n.min(limits.max_bytes));
+    let _room = call
+        .app
+        .bodies
+        .acquire(call.who.user(), bytes)
+        .await
+        .map_err(no_room)?;
     read_body(request.into_body(), limits)
         .await
         .map_err(|e| body_failure(&e))
 }
 
 /// Reads and drops the small body of a request that needs none.
-async fn drain(request: Request<Incoming>) -> Result<(), Failure> {
-    body(request, Some(4 << 10)).await.map(drop)
+async fn drain(call: &Call, request: Request<Incoming>) -> Result<(), Failure> {
+    body(call, request, Some(4 << 10)).await.map(drop)
+}
+
+fn no_room(why: NoRoom) -> Failure {
+    let (status, whose) = match why {
+        NoRoom::User => (StatusCode::TOO_MANY_REQUESTS, "you are sending"),
+        NoRoom::All => (StatusCode::SERVICE_UNAVAILABLE, "others are sending"),
+    };
+    let mut failure = Failure::new(
+        status,
+        "too-many-large-bodies",
+        "Too many large requests",
+        format!(
+            "curb: {whose} as much in large requests as is taken at once; try again when some are through"
+        ),
+    );
+    failure.retry_after = Some(5);
+    failure.close = true;
+    failure
 }
 
 fn body_failure(error: &curb_http::body::BodyError) -> Failure {
