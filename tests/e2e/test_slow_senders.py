@@ -60,7 +60,7 @@ def _crowd(server: CurbServer, user: User) -> Iterator[dict[str, list[Slow]]]:
     package = signed.replace(b"POST /api/jobs/", b"PUT /api/packages/gcs/_ray_pkg_0123456789abcdef.zip")
     beginnings = {
         "heads": head + b"X-Slow: ",
-        "bodies": signed + b"Content-Length: 900000\r\n\r\n" + b'{"entrypoint": "' + b"x" * 4096,
+        "bodies": signed + b"Content-Length: 16000\r\n\r\n" + b'{"entrypoint": "' + b"x" * 4096,
         "packages": package + b"Content-Length: 100000000\r\n\r\n" + b"x" * 4096,
     }
     crowd: dict[str, list[Slow]] = {name: [] for name in beginnings}
