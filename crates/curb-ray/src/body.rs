@@ -111,8 +111,10 @@ pub(crate) async fn read_all(
     if body.size_hint().lower() > limit as u64 {
         return Err(ReadFailure::TooLarge);
     }
-    let mut first: Option<Bytes> = None;
-    let mut more = BytesMut::new();
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(limit);
+    // Most answers are one piece, which is not copied.
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
     loop {
         let next = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
         let frame = match timeout_at(deadline, next).await {
@@ -124,23 +126,21 @@ pub(crate) async fn read_all(
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        if first.as_ref().map_or(0, Bytes::len) + more.len() + data.len() > limit {
+        if first.len() + all.len() + data.len() > limit {
             return Err(ReadFailure::TooLarge);
         }
-        match &first {
-            None => first = Some(data), // most answers are one piece: no copy
-            Some(_) => more.extend_from_slice(&data),
+        if first.is_empty() && all.is_empty() {
+            first = data;
+            continue;
         }
+        if all.is_empty() {
+            all.reserve(announced.max(first.len() + data.len()));
+            all.extend_from_slice(&std::mem::take(&mut first));
+        }
+        all.extend_from_slice(&data);
     }
     lease.give_back();
-    let first = first.unwrap_or_default();
-    if more.is_empty() {
-        return Ok(first);
-    }
-    let mut all = BytesMut::with_capacity(first.len() + more.len());
-    all.extend_from_slice(&first);
-    all.extend_from_slice(&more);
-    Ok(all.freeze())
+    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 /// Why a response was not read to its end.

@@ -4,6 +4,7 @@ use crate::body::{RayBody, RequestBody, read_all};
 use crate::config::{ConfigError, RayConfig};
 use crate::error::{NotSent, RayError, SubmitError};
 use crate::id::{check_id, check_segment};
+use crate::list::Listed;
 use crate::nodes::{self, Cluster, MAX_NODES};
 use crate::page::{self, Page};
 use crate::pool::{Lease, NotSentCause, Pool, SendFailure};
@@ -16,6 +17,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,6 +137,23 @@ impl RayClient {
     pub async fn list(&self) -> Result<Vec<JobDetails>, RayError> {
         self.get_json("list the jobs", "/api/jobs/", self.config.max_list_body)
             .await
+    }
+
+    /// The records of `wanted` submission ids out of Ray's whole list, which is read on a thread of its own: with a long
+    /// history it is tens of megabytes. Bounded by `max_list_body`.
+    pub async fn list_of(&self, wanted: HashSet<String>) -> Result<Listed, RayError> {
+        let what = "list the jobs";
+        let request = self.request(what, Method::GET, "/api/jobs/", RequestBody::empty())?;
+        let (limit, max) = (self.config.request_timeout, self.config.max_list_body);
+        let body = self.exchange(&self.pool, what, request, limit, max).await?;
+        let malformed = |reason: String| RayError::Malformed {
+            what: what.to_owned(),
+            reason,
+        };
+        match tokio::task::spawn_blocking(move || Listed::read(&body, &wanted)).await {
+            Ok(read) => read.map_err(|error| malformed(error.to_string())),
+            Err(error) => Err(malformed(error.to_string())),
+        }
     }
 
     /// Asks Ray to end a job. Ray only passes a signal on: the end shows in the status later.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use curb_core::subject::Role;
+use curb_journal::writer::Metrics;
 use curb_server::testing::{TestOptions, TestServer};
 use curb_standin::{JobTime, Options, Standin};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +18,8 @@ use tokio::net::TcpStream;
 
 const CLIENTS: usize = 64;
 const FOR: Duration = Duration::from_secs(8);
+/// Tenths of a second in it.
+const TENTHS: usize = 80;
 const OPEN: &str = "version: 1\nquotas:\n  - {name: each-user, for: {user: \"*\"}, limits: {cpu: 100000000}, per_job: {cpu: 3}}\n  - {name: all, limits: {jobs: 100000000}}\n";
 
 /// Sends one request and reads its whole answer; gives the status.
@@ -53,12 +56,25 @@ async fn exchange(
     }
 }
 
-async fn load(what: &str, addr: SocketAddr, clients: usize, request: Vec<u8>, wanted: u16) {
+async fn load(
+    curb: &TestServer,
+    what: &str,
+    addr: SocketAddr,
+    clients: usize,
+    request: Vec<u8>,
+    wanted: u16,
+) {
+    if !is_chosen(what) {
+        return;
+    }
+    let before = Effort::now(curb);
     let (request, other) = (Arc::new(request), Arc::new(AtomicU64::new(0)));
+    let tenths: Arc<[AtomicU64; TENTHS]> = Arc::new(std::array::from_fn(|_| AtomicU64::new(0)));
     let begun = Instant::now();
     let tasks: Vec<_> = (0..clients)
         .map(|_| {
             let (request, other) = (Arc::clone(&request), Arc::clone(&other));
+            let tenths = Arc::clone(&tenths);
             tokio::spawn(async move {
                 let mut micros = Vec::new();
                 let mut buffer = Vec::new();
@@ -70,7 +86,9 @@ async fn load(what: &str, addr: SocketAddr, clients: usize, request: Vec<u8>, wa
                     let at = Instant::now();
                     match exchange(&mut stream, &request, &mut buffer).await {
                         Ok(status) if status == wanted => {
-                            micros.push(at.elapsed().as_micros() as u64)
+                            micros.push(at.elapsed().as_micros() as u64);
+                            let tenth = (begun.elapsed().as_millis() / 100) as usize;
+                            tenths[tenth.min(TENTHS - 1)].fetch_add(1, Ordering::Relaxed);
                         }
                         Ok(_) => drop(other.fetch_add(1, Ordering::Relaxed)),
                         Err(_) => break,
@@ -98,6 +116,81 @@ async fn load(what: &str, addr: SocketAddr, clients: usize, request: Vec<u8>, wa
         at(0.99),
         other.load(Ordering::Relaxed)
     );
+    let mut tenths: Vec<u64> = tenths.iter().map(|n| n.load(Ordering::Relaxed)).collect();
+    if std::env::var_os("CURB_BENCH_TENTHS").is_some() {
+        println!("    in each tenth of a second: {tenths:?}");
+    }
+    tenths.sort_unstable();
+    println!(
+        "    in a tenth of a second: {} at the slowest, {} at the median",
+        tenths[0],
+        tenths[TENTHS / 2]
+    );
+    println!("    {}", Effort::now(curb).since(&before, all.len()));
+}
+
+/// What this process has used, and what the machine was busy with beside it: a rate says little without.
+struct Effort {
+    /// Hundredths of a second of all cores.
+    own: u64,
+    busy: u64,
+    all: u64,
+    journal: Metrics,
+}
+
+impl Effort {
+    fn now(curb: &TestServer) -> Effort {
+        let numbers = |path: &str, skip: usize| -> Vec<u64> {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let line = text.lines().next().unwrap_or_default();
+            // Past the name of the program, which may have spaces.
+            let words = line.rsplit(')').next().unwrap_or_default();
+            let words = words.split_whitespace().skip(skip);
+            words.filter_map(|w| w.parse().ok()).collect()
+        };
+        // proc(5): after the name come the state and ten other words, then utime and stime.
+        let own = numbers("/proc/self/stat", 11).iter().take(2).sum();
+        // user nice system idle iowait irq softirq steal
+        let stat = numbers("/proc/stat", 1);
+        let all = stat.iter().take(8).sum();
+        let idle: u64 = stat.iter().skip(3).take(2).sum();
+        Effort {
+            own,
+            busy: all - idle,
+            all,
+            journal: curb.journal(),
+        }
+    }
+
+    fn since(&self, before: &Effort, requests: usize) -> String {
+        let (own, busy) = (self.own - before.own, self.busy - before.busy);
+        let all = (self.all - before.all).max(1);
+        let percent = |part: u64| part * 100 / all;
+        let mut text = format!(
+            "CPU {} us each (server, stand-in and clients), {} % of the machine's; {} % went to others",
+            own * 10_000 / requests.max(1) as u64,
+            percent(own),
+            percent(busy.saturating_sub(own))
+        );
+        let (j, b) = (&self.journal, &before.journal);
+        let commits = j.commits - b.commits;
+        if commits > 0 {
+            text += &format!(
+                "\n    {commits} commits of {} rows, {} us each; {} checkpoints, the last took {} us",
+                (j.rows - b.rows) / commits,
+                (j.commit_micros - b.commit_micros) / commits,
+                j.checkpoints - b.checkpoints,
+                j.last_checkpoint_micros
+            );
+        }
+        text
+    }
+}
+
+/// A word on the command line chooses the measurements that bear it.
+fn is_chosen(what: &str) -> bool {
+    let mut words = std::env::args().skip(1).filter(|a| !a.starts_with("--"));
+    words.next().is_none_or(|word| what.contains(&word))
 }
 
 /// Sends one request that has to succeed.
@@ -137,8 +230,9 @@ async fn main() {
         &token,
         r#"{"entrypoint":"true","metadata":{"curb.cpu":"4"}}"#,
     );
-    load("refusals", addr, CLIENTS, refused, 422).await;
+    load(&curb, "refusals", addr, CLIENTS, refused, 422).await;
     load(
+        &curb,
         "status reads",
         addr,
         CLIENTS,
@@ -158,6 +252,7 @@ async fn main() {
     let path = "/api/jobs/running";
     let direct = request(ray.addr(), "GET", path, "", "");
     load(
+        &curb,
         "GET of a running job, straight to the stand-in",
         ray.addr(),
         1,
@@ -167,6 +262,7 @@ async fn main() {
     .await;
     let through = request(addr, "GET", path, &token, "");
     load(
+        &curb,
         "GET of a running job, passed through",
         addr,
         1,
@@ -175,6 +271,7 @@ async fn main() {
     )
     .await;
     load(
+        &curb,
         "GET /api/version",
         addr,
         1,
@@ -197,6 +294,7 @@ async fn main() {
         r#"{"entrypoint":"true"}"#,
     );
     load(
+        &curb,
         "POST straight to the stand-in, one client",
         ray.addr(),
         1,
@@ -204,8 +302,16 @@ async fn main() {
         200,
     )
     .await;
-    load("admissions, one client", addr, 1, submit.clone(), 200).await;
-    load("admissions", addr, CLIENTS, submit, 200).await;
+    load(
+        &curb,
+        "admissions, one client",
+        addr,
+        1,
+        submit.clone(),
+        200,
+    )
+    .await;
+    load(&curb, "admissions", addr, CLIENTS, submit, 200).await;
     println!("starts counted by the stand-in: {}", ray.total_starts());
     curb.stop().await;
 }

@@ -12,7 +12,7 @@ use curb_core::ledger::{Event, Job, Outcome, Phase};
 use curb_core::resource::{Resource, Resources};
 use curb_core::subject::JobId;
 use curb_core::time::Timestamp;
-use curb_ray::{ClusterTotals, JobDetails, JobStatus, RayError, Version};
+use curb_ray::{ClusterTotals, JobDetails, JobStatus, Listed, RayError, Version};
 use futures_util::stream::{self, StreamExt};
 
 use crate::app::App;
@@ -36,6 +36,12 @@ const STOP_EVERY: Duration = Duration::from_secs(3);
 const SLOW_EVERY: Duration = Duration::from_secs(5);
 /// After a list that could not be had, jobs are asked for one by one for so long.
 const NO_LIST_FOR: Duration = Duration::from_secs(600);
+/// After a list Ray and this host rest so many times as long as it took, so that lists take a tenth of the time at most.
+const LIST_REST: u32 = 9;
+/// But never longer, so that the end of a job is seen in time.
+const LIST_REST_AT_MOST: Duration = Duration::from_secs(10);
+/// Ends that are written at once; between two such pieces the engine answers others.
+const ENDS_AT_ONCE: usize = 256;
 /// At most so many quarantined jobs are looked into at a time; the next time goes on where this one ended.
 const QUARANTINED_AT_MOST: usize = 64;
 /// How long Ray may take to say its version.
@@ -84,6 +90,8 @@ struct Watch {
     list_len: Option<usize>,
     /// Until then Ray's list is not asked for: it was too large or too slow.
     no_list_until: Option<Instant>,
+    /// Until then it rests after the last one.
+    list_due: Instant,
     /// Where the next look goes on.
     turn: usize,
     /// Where the next look into quarantined jobs goes on.
@@ -112,6 +120,7 @@ pub async fn watch(app: Arc<App>, cluster: Arc<Cluster>) {
         stops: HashMap::new(),
         list_len: None,
         no_list_until: None,
+        list_due: now,
         turn: 0,
         quarantined_turn: 0,
         unreadable: HashSet::new(),
@@ -288,7 +297,14 @@ impl Watch {
             .collect();
         let may_list = self.no_list_until.is_none_or(|at| Instant::now() >= at);
         if may_list && list_is_cheaper(mine.len(), self.list_len) {
-            match self.cluster.ray.list().await {
+            let begun = Instant::now();
+            if begun < self.list_due {
+                return Ok(Vec::new());
+            }
+            let wanted = mine.iter().map(|(_, ray_id)| ray_id.clone()).collect();
+            let list = self.cluster.ray.list_of(wanted).await;
+            self.list_due = Instant::now() + (begun.elapsed() * LIST_REST).min(LIST_REST_AT_MOST);
+            match list {
                 Ok(list) => return Ok(self.listed(mine, list)),
                 Err(error @ (RayError::Unreachable { .. } | RayError::Busy { .. })) => {
                     return Err(error);
@@ -318,29 +334,32 @@ impl Watch {
                 Err(error @ RayError::Busy { .. }) => return Err(error),
                 Err(error) if is_of_the_cluster(&error) => return Err(error),
                 // One job's record says nothing about the others.
-                Err(error) => {
-                    if self.unreadable.insert(id.clone()) {
-                        tracing::warn!(job = %id, %error, "Ray's record of a job cannot be read; the job is taken for running until it can");
-                    }
-                }
+                Err(error) => self.cannot_read(&id, &error),
             }
         }
         Ok(records)
     }
 
-    fn listed(
-        &mut self,
-        mine: Vec<(JobId, String)>,
-        list: Vec<JobDetails>,
-    ) -> Vec<(JobId, JobDetails)> {
-        self.list_len = Some(list.len());
-        let mut by_id: HashMap<String, JobDetails> = list
-            .into_iter()
-            .filter_map(|d| Some((d.submission_id.clone()?, d)))
-            .collect();
-        mine.into_iter()
-            .filter_map(|(id, ray_id)| Some((id, by_id.remove(&ray_id)?)))
-            .collect()
+    fn cannot_read(&mut self, id: &JobId, error: &dyn std::fmt::Display) {
+        if self.unreadable.insert(id.clone()) {
+            tracing::warn!(job = %id, %error, "Ray's record of a job cannot be read; the job is taken for running until it can");
+        }
+    }
+
+    fn listed(&mut self, mine: Vec<(JobId, String)>, list: Listed) -> Vec<(JobId, JobDetails)> {
+        self.list_len = Some(list.total);
+        let mut by_ray_id: HashMap<String, JobId> =
+            mine.into_iter().map(|(id, ray_id)| (ray_id, id)).collect();
+        for (ray_id, error) in &list.unreadable {
+            if let Some(id) = by_ray_id.get(ray_id) {
+                self.cannot_read(&id.clone(), error);
+            }
+        }
+        let of = |record: JobDetails| {
+            let id = by_ray_id.remove(record.submission_id.as_ref()?)?;
+            Some((id, record))
+        };
+        list.records.into_iter().filter_map(of).collect()
     }
 
     /// Takes over the ends that Ray tells.
@@ -359,12 +378,26 @@ impl Watch {
                 self.cluster.remember(&id, record);
             }
         }
-        if ends.is_empty() {
-            return;
+        while !ends.is_empty() {
+            let rest = ends.split_off(ends.len().min(ENDS_AT_ONCE));
+            if let Err(error) = self
+                .note_ends(std::mem::replace(&mut ends, rest), session)
+                .await
+            {
+                tracing::warn!(%error, "ends of jobs were not written; they are read again");
+                return;
+            }
         }
+    }
+
+    /// Writes ends, but only of jobs that are still in that session: what was decided meanwhile is not overwritten.
+    async fn note_ends(
+        &self,
+        ends: Vec<(Event, u32)>,
+        session: &str,
+    ) -> Result<(), crate::engine::EngineError> {
         let session = session.to_owned();
         let noted = self.app.engine.change(move |state, _| {
-            // Only of jobs that are still in that session: what was decided meanwhile is not overwritten.
             let fits = |id: &JobId, attempt: u32| {
                 state.job(id).is_some_and(|j| {
                     j.attempt == attempt
@@ -378,9 +411,7 @@ impl Watch {
                 .collect();
             crate::engine::Decision::noted(events, ())
         });
-        if let Err(error) = noted.await {
-            tracing::warn!(%error, "ends of jobs were not written; they are read again");
-        }
+        noted.await
     }
 
     /// Jobs of an earlier session: back if Ray has kept them, over if the cluster's restart is known to end jobs.

@@ -49,21 +49,22 @@ pub struct JobSpec {
 
 /// A spec as bytes with its key.
 pub struct EncodedSpec {
-    /// SHA-256 in hex.
+    /// The job's id, a dot, and the SHA-256 of the body in hex. What comes together is kept together by that; see
+    /// `new_id` of the gateway.
     pub key: String,
     /// JSON.
     pub body: Vec<u8>,
 }
 
 impl JobSpec {
-    /// The bytes that are kept and their hash. User and id are part of both, so that no two jobs share a body.
+    /// The bytes that are kept and their key. User and id are part of both, so that no two jobs share a body.
     ///
     /// # Errors
     /// JSON refuses (it does not for these types).
     pub fn encode(&self) -> Result<EncodedSpec, serde_json::Error> {
         let body = serde_json::to_vec(self)?;
         Ok(EncodedSpec {
-            key: hex::encode(Sha256::digest(&body)),
+            key: format!("{}.{}", self.id, hex::encode(Sha256::digest(&body))),
             body,
         })
     }

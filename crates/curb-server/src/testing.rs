@@ -163,6 +163,12 @@ impl TestServer {
         Err(format!("the cluster was not seen within {patience:?}"))
     }
 
+    /// What the journal's writer has counted so far.
+    #[must_use]
+    pub fn journal(&self) -> curb_journal::writer::Metrics {
+        self.running.app.engine.writer().metrics()
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

@@ -6,6 +6,7 @@ use crate::texts;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::sync::OnceLock;
 
 /// One accepted submission.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub(crate) struct Job {
     pub(crate) lie: Option<String>,
     /// The package whose absence kept it from starting.
     pub(crate) missing_package: Option<String>,
+    /// Its record once it is over, which does not change any more: lists are long.
+    pub(crate) last: OnceLock<Bytes>,
 }
 
 /// What a record says at a moment.
@@ -106,8 +109,25 @@ impl Job {
         )
     }
 
+    /// Tells another status, or the truth again.
+    pub(crate) fn lie(&mut self, status: Option<String>) {
+        self.lie = status;
+        self.last = OnceLock::new();
+    }
+
     /// Its record as JSON.
-    pub(crate) fn details(&self, id: &str, now_ms: u64) -> Vec<u8> {
+    pub(crate) fn details(&self, id: &str, now_ms: u64) -> Bytes {
+        if let Some(last) = self.last.get() {
+            return last.clone();
+        }
+        let record = Bytes::from(self.record(id, now_ms));
+        if self.phase(now_ms).is_over() {
+            return self.last.get_or_init(|| record).clone();
+        }
+        record
+    }
+
+    fn record(&self, id: &str, now_ms: u64) -> Vec<u8> {
         let Some(asked) = self.asked() else {
             return b"null".to_vec();
         };
@@ -241,6 +261,7 @@ mod tests {
             },
             stopped_ms: None,
             lie: None,
+            last: OnceLock::new(),
             missing_package: None,
         }
     }

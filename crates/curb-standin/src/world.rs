@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hasher};
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// What a restart of the head leaves.
@@ -247,6 +247,7 @@ impl World {
                 plan,
                 stopped_ms: None,
                 lie: None,
+                last: OnceLock::new(),
                 missing_package,
             },
         );
@@ -279,7 +280,7 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn details(&self, id: &str) -> Option<Vec<u8>> {
+    pub(crate) fn details(&self, id: &str) -> Option<Bytes> {
         self.jobs.get(id).map(|job| job.details(id, self.now_ms()))
     }
 
@@ -378,7 +379,7 @@ impl World {
     }
 
     pub(crate) fn lie(&mut self, id: &str, status: Option<String>) -> bool {
-        self.jobs.get_mut(id).map(|job| job.lie = status).is_some()
+        self.jobs.get_mut(id).map(|job| job.lie(status)).is_some()
     }
 
     /// Ends a job now with this exit code; false if it is not there or has ended.

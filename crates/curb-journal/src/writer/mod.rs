@@ -261,7 +261,7 @@ impl WriterHandle {
         if let Condition::Failed(error) = &state.condition {
             return Err(SubmitError::Failed(Arc::clone(error)));
         }
-        if !self.has_room(&state, &batch) {
+        if !self.fits(&state, batch.entries.len(), batch.bytes) {
             state.metrics.busy += 1;
             return Err(SubmitError::Busy {
                 rows: state.rows,
@@ -276,12 +276,23 @@ impl WriterHandle {
         Ok(())
     }
 
-    fn has_room(&self, state: &State, batch: &Batch) -> bool {
+    /// Whether [`WriterHandle::submit`] would take these entries now, or say why it takes nothing any more. It stays so
+    /// for who is the only one to submit.
+    #[must_use]
+    pub fn has_room(&self, entries: &[OwnedEntry]) -> bool {
+        let bytes = entries.iter().map(OwnedEntry::weight).sum();
+        let state = self.shared().lock();
+        let takes_nothing =
+            state.closing || state.ended || matches!(state.condition, Condition::Failed(_));
+        takes_nothing || self.fits(&state, entries.len(), bytes)
+    }
+
+    fn fits(&self, state: &State, rows: usize, bytes: usize) -> bool {
         let options = &self.shared().options;
         state.batches.is_empty()
             || (state.batches.len() < options.queue_batches
-                && state.rows + batch.entries.len() <= options.queue_rows
-                && state.bytes + batch.bytes <= options.queue_bytes)
+                && state.rows + rows <= options.queue_rows
+                && state.bytes + bytes <= options.queue_bytes)
     }
 
     /// Submits and waits until the batch is durable. Not for the writer's own callbacks.

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     Batch, Condition, OnResume, OnSnapshot, ResumeError, Resumed, Shared, SnapshotRequest, State,
@@ -11,6 +11,10 @@ use crate::entry::{Head, MAX_BATCH_ENTRIES, OwnedEntry};
 use crate::error::AppendError;
 use crate::journal::Journal;
 use crate::snapshot::{Progress, SnapshotError, Task};
+
+/// Between two parts of a snapshot while there are commits: a part takes several times as long as a commit, and those who
+/// wait for a commit are told nothing while a part is written.
+const PART_EVERY: Duration = Duration::from_millis(20);
 
 /// One thing to do.
 enum Work {
@@ -27,7 +31,8 @@ pub(super) fn run(journal: Journal, shared: &Arc<Shared>) {
         journal,
         shared,
         snapshot: None,
-        part_is_due: false,
+        part_due: Instant::now(),
+        committed: false,
     };
     while thread.turn() {}
 }
@@ -57,8 +62,10 @@ struct Thread<'a> {
     journal: Journal,
     shared: &'a Shared,
     snapshot: Option<(Task, OnSnapshot)>,
-    /// A commit has passed since the snapshot's last part.
-    part_is_due: bool,
+    /// When the snapshot's next part is written, whatever else there is to do.
+    part_due: Instant,
+    /// Whether there was a commit since its last part.
+    committed: bool,
 }
 
 impl Thread<'_> {
@@ -81,15 +88,16 @@ impl Thread<'_> {
         true
     }
 
-    /// Waits for something to do. Commits go first; a snapshot gets one part in after each of them, so that
-    /// neither can starve the other.
+    /// Waits for something to do. Commits go first; a snapshot gets a part in from time to time, so that neither can
+    /// starve the other.
     fn next_work(&mut self) -> Work {
         let mut state = self.shared.lock();
         loop {
             if !state.resume.is_empty() {
                 return Work::Resume(std::mem::take(&mut state.resume));
             }
-            if self.snapshot.is_some() && (self.part_is_due || state.batches.is_empty()) {
+            let until_part = self.part_due.saturating_duration_since(Instant::now());
+            if self.snapshot.is_some() && (until_part.is_zero() || state.closing) {
                 return Work::SnapshotStep;
             }
             if !state.batches.is_empty() {
@@ -101,16 +109,18 @@ impl Thread<'_> {
             if state.closing {
                 return Work::End;
             }
-            state = self
-                .shared
-                .work
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            let work = &self.shared.work;
+            state = if self.snapshot.is_some() {
+                let waited = work.wait_timeout(state, until_part);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            } else {
+                work.wait(state).unwrap_or_else(PoisonError::into_inner)
+            };
         }
     }
 
     fn commit(&mut self, mut batches: Vec<Batch>) {
-        self.part_is_due = true;
+        self.committed = true;
         let Err(error) = self.commit_all(&mut batches) else {
             return;
         };
@@ -239,12 +249,17 @@ impl Thread<'_> {
     }
 
     fn step_snapshot(&mut self) {
-        self.part_is_due = false;
         let Some((mut task, on_done)) = self.snapshot.take() else {
             return;
         };
         match self.journal.step_snapshot(&mut task) {
-            Ok(Progress::More) => self.snapshot = Some((task, on_done)),
+            Ok(Progress::More) => {
+                self.snapshot = Some((task, on_done));
+                self.part_due = Instant::now();
+                if std::mem::take(&mut self.committed) {
+                    self.part_due += PART_EVERY;
+                }
+            }
             Ok(Progress::Done) => {
                 self.shared.lock().metrics.snapshots += 1;
                 self.call(|| on_done(Ok(())));

@@ -83,33 +83,25 @@ impl Landing {
 /// Why the writer did not take it; those who wait were told.
 pub(super) fn hand_over(
     writer: &WriterHandle,
-    mut entries: Vec<OwnedEntry>,
+    entries: Vec<OwnedEntry>,
     landing: Landing,
 ) -> Result<(), String> {
     landing.flight.count.fetch_add(1, Ordering::AcqRel);
+    // Only this thread submits, so that a queue that has room keeps it.
+    let until = Instant::now() + BUSY_FOR;
+    while !writer.has_room(&entries) && Instant::now() < until {
+        std::thread::sleep(PAUSE);
+    }
     // The writer drops the callback of a batch that it does not take: what it would do must survive that.
     let slot = Arc::new(Mutex::new(Some(landing)));
-    let until = Instant::now() + BUSY_FOR;
-    let error = loop {
-        // Behind others a batch may be turned away, and then it is gone: only this thread submits, so that a queue that is
-        // empty now takes whatever comes.
-        let spare = (writer.metrics().queued_batches > 0).then(|| entries.clone());
-        let theirs = Arc::clone(&slot);
-        let taken = writer.submit(entries, move |outcome| {
-            let landing = theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(landing) = landing {
-                landing.land(outcome);
-            }
-        });
-        match (taken, spare) {
-            (Ok(()), _) => return Ok(()),
-            (Err(SubmitError::Busy { .. }), Some(kept)) if Instant::now() < until => {
-                entries = kept;
-                std::thread::sleep(PAUSE);
-            }
-            (Err(error), _) => break error,
+    let theirs = Arc::clone(&slot);
+    let taken = writer.submit(entries, move |outcome| {
+        let landing = theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(landing) = landing {
+            landing.land(outcome);
         }
-    };
+    });
+    let Err(error) = taken else { return Ok(()) };
     let text = match &error {
         SubmitError::Failed(cause) => crate::text_of(&**cause),
         other => other.to_string(),

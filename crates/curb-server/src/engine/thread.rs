@@ -32,10 +32,17 @@ const BATCH_ROWS: usize = 4096;
 const BATCH_BYTES: usize = 8 << 20;
 /// Batches on their way to disk; above it the thread waits, and the commands with it.
 const IN_FLIGHT: usize = 64;
+/// After a turn of so many commands the thread waits a little before the next: those who ask then wake it once, not each
+/// of them, and more of them share a commit, which takes far longer than this.
+const CROWD: usize = 8;
+/// How long it waits then.
+const GATHER: Duration = Duration::from_micros(200);
+/// How long events that nobody waits for may wait for company on their way to disk.
+const NOTED_FOR: Duration = Duration::from_millis(5);
 /// Jobs taken from the queue in one turn.
 const STARTS_A_TURN: usize = 64;
-/// Events between two snapshots.
-const SNAPSHOT_EVERY: u64 = 50_000;
+/// Events between two snapshots: what a start replays at most, in well under a second.
+const SNAPSHOT_EVERY: u64 = 150_000;
 /// How often time itself is looked at.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -114,6 +121,17 @@ struct Batch {
     bytes: usize,
     waiting: Vec<Box<dyn Task>>,
     granted: Vec<JobId>,
+    /// When it is handed over at the latest.
+    due: Option<Instant>,
+}
+
+impl Batch {
+    /// Whether it goes to disk now: somebody waits for it, or its time has come.
+    fn is_due(&self) -> bool {
+        !self.waiting.is_empty()
+            || !self.granted.is_empty()
+            || self.due.is_some_and(|due| Instant::now() >= due)
+    }
 }
 
 struct Thread {
@@ -143,7 +161,12 @@ struct Thread {
 
 impl Thread {
     fn run(mut self) {
+        let mut taken = 0;
         loop {
+            if taken >= CROWD {
+                std::thread::sleep(GATHER);
+            }
+            taken = 0;
             let command = match self.inbox.recv_timeout(self.patience()) {
                 Ok(command) => Some(command),
                 Err(RecvTimeoutError::Timeout) => None,
@@ -162,6 +185,7 @@ impl Thread {
                     Some(command) => self.take(command),
                     None => break,
                 }
+                taken += 1;
                 next = self.inbox.try_recv().ok();
             }
             // The last one of a full batch.
@@ -171,7 +195,9 @@ impl Thread {
                 None => {}
             }
             self.look_at_queue();
-            self.flush();
+            if self.batch.is_due() {
+                self.flush();
+            }
             if let Some(tell) = stop {
                 self.end();
                 let _ = tell.send(());
@@ -193,7 +219,11 @@ impl Thread {
             }
             _ => None,
         });
-        paced.chain([tick]).min().unwrap_or(tick)
+        let due = self
+            .batch
+            .due
+            .map(|due| due.saturating_duration_since(Instant::now()));
+        paced.chain(due).chain([tick]).min().unwrap_or(tick)
     }
 
     /// Brings the moment up to now; on a tick, lets time itself change things.
@@ -303,6 +333,11 @@ impl Thread {
             }
         }
         self.batch.bytes += bytes;
+        if !prepared.is_empty() {
+            self.batch
+                .due
+                .get_or_insert_with(|| Instant::now() + NOTED_FOR);
+        }
         for Prepared { event, entry } in prepared {
             self.batch.entries.push(entry);
             self.note(&event);
