@@ -45,8 +45,8 @@ def test_an_override_starts_what_waits_and_its_end_takes_effect(server: CurbServ
     ana.submit("waiter", gpu="2").must(422)
     ana.submit("waiter", gpu="1").must()
     assert ana.state("waiter") == "queued"
-    _add(server, ana, "+2", "3s", "camera-ready")
-    ana.until("waiter", "running", 2)
+    _add(server, ana, "+2", "5s", "camera-ready")
+    ana.until("waiter", "running", 4)
     ana.submit("while-it-lasts", gpu="1").must()
     assert ana.state("while-it-lasts") == "running"
     listed = server.admin().curb("override", "list").must().stdout
@@ -97,14 +97,18 @@ def _most_in(ats: list[float], seconds: float) -> int:
     return max(sum(1 for at in ats if first <= at < first + seconds) for first in ats)
 
 
+def _assert_paced(ats: list[float]) -> None:
+    """20 starts at 5 a second after the burst take 3 s; unpaced a tenth of one. Room for busy cores on both sides."""
+    assert 1.5 < ats[-1] - ats[0] < 15, ats
+    assert _most_in(ats, 1.0) <= BURST + 2 * 5, ats
+
+
 def test_a_flood_is_started_no_faster_than_the_rate_after_a_burst(own: Maker) -> None:
     ray = own.standin("--num-cpus", "64")
     server = own.server(OPEN, "--start-rate", "5", ray=ray.address)
     _flood(server, ray, 20, "flood")
     ats = _ats(ray, "flood")
-    # 15 of them at 5 a second after the burst: 3 s, with room for two busy cores on both sides.
-    assert 2.4 < ats[-1] - ats[0] < 12, ats
-    assert _most_in(ats, 1.0) <= BURST + 5 + 2, ats
+    _assert_paced(ats)
     assert len(set(ray.started())) == 20
 
 
@@ -131,7 +135,7 @@ def test_a_rate_of_zero_paces_nothing(own: Maker) -> None:
     ray.clear()
     eventually(lambda: len(_ats(ray, "all")) == 40, 20, "all have started")
     ats = _ats(ray, "all")
-    assert ats[-1] - ats[0] < 2.5, "as they come"
+    assert ats[-1] - ats[0] < 8, "as they come; at the default rate it were 70 s"
 
 
 def test_what_waited_for_ray_is_started_at_the_rate_as_well(own: Maker) -> None:
@@ -146,6 +150,5 @@ def test_what_waited_for_ray_is_started_at_the_rate_as_well(own: Maker) -> None:
     ray.clear()
     eventually(lambda: len(_ats(ray, "late")) == 20, 30, "all have started", every=0.05)
     ats = _ats(ray, "late")
-    assert 2.4 < ats[-1] - ats[0] < 12, ats
-    assert _most_in(ats, 1.0) <= BURST + 5 + 2, ats
+    _assert_paced(ats)
     assert len(set(ray.started())) == 20, "once each"

@@ -63,17 +63,17 @@ def test_sigterm_answers_what_is_open_turns_away_what_is_new_and_ends_followed_l
     ana.submit("waits", cpu="1").must()
     with ThreadPoolExecutor() as pool:
         tails = {job: pool.submit(_follow, ana, job) for job in ("runs", "waits")}
-        in_flight = _in_flight(server, ray, pool, "delay", ms=2000)
+        in_flight = _in_flight(server, ray, pool, "delay", ms=3000)
         began = time.monotonic()
         server.signal(signal.SIGTERM)
-        eventually(lambda: server.probe("/readyz") == 503, 1.5, "/readyz turns 503", every=0.05)
+        eventually(lambda: server.probe("/readyz") == 503, 2.5, "/readyz turns 503", every=0.05)
         refused = ask(server.address, "GET", "/readyz").must(503)
         assert "stopping" in refused.text
         assert int(refused.headers["retry-after"]) > 0
         assert not in_flight.done(), "it still waits for Ray"
         assert in_flight.result(20) == 200
         assert server.wait(20) == 0
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 9
         said, code = tails["runs"].result(20)
         assert ("here I am" in said, code) == (True, GOING_AWAY)
         said, code = tails["waits"].result(20)
@@ -93,8 +93,8 @@ def test_sigterm_ends_in_bounded_time_though_ray_never_answers_and_a_client_stal
         in_flight = _in_flight(server, ray, pool, "hang-after")
         began = time.monotonic()
         server.signal(signal.SIGTERM)
-        assert server.wait(25) == 0
-        assert time.monotonic() - began < 20, "10 s for connections, 5 s for what they left"
+        assert server.wait(30) == 0
+        assert time.monotonic() - began < 25, "10 s for connections, 5 s for what they left"
         assert isinstance(in_flight.exception(5), OSError), "cut: it may be asked again, and learns what became of it"
     server.start()
     server.admin().until("in-flight", "running")

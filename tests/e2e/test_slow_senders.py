@@ -105,8 +105,8 @@ def test_750_slow_senders_cost_little_memory_are_told_408_and_hold_nobody_up(ser
         bodies = [slow.answer(15) for slow in crowd["bodies"][:20]]
         assert {b.split("\r\n")[0] for b in bodies} == {"HTTP/1.1 408 Request Timeout"}
         assert time.monotonic() - began < 25
-    assert statistics.median(took) < 0.25, sorted(took)
-    assert max(took) < 2, sorted(took)
+    assert statistics.median(took) < 1, sorted(took)
+    assert max(took) < 5, sorted(took)
     assert server.probe("/readyz") == 200
 
 
@@ -143,7 +143,7 @@ def test_large_bodies_that_never_end_do_not_add_up(server: CurbServer, user: Use
     print(f"{grown} KiB for {SLOW} bodies of nearly 1 MiB")
     assert grown < 40 * 1024, "one user gets 16 MiB"
     assert all(t.startswith("HTTP/1.1 429 ") and "large requests" in t for t in told), told
-    assert max(took) < 2, took
+    assert max(took) < 5, took
     assert other.status == 200, "others have room"
 
 

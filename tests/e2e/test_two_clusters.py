@@ -104,8 +104,11 @@ def test_logs_status_list_and_stop_go_to_the_jobs_own_cluster(two: Two, ana: Use
     listed = ana.curb("jobs", "list", "--cluster", "west", "--json").must().stdout
     assert "talks-west" in listed
     assert "talks-east" not in listed
+    running = {name: cluster["running"] for name, cluster in two.server.clusters().items()}
+    assert running == {"east": 1, "west": 1}
     assert client.stop_job("talks-west") is True
     ana.until("talks-west", "stopped")
+    assert two.server.clusters()["west"]["running"] == 0
     assert ana.status("talks-east") == "RUNNING"
 
 
