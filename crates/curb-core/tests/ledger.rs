@@ -16,6 +16,7 @@ use curb_core::time::{Millis, Timestamp};
 use proptest::prelude::*;
 
 const POLICY: &str = "\
+refusal: job
 capacity: {cpu: 12, gpu: 6}
 teams:
   vision: {org: research, members: [ana, li]}

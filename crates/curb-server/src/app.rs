@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use curb_core::subject::JobId;
 use curb_core::time::Timestamp;
 use curb_http::origin::Allowed;
 use curb_journal::{ReadError, Reader};
@@ -26,10 +25,6 @@ use crate::spec::JobSpec;
 const SPECS_KEPT: usize = 2048;
 /// Their bytes in all.
 const SPECS_BYTES: usize = 64 << 20;
-/// Bytes of all refusals that look like failed jobs.
-const REFUSED_BYTES: usize = 32 << 20;
-/// Bytes of one refusal's text, and of the command that is shown with it.
-const REFUSED_TEXT: usize = 8 << 10;
 /// Readers of the journal that are kept open.
 const READERS_KEPT: usize = 4;
 
@@ -51,8 +46,6 @@ pub struct App {
     pub router: Router,
     /// Readers of the journal.
     pub readers: Readers,
-    /// Refusals that look like failed jobs.
-    pub refused: RefusedJobs,
     /// Open log tails.
     pub tails: Arc<TailCount>,
     /// Room for large request bodies.
@@ -90,10 +83,6 @@ impl App {
             readers: Readers {
                 dir: config.data.clone(),
                 idle: Mutex::new(Vec::new()),
-            },
-            refused: RefusedJobs {
-                bound: config.limits.refused_jobs,
-                ..RefusedJobs::default()
             },
             tails: Arc::new(TailCount::default()),
             bodies: BodyRoom::default(),
@@ -278,122 +267,6 @@ impl Readers {
     }
 }
 
-/// A refusal that looks like a failed job: it lives in memory only, and a bounded number of them.
-#[derive(Debug)]
-pub struct RefusedJob {
-    /// Its id.
-    pub id: JobId,
-    /// Whose.
-    pub user: String,
-    /// What would have run.
-    pub spec: JobSpec,
-    /// The refusal.
-    pub text: String,
-    /// When.
-    pub at: Timestamp,
-}
-
-impl RefusedJob {
-    /// Without what a job that never ran needs no more, and with texts of a bounded length.
-    fn trimmed(mut self) -> RefusedJob {
-        cut(&mut self.text, REFUSED_TEXT);
-        cut(&mut self.spec.entrypoint, REFUSED_TEXT);
-        self.spec.runtime_env = None;
-        self.spec.metadata.clear();
-        self.spec.label_selector.clear();
-        self.spec.packages.clear();
-        self.spec.entrypoint_resources = curb_core::resource::Resources::none();
-        self
-    }
-
-    fn weight(&self) -> usize {
-        // The id is in two places.
-        2 * self.id.as_str().len() + self.user.len() + self.text.len() + self.spec.weight()
-    }
-}
-
-/// Cuts a text to so many bytes, between two characters, and gives its room back.
-fn cut(text: &mut String, bytes: usize) {
-    if text.len() > bytes {
-        text.truncate(text.floor_char_boundary(bytes));
-    }
-    text.shrink_to_fit();
-}
-
-/// By id, and in the order in which they came.
-#[derive(Debug, Default)]
-struct KeptRefusals {
-    by_id: HashMap<JobId, Arc<RefusedJob>>,
-    order: VecDeque<JobId>,
-    bytes: usize,
-}
-
-impl KeptRefusals {
-    fn forget(&mut self, id: &JobId) {
-        if let Some(old) = self.by_id.remove(id) {
-            self.bytes -= old.weight();
-        }
-    }
-}
-
-/// The newest refusals in the `job` style.
-#[derive(Debug, Default)]
-pub struct RefusedJobs {
-    bound: usize,
-    all: Mutex<KeptRefusals>,
-}
-
-impl RefusedJobs {
-    /// Keeps one, forgetting the oldest at the bounds.
-    pub fn keep(&self, job: RefusedJob) {
-        let job = job.trimmed();
-        let more = job.weight();
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.by_id.contains_key(&job.id) {
-            all.forget(&job.id);
-            all.order.retain(|other| *other != job.id);
-        }
-        while all.order.len() >= self.bound || all.bytes + more > REFUSED_BYTES {
-            let Some(old) = all.order.pop_front() else {
-                break;
-            };
-            all.forget(&old);
-        }
-        all.bytes += more;
-        all.order.push_back(job.id.clone());
-        all.by_id.insert(job.id.clone(), Arc::new(job));
-    }
-
-    /// One by id.
-    #[must_use]
-    pub fn get(&self, id: &JobId) -> Option<Arc<RefusedJob>> {
-        self.all
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .by_id
-            .get(id)
-            .cloned()
-    }
-
-    /// Forgets one.
-    pub fn remove(&self, id: &JobId) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.forget(id);
-        all.order.retain(|other| other != id);
-    }
-
-    /// Those that the caller may see.
-    pub fn of(&self, may_see: impl Fn(&RefusedJob) -> bool) -> Vec<Arc<RefusedJob>> {
-        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.order
-            .iter()
-            .filter_map(|id| all.by_id.get(id))
-            .filter(|j| may_see(j))
-            .cloned()
-            .collect()
-    }
-}
-
 /// Open log tails, in all and by user.
 #[derive(Debug, Default)]
 pub struct TailCount {
@@ -472,48 +345,5 @@ mod tests {
         let before = cache.bytes;
         cache.keep("k199".into(), Arc::new(spec(1 << 20)));
         assert_eq!(cache.bytes, before);
-    }
-
-    #[test]
-    fn refusals_that_look_like_jobs_are_bounded_by_bytes_and_keep_no_body() {
-        let refused = RefusedJobs {
-            bound: 100_000,
-            ..RefusedJobs::default()
-        };
-        let id = |n: usize| JobId::parse(&format!("j{n}")).expect("an id");
-        for n in 0..3000 {
-            refused.keep(RefusedJob {
-                id: id(n),
-                user: "ana".into(),
-                spec: spec(10),
-                text: "ü".repeat(10_000),
-                at: Timestamp(1),
-            });
-        }
-        let newest = refused.get(&id(2999)).expect("kept");
-        assert!(newest.text.len() <= REFUSED_TEXT && newest.spec.entrypoint.len() <= REFUSED_TEXT);
-        assert!(newest.spec.metadata.is_empty() && newest.spec.runtime_env.is_none());
-        assert!(refused.get(&id(0)).is_none());
-        let held: usize = refused.of(|_| true).iter().map(|j| j.weight()).sum();
-        assert!(held <= REFUSED_BYTES && held > REFUSED_BYTES / 2, "{held}");
-        for n in 0..3000 {
-            refused.remove(&id(n));
-        }
-        assert_eq!(refused.all.lock().expect("whole").bytes, 0);
-    }
-
-    #[test]
-    fn a_bound_of_no_refusals_does_not_hang() {
-        let refused = RefusedJobs::default();
-        for text in ["a", "b"] {
-            refused.keep(RefusedJob {
-                id: JobId::parse("j").expect("an id"),
-                user: "ana".into(),
-                spec: spec(1),
-                text: text.into(),
-                at: Timestamp(1),
-            });
-        }
-        assert_eq!(refused.of(|_| true).len(), 1);
     }
 }

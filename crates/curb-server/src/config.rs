@@ -88,8 +88,6 @@ pub struct Limits {
     pub connections: usize,
     /// How long open requests may take after SIGTERM.
     pub drain: Duration,
-    /// How many refusals in the `job` style can be looked at afterwards.
-    pub refused_jobs: usize,
 }
 
 impl Default for Limits {
@@ -104,7 +102,6 @@ impl Default for Limits {
             tails_total: 1000,
             connections: 4096,
             drain: Duration::from_secs(10),
-            refused_jobs: 10_000,
         }
     }
 }

@@ -7,15 +7,13 @@ use std::time::Duration;
 
 use curb_api::token;
 use curb_core::ledger::{Event, Token};
-use curb_core::subject::{JobId, Role};
+use curb_core::subject::Role;
 use curb_ray::RayConfig;
 
-use crate::app::RefusedJob;
 use crate::clock::Clock;
 use crate::config::{ClusterConfig, Config, Limits, LogFormat};
 use crate::engine::Decision;
 use crate::serve::{Running, ServeError};
-use crate::spec::JobSpec;
 
 /// A running server. Stop it with [`TestServer::stop`]; dropped, it is simply gone, as in a crash.
 pub struct TestServer {
@@ -248,31 +246,6 @@ impl TestServer {
             .read(|state, _| state.snapshot())
             .await
             .map_err(|e| e.to_string())
-    }
-
-    /// Keeps a refusal in the style of a job under the id of a real job, as two submissions at once can leave it.
-    ///
-    /// # Errors
-    /// There is no such job, or the server is stopping.
-    pub async fn refuse_beside(&self, id: &str, user: &str, text: &str) -> Result<(), String> {
-        let app = &self.running.app;
-        let id = JobId::parse(id).map_err(|e| e.to_string())?;
-        let wanted = id.clone();
-        let key = app
-            .engine
-            .read(move |state, _| state.job(&wanted).map(|j| j.new.spec.clone()))
-            .await
-            .map_err(|e| e.to_string())?
-            .ok_or("there is no such job")?;
-        let spec = app.spec(&key).await.map_err(|f| f.detail.clone())?;
-        app.refused.keep(RefusedJob {
-            id,
-            user: user.to_owned(),
-            spec: JobSpec::clone(&spec),
-            text: text.to_owned(),
-            at: app.clock.now(),
-        });
-        Ok(())
     }
 
     /// What is held on the cluster, as text; `nothing` when all was given back.

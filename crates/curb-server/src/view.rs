@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use curb_core::decide::{self, Moment};
-use curb_core::ledger::{Job, Outcome, Phase, State};
+use curb_core::ledger::{Job, Outcome, Phase, Refusal, State};
 use curb_ray::{JobDetails, JobKind, JobStatus};
 
-use crate::app::RefusedJob;
 use crate::spec::{JobSpec, STAMP_KEY, USER_KEY};
 
 /// A job as Ray would tell of it. `record` is what Ray says or said of it, `note` what Curb has to say.
@@ -80,23 +79,10 @@ pub fn details(
 
 /// A refusal in the `job` style.
 #[must_use]
-pub fn refused(job: &RefusedJob) -> JobDetails {
+pub fn refused(refusal: &Refusal) -> JobDetails {
     JobDetails {
-        kind: JobKind::Submission,
-        job_id: None,
-        submission_id: Some(job.id.as_str().to_owned()),
-        driver_info: None,
-        status: JobStatus::Failed,
-        entrypoint: job.spec.entrypoint.clone(),
-        message: Some(job.text.clone()),
-        error_type: None,
-        start_time_ms: Some(job.at.0),
-        end_time_ms: Some(job.at.0),
-        metadata: Some(metadata(Some(&job.spec), &job.user)),
-        runtime_env: Some(runtime_env(Some(&job.spec))),
-        driver_agent_http_address: None,
-        driver_node_id: None,
-        driver_exit_code: None,
+        entrypoint: refusal.job.command.clone(),
+        ..details(&refusal.as_ended(), None, None, None)
     }
 }
 
@@ -114,13 +100,21 @@ fn runtime_env(spec: Option<&JobSpec>) -> Box<serde_json::value::RawValue> {
     })
 }
 
-/// Where a queued job stands, for lists, in which a whole explanation of each would cost too much.
-#[must_use]
-pub fn short_wait(state: &State, moment: &Moment, job: &Job) -> Option<String> {
-    // The position is a walk over all classes of waiting jobs: for long queues lists do without it.
-    if !job.is_queued() || state.queued_count() > 1000 {
-        return None;
+/// Where queued jobs stand, for lists, in which a whole explanation of each would cost too much.
+pub struct Places(Option<decide::Places>);
+
+impl Places {
+    /// Of all that wait now, unless that are so many that lists do without it.
+    #[must_use]
+    pub fn of(state: &State, moment: &Moment) -> Places {
+        let few = (1..=1000).contains(&state.queued_count());
+        Places(few.then(|| decide::Places::of(state, moment)))
     }
-    decide::position(state, moment, job)
-        .map(|p| format!("curb: queued, position {} of {}", p.position, p.of))
+
+    /// A job's place in one line; `None` when it does not wait.
+    #[must_use]
+    pub fn short_wait(&self, job: &Job) -> Option<String> {
+        let p = self.0.as_ref()?.get(job)?;
+        Some(format!("curb: queued, position {} of {}", p.position, p.of))
+    }
 }

@@ -8,10 +8,11 @@ use support::{POLICY, World, send};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_never_stands_before_a_real_job_of_the_same_id() {
     let w = World::with(&format!("refusal: job\n{POLICY}"), |_| {}).await;
+    // Li is told no under an id that Ray never hears of: it is free for others.
+    assert_eq!(w.submit(&w.li, "x", "9").await.status, 200);
+    assert_eq!(w.status(&w.ops, "x").await, "FAILED");
     assert_eq!(w.submit(&w.ana, "x", "1").await.status, 200);
     w.until_state("x", "running").await;
-    let kept = w.curb.refuse_beside("x", "li", "curb: refused\n").await;
-    assert_eq!(kept, Ok(()));
     w.until(&w.ops, "x", "RUNNING").await;
     let list = w.get(&w.ops, "/api/jobs/").await.json();
     assert_eq!(list.as_array().map(Vec::len), Some(1), "{list}");
@@ -19,6 +20,8 @@ async fn a_refusal_never_stands_before_a_real_job_of_the_same_id() {
     assert!(!log.contains("curb: refused"), "{log}");
     // She sees no job of others: to her the id is her own refusal.
     assert_eq!(w.status(&w.li, "x").await, "FAILED");
+    let stopped = w.post(&w.li, "/api/jobs/x/stop", "").await.json();
+    assert_eq!(stopped, serde_json::json!({"stopped": false}));
     let stopped = w.post(&w.ops, "/api/jobs/x/stop", "").await.json();
     assert_eq!(stopped, serde_json::json!({"stopped": true}));
     w.until_state("x", "stopped").await;
@@ -27,6 +30,11 @@ async fn a_refusal_never_stands_before_a_real_job_of_the_same_id() {
     assert_eq!(deleted.status, 200, "{deleted:?}");
     assert_eq!(w.get(&w.ana, path).await.status, 404);
     assert_eq!(w.status(&w.li, "x").await, "FAILED");
+    // She deletes hers, and the id is ana's all the same.
+    let deleted = send(addr, "DELETE", path, Some(&w.li), "", b"").await;
+    assert_eq!(deleted.status, 200, "{deleted:?}");
+    assert_eq!(w.get(&w.li, path).await.status, 404);
+    assert_eq!(w.submit(&w.li, "x", "1").await.status, 409);
     w.curb.stop().await;
 }
 

@@ -533,23 +533,6 @@ async fn a_refusal_reads_well_as_text_and_has_its_numbers_as_json() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_the_job_style_a_refusal_is_a_failed_job_with_the_reason_in_its_log() {
-    let w = World::with(&format!("refusal: job\n{POLICY}"), |_| {}).await;
-    let answer = w.submit(&w.ana, "soft", "9").await;
-    assert_eq!(answer.status, 200);
-    assert_eq!(w.status(&w.ana, "soft").await, "FAILED");
-    let logs = w.get(&w.ana, "/api/jobs/soft/logs").await.json();
-    assert!(
-        logs["logs"].as_str().unwrap_or_default().contains("9 CPU"),
-        "{logs}"
-    );
-    assert_eq!(w.get(&w.li, "/api/jobs/soft").await.status, 404);
-    assert_eq!(w.submit(&w.ana, "soft", "1").await.status, 409);
-    assert_eq!(w.ray.total_starts(), 0);
-    w.curb.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_ends_a_waiting_job_at_once_and_a_running_one_through_ray() {
     let w = World::new().await;
     assert_eq!(w.submit(&w.ana, "run", "2").await.status, 200);

@@ -115,7 +115,7 @@ pub fn tell(event: &Event) -> Told {
             )
         }
         Event::StopRequested { id, by, why } => (by.as_str(), format!("stop {id}: {why}")),
-        Event::Hidden { id, by } => (by.as_str(), format!("hide {id}")),
+        Event::Hidden { id, by, .. } => (by.as_str(), format!("hide {id}")),
         Event::Released { id, by, why } => (by.as_str(), format!("release {id}: {why}")),
         Event::Refused {
             subject,
@@ -123,6 +123,7 @@ pub fn tell(event: &Event) -> Told {
             request,
             status,
             violations,
+            ..
         } => {
             let codes: Vec<_> = violations.iter().map(rule).collect();
             (

@@ -480,6 +480,7 @@ pub fn events() -> Vec<Event> {
         Event::Hidden {
             id: id.clone(),
             by: by(),
+            refused: None,
         },
         Event::Released {
             id,
@@ -492,6 +493,7 @@ pub fn events() -> Vec<Event> {
             request: request(),
             status: 422,
             violations: shadow,
+            as_job: None,
         },
         Event::RefusalsCounted {
             user: "ana".into(),

@@ -14,7 +14,9 @@ mod violation;
 pub(crate) use check::limits_of;
 
 pub use moment::{Gate, Moment};
-pub use queue::{Position, next, next_change, position};
+pub use queue::{Places, Position, next, next_change, position};
 pub use resolve::{Ask, ResolveError, Submission, resolve};
-pub use submit::{Identity, Stopped, Submitted, explain, stop, submit, why_waiting};
+pub use submit::{
+    Identity, Stopped, Submitted, Waits, explain, stop, submit, told_as_job, why_waiting,
+};
 pub use violation::*;

@@ -377,6 +377,56 @@ pub fn position(state: &State, moment: &Moment, job: &Job) -> Option<Position> {
     })
 }
 
+/// The places of all waiting jobs, each among those of its cluster, found in one walk.
+#[derive(Clone, Debug)]
+pub struct Places {
+    by_number: HashMap<u64, Position>,
+}
+
+impl Places {
+    /// Looks at all that wait.
+    #[must_use]
+    pub fn of(state: &State, moment: &Moment) -> Places {
+        let mut look = Look::new(state, moment);
+        let mut order: Vec<(u32, Reverse<i32>, Vec<u64>, usize)> = state
+            .classes
+            .iter()
+            .enumerate()
+            .map(|(ix, class)| {
+                let (priority, path, _) = look.place(class);
+                let cluster = state.seats[class.seat as usize].cluster;
+                (cluster, priority, path, ix)
+            })
+            .collect();
+        order.sort_unstable();
+        let mut by_number = HashMap::with_capacity(state.queued_count());
+        for cluster in order.chunk_by(|a, b| a.0 == b.0) {
+            let members = |c: &(u32, Reverse<i32>, Vec<u64>, usize)| &state.classes[c.3].members;
+            let of = cluster.iter().map(|c| members(c).len()).sum();
+            let mut ahead = 0;
+            // Among classes that are alike in priority and share, age decides.
+            for alike in cluster.chunk_by(|a, b| (&a.1, &a.2) == (&b.1, &b.2)) {
+                let mut ages: Vec<u64> = alike
+                    .iter()
+                    .flat_map(|c| members(c).keys().copied())
+                    .collect();
+                ages.sort_unstable();
+                let places = ages.iter().zip(ahead + 1..);
+                by_number.extend(places.map(|(seq, position)| (*seq, Position { position, of })));
+                ahead += ages.len();
+            }
+        }
+        Places { by_number }
+    }
+
+    /// The place of a job; `None` when it did not wait.
+    #[must_use]
+    pub fn get(&self, job: &Job) -> Option<Position> {
+        let place = self.by_number.get(&job.seq).copied();
+        place.filter(|_| job.is_queued())
+    }
+}
+
 /// Whether somebody on a cluster has waited past the bound, so that a new job has to be put in the order.
 pub(crate) fn somebody_waited(state: &State, moment: &Moment, cluster: u32) -> bool {
     let bound = state.policy().queue.pass_bound;

@@ -4,12 +4,12 @@ use std::sync::OnceLock;
 
 use super::check::{Check, Fit, Hit, Kind, Place, Promised, Scope, Wanted};
 use super::moment::{Gate, Moment};
-use super::queue::{somebody_waited, wanted};
+use super::queue::{Places, Position, somebody_waited, wanted};
 use super::render::{Render, fits_now};
 use super::resolve::Submission;
 use super::violation::{Code, Explanation, Shadow, Verdict, Violation, When};
 use crate::ledger::{Bucket, Event, Job, NewJob, ResIx, Seat, State};
-use crate::policy::{Mode, WhenDown};
+use crate::policy::{Mode, RefusalStyle, WhenDown};
 use crate::subject::JobId;
 
 /// What identifies a submission.
@@ -53,8 +53,18 @@ pub fn submit(
     identity: &Identity,
     moment: &Moment,
 ) -> (Vec<Event>, Submitted) {
+    let refusal = state
+        .refusals()
+        .get(&submission.subject.user, &identity.id)
+        .map(|r| same(identity, r.job.key.as_ref(), &r.job.spec));
+    if refusal == Some(true) {
+        return (Vec::new(), Submitted::Same);
+    }
     if let Some(job) = state.job(&identity.id) {
         return (Vec::new(), again(job, submission, identity));
+    }
+    if refusal.is_some() {
+        return (Vec::new(), Submitted::Taken);
     }
     seen(state, submission, moment, |view| decide(view, identity))
 }
@@ -87,6 +97,7 @@ fn decide(view: &View<'_>, identity: &Identity) -> (Vec<Event>, Submitted) {
             request: submission.request.clone(),
             status: explanation.status,
             violations: explanation.violations.iter().map(Shadow::from).collect(),
+            as_job: None,
         };
         return (vec![event], Submitted::Refused(explanation));
     }
@@ -115,6 +126,40 @@ pub fn explain(state: &State, submission: &Submission, moment: &Moment) -> Expla
 /// Why a waiting job waits. `None` when it does not wait.
 #[must_use]
 pub fn why_waiting(state: &State, id: &JobId, moment: &Moment) -> Option<Explanation> {
+    why(state, id, moment, &wanted(state, moment))
+}
+
+/// What all that wait have to be told, for lists: what is the same for each is found once.
+#[derive(Clone, Debug)]
+pub struct Waits {
+    wanted: Wanted,
+    places: Places,
+}
+
+impl Waits {
+    /// Looks at all that wait.
+    #[must_use]
+    pub fn of(state: &State, moment: &Moment) -> Waits {
+        Waits {
+            wanted: wanted(state, moment),
+            places: Places::of(state, moment),
+        }
+    }
+
+    /// As [`why_waiting`], for the same state and moment.
+    #[must_use]
+    pub fn why(&self, state: &State, id: &JobId, moment: &Moment) -> Option<Explanation> {
+        why(state, id, moment, &self.wanted)
+    }
+
+    /// As [`super::position`].
+    #[must_use]
+    pub fn position(&self, job: &Job) -> Option<Position> {
+        self.places.get(job)
+    }
+}
+
+fn why(state: &State, id: &JobId, moment: &Moment, wanted: &Wanted) -> Option<Explanation> {
     let (_, slot) = state.slot(id)?;
     if !slot.job.is_queued() {
         return None;
@@ -136,9 +181,8 @@ pub fn why_waiting(state: &State, id: &JobId, moment: &Moment) -> Option<Explana
         made: &[],
         ask: &slot.ask,
     };
-    let wanted = wanted(state, moment);
     let check = Check {
-        wanted: &wanted,
+        wanted,
         ..view.check(Scope::Enforced, false)
     };
     let mut violations = view.violations(&check.all());
@@ -188,15 +232,24 @@ pub fn stop(state: &State, id: &JobId, by: &str, why: &str) -> (Vec<Event>, Stop
 }
 
 fn again(job: &Job, submission: &Submission, identity: &Identity) -> Submitted {
-    let same = identity.key.is_some()
-        && job.new.key == identity.key
-        && job.new.spec == identity.spec
-        && job.new.subject.user == submission.subject.user;
-    if same {
+    let mine = job.new.subject.user == submission.subject.user;
+    if mine && same(identity, job.new.key.as_ref(), &job.new.spec) {
         Submitted::Same
     } else {
         Submitted::Taken
     }
+}
+
+/// Whether a submission is one that was made before: the same content under the same key.
+fn same(identity: &Identity, key: Option<&String>, spec: &str) -> bool {
+    identity.key.is_some() && identity.key.as_ref() == key && identity.spec == spec
+}
+
+/// Whether a refusal of this user is told as a job that failed, rather than at once: as the policy says, as long as there
+/// are not too many.
+#[must_use]
+pub fn told_as_job(state: &State, user: &str, moment: &Moment) -> bool {
+    state.policy().refusal == RefusalStyle::Job && state.refusals().room_for(user, moment.now)
 }
 
 fn new_job(submission: &Submission, identity: &Identity) -> NewJob {

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use super::event::{AfterNotStarted, Event, NewJob, Outcome, Recorded};
+use super::event::{AfterNotStarted, Event, FailedJob, NewJob, Outcome, Recorded};
 use super::job::{End, Grant, Job, Phase, StopWish};
+use super::refusals::Refusal;
 use super::state::{State, is_for};
 use crate::subject::JobId;
 use crate::time::Timestamp;
@@ -68,6 +69,11 @@ impl State {
                 ran,
             } => self.end(id, *outcome, message, *exit_code, *ran),
             Event::StopRequested { id, by, why } => self.stop_requested(id, by, why),
+            Event::Hidden {
+                id,
+                refused: Some(user),
+                ..
+            } => self.refusals.forget(user, id),
             Event::Hidden { id, .. } => {
                 if let Some(ix) = self.find(id, |p| matches!(p, Phase::Ended(_)))
                     && let Some(slot) = self.slot_mut(ix)
@@ -110,8 +116,22 @@ impl State {
                     self.token_hashes.remove(&token.hash);
                 }
             }
+            Event::Refused {
+                subject,
+                cluster,
+                request,
+                as_job: Some(job),
+                ..
+            } => self.refusals.keep(Refusal {
+                seq: self.seq,
+                at: self.now,
+                subject: subject.clone(),
+                cluster: cluster.clone(),
+                request: request.clone(),
+                job: FailedJob::clone(job),
+            }),
             // Kept for the audit; they change nothing.
-            Event::Refused { .. } | Event::RefusalsCounted { .. } => {}
+            Event::Refused { as_job: None, .. } | Event::RefusalsCounted { .. } => {}
         }
     }
 
@@ -127,6 +147,8 @@ impl State {
         if self.index.contains_key(&new.id) {
             return None;
         }
+        // A real job of the same user stands in the place of a refusal.
+        self.refusals.forget(&new.subject.user, &new.id);
         let ix = self.insert(Job {
             new: new.clone(),
             seq: self.seq,

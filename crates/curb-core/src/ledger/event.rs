@@ -137,6 +137,9 @@ pub enum Event {
         id: JobId,
         /// Who.
         by: String,
+        /// That a refusal which this user was told as a job is meant, and not a job. It is forgotten, and its id is free.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refused: Option<String>,
     },
     /// An operator vouches that nothing of a quarantined job runs any more.
     Released {
@@ -159,6 +162,9 @@ pub enum Event {
         status: u16,
         /// The binding violation and the others.
         violations: Vec<Shadow>,
+        /// That it is told as a job that failed, and how; otherwise it was told at once and is kept for the audit only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        as_job: Option<Box<FailedJob>>,
     },
     /// More refusals of the same kind followed within a short time and are only counted.
     RefusalsCounted {
@@ -213,6 +219,42 @@ pub struct NewJob {
     /// The client's idempotency key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+}
+
+/// A refusal as it is told in the `job` style: a job that failed before it began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedJob {
+    /// The id under which its submitter finds it. Ray never hears of it.
+    pub id: JobId,
+    /// SHA-256 of the whole request, in hex, by which the same is known when it is sent again.
+    pub spec: String,
+    /// The client's idempotency key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The command, cut to [`FailedJob::MAX_COMMAND`].
+    pub command: String,
+    /// The refusal, as its submitter was told it, cut to [`FailedJob::MAX_TEXT`].
+    pub text: String,
+}
+
+impl FailedJob {
+    /// Bytes of the command that are kept.
+    pub const MAX_COMMAND: usize = 1 << 10;
+    /// Bytes of the text that are kept.
+    pub const MAX_TEXT: usize = 4 << 10;
+
+    /// With its texts cut to their bounds, between two characters.
+    #[must_use]
+    pub fn cut(mut self) -> FailedJob {
+        for (text, most) in [
+            (&mut self.command, FailedJob::MAX_COMMAND),
+            (&mut self.text, FailedJob::MAX_TEXT),
+        ] {
+            text.truncate(text.floor_char_boundary(most));
+            text.shrink_to_fit();
+        }
+        self
+    }
 }
 
 /// What comes of a job whose attempt did not start.

@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::event::{Override, Token};
 use super::fair::Usage;
 use super::job::Job;
+use super::refusals::Refusal;
 use super::state::{Kept, State};
 use crate::policy::{Mode, Policy};
 use crate::resource::{Resource, Resources};
 use crate::time::Timestamp;
 
 /// The form of a snapshot. A snapshot of another form is not read; the journal is folded from its beginning instead.
-pub const SNAPSHOT_FORMAT: u32 = 1;
+pub const SNAPSHOT_FORMAT: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
@@ -29,6 +30,8 @@ struct Snapshot {
     open: Vec<Job>,
     /// In the order in which they ended.
     ended: Vec<Job>,
+    /// In the order in which they came.
+    refusals: Vec<Refusal>,
     overrides: BTreeMap<u64, Override>,
     last_override: u64,
     tokens: BTreeMap<String, Token>,
@@ -69,6 +72,7 @@ impl State {
                 .iter()
                 .filter_map(|ix| Some(self.slot_at(*ix)?.job.clone()))
                 .collect(),
+            refusals: self.refusals.iter().cloned().collect(),
             overrides: self.overrides.clone(),
             last_override: self.last_override,
             tokens: self.tokens.clone(),
@@ -89,6 +93,7 @@ impl State {
         state.policy_sha256 = s.policy_sha256;
         state.mode = s.mode;
         state.overrides = s.overrides;
+        s.refusals.into_iter().for_each(|r| state.refusals.put(r));
         state.last_override = s.last_override;
         for token in s.tokens.values() {
             state

@@ -11,6 +11,7 @@ use super::event::{Override, Token};
 use super::fair::Usage;
 use super::job::Job;
 use super::meter::{Carried, Meter};
+use super::refusals::Refusals;
 use super::rules::{Ask, Dims, Held, Names, ResIx, Rule, Table, bucket_name, bucket_of};
 use crate::policy::{Capacity, Match, Mode, Period, Policy};
 use crate::resource::{Resource, Resources};
@@ -34,6 +35,8 @@ pub struct State {
     pub(super) free: Vec<u32>,
     pub(super) index: HashMap<JobId, u32>,
     pub(super) ended: VecDeque<u32>,
+    /// Refusals that are told as failed jobs.
+    pub(super) refusals: Refusals,
     pub(super) overrides: BTreeMap<u64, Override>,
     pub(super) last_override: u64,
     pub(super) tokens: BTreeMap<String, Token>,
@@ -169,6 +172,7 @@ impl State {
             free: Vec::new(),
             index: HashMap::new(),
             ended: VecDeque::new(),
+            refusals: Refusals::default(),
             overrides: BTreeMap::new(),
             last_override: 0,
             tokens: BTreeMap::new(),
@@ -254,6 +258,12 @@ impl State {
     /// All jobs that [`State::job`] knows, in no particular order.
     pub fn jobs(&self) -> impl Iterator<Item = &Job> {
         self.slots.iter().flatten().map(|s| &s.job)
+    }
+
+    /// The refusals that are told as failed jobs.
+    #[must_use]
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// How many jobs wait.

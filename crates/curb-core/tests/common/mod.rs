@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use curb_core::amount::Amount;
 use curb_core::decide::{
-    Ask, Explanation, Gate, Identity, Moment, Submission, Submitted, explain, next, resolve, submit,
+    Ask, Explanation, Gate, Identity, Moment, Submission, Submitted, explain, next, resolve,
+    submit, told_as_job,
 };
 use curb_core::explain::{Telling, Viewer};
-use curb_core::ledger::{Event, Job, Outcome, Phase, Recorded, State};
+use curb_core::ledger::{Event, FailedJob, Job, Outcome, Phase, Recorded, State};
 use curb_core::policy::Policy;
 use curb_core::resource::{Resource, Resources};
 use curb_core::subject::{JobId, Role};
@@ -178,12 +179,15 @@ impl World {
             stamp: "stamp".into(),
             key: want.key.clone(),
         };
-        let (events, reply) = submit(
-            &self.state,
-            &self.submission(want),
-            &identity,
-            &self.moment(),
-        );
+        let moment = self.moment();
+        let (mut events, reply) = submit(&self.state, &self.submission(want), &identity, &moment);
+        for event in &mut events {
+            if let Event::Refused { as_job, .. } = event
+                && told_as_job(&self.state, &want.ask.user, &moment)
+            {
+                *as_job = Some(Box::new(failed(&identity)));
+            }
+        }
         events.into_iter().for_each(|e| self.apply(e));
         self.run_queue();
         (identity.id, reply)
@@ -252,6 +256,17 @@ impl World {
 
     pub fn pass(&mut self, ms: i64) {
         self.now += ms;
+    }
+}
+
+/// What is told of a refusal in the `job` style.
+pub fn failed(identity: &Identity) -> FailedJob {
+    FailedJob {
+        id: identity.id.clone(),
+        spec: identity.spec.clone(),
+        key: identity.key.clone(),
+        command: "python train.py".into(),
+        text: "curb: refused".into(),
     }
 }
 

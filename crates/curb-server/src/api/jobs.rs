@@ -8,15 +8,15 @@ use curb_api::{
     MAX_BUCKETS, MAX_JOBS, Quotas, RateRow, ReleaseRequest, ResourceRow, StateFilter, StopOutcome,
     StopReply, StopRequest, Waiting,
 };
-use curb_core::decide::{self, Ask, Moment, Stopped};
+use curb_core::decide::{self, Ask, Explanation, Moment, Position, Stopped, Waits};
 use curb_core::explain::Telling;
-use curb_core::ledger::{self, Event, Job, Override, Phase, Recorded, State};
+use curb_core::ledger::{self, Event, Job, Override, Phase, Recorded, Refusal, State};
 use curb_core::policy::{Mode, Policy};
 
 use super::{parameter, read, why};
 use crate::auth::Principal;
 use crate::engine::Decision;
-use crate::gateway::{Call, ask_of, may_see, no_job};
+use crate::gateway::{Call, Found, ask_of, may_see, no_job};
 use crate::reply::{Failure, Reply, json};
 use crate::request::Submission;
 use crate::words;
@@ -74,16 +74,26 @@ pub async fn list(call: &Call) -> Result<Reply, Failure> {
                     && cluster.as_ref().is_none_or(|c| j.new.cluster == *c)
                     && may_see(state.policy(), &who, j)
             };
-            let mut found: Vec<&Job> = state.jobs().filter(wanted).collect();
+            let refused: Vec<Job> = refusals(state, &who).map(Refusal::as_ended).collect();
+            let all = state.jobs().chain(&refused);
+            let mut found: Vec<&Job> = all.filter(wanted).collect();
             found.sort_by_key(|j| std::cmp::Reverse(j.seq));
             let more = found.len() > limit;
             found.truncate(limit);
             let next = found.last().filter(|_| more).map(|j| j.seq.to_string());
             // A whole explanation of each would hold up everybody in a long list.
-            let explained = found.iter().filter(|j| j.is_queued()).count() <= 200;
+            let waiting = found.iter().filter(|j| j.is_queued()).count();
+            let waits = (1..=200)
+                .contains(&waiting)
+                .then(|| Waits::of(state, moment));
             let jobs = found
                 .into_iter()
-                .map(|j| view(state, moment, &who, j, explained, true))
+                .map(|j| {
+                    let why = waits
+                        .as_ref()
+                        .and_then(|w| Some((w.why(state, &j.new.id, moment)?, w.position(j))));
+                    view(state, moment, &who, j, why, true)
+                })
                 .collect();
             JobPage { jobs, next }
         })
@@ -96,17 +106,13 @@ fn view(
     moment: &Moment,
     who: &Principal,
     job: &Job,
-    explained: bool,
+    why: Option<(Explanation, Option<Position>)>,
     short: bool,
 ) -> JobView {
     let mut view = JobView::of(job);
-    if !job.is_queued() || !explained {
-        return view;
-    }
-    let Some(explanation) = decide::why_waiting(state, &job.new.id, moment) else {
+    let Some((explanation, position)) = why else {
         return view;
     };
-    let position = decide::position(state, moment, job);
     let viewer = words::viewer(who);
     let telling = Telling {
         viewer: &viewer,
@@ -127,9 +133,23 @@ fn view(
     view
 }
 
+/// The refusals that the caller may see.
+fn refusals<'a>(state: &'a State, who: &'a Principal) -> impl Iterator<Item = &'a Refusal> {
+    let all = state.refusals().iter().filter(|_| who.is_operator());
+    let own = state.refusals().of(who.user());
+    all.chain(own.filter(|_| !who.is_operator()))
+}
+
 /// `GET /curb/v1/jobs/{id}`.
 pub async fn get(call: &Call) -> Result<Reply, Failure> {
-    let job = call.job().await?;
+    let job = match call.found().await? {
+        Found::Job(job) => job,
+        Found::Refused(refusal) => {
+            let mut view = JobView::of(&refusal.as_ended());
+            view.entrypoint = Some(refusal.job.command);
+            return json(&view);
+        }
+    };
     let spec = call
         .app
         .specs(vec![job.new.spec.clone()])
@@ -139,7 +159,11 @@ pub async fn get(call: &Call) -> Result<Reply, Failure> {
     let mut view = call
         .app
         .engine
-        .read(move |state, moment| view(state, moment, &who, &job, true, false))
+        .read(move |state, moment| {
+            let why = decide::why_waiting(state, &job.new.id, moment)
+                .map(|why| (why, decide::position(state, moment, &job)));
+            view(state, moment, &who, &job, why, false)
+        })
         .await?;
     view.entrypoint = spec.map(|s| s.entrypoint.clone());
     json(&view)
@@ -162,11 +186,11 @@ pub async fn stop(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
         Stopped::AlreadyEnded => StopOutcome::AlreadyEnded,
         Stopped::Unknown => return Err(no_job(&call.parameter)),
     };
-    let job = call.job().await?;
-    json(&StopReply {
-        outcome,
-        state: JobState::of(&job.phase),
-    })
+    let state = match call.found().await? {
+        Found::Job(job) => JobState::of(&job.phase),
+        Found::Refused(_) => JobState::Failed,
+    };
+    json(&StopReply { outcome, state })
 }
 
 /// `POST /curb/v1/jobs/{id}/release`.

@@ -19,9 +19,11 @@ pub(crate) struct RefusalMeter {
 impl RefusalMeter {
     /// Whether this event is to be written. A refusal that is not is counted.
     pub(crate) fn keeps(&mut self, event: &Event) -> bool {
+        // What was told as a job must be there; the ledger bounds how often that is.
         let Event::Refused {
             subject,
             violations,
+            as_job: None,
             ..
         } = event
         else {
@@ -77,6 +79,7 @@ mod tests {
             request: Resources::none(),
             status: 429,
             violations: vec![],
+            as_job: None,
         }
     }
 

@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use curb_core::decide;
-use curb_core::ledger::{Event, Job, Phase};
+use curb_core::decide::{self, Moment};
+use curb_core::ledger::{Event, Job, Phase, Refusal, State};
 use curb_core::subject::JobId;
 use curb_ray::{JobDetails, JobStatus};
 
 use super::{Call, Found, may_change, may_see, no_job};
-use crate::app::{App, RefusedJob};
+use crate::app::App;
+use crate::auth::Principal;
 use crate::engine::Decision;
 use crate::reply::{Failure, Reply, json};
 use crate::view;
@@ -23,6 +24,9 @@ const SETTLES_WITHIN: Duration = Duration::from_millis(1500);
 
 /// Ended jobs in a list: the newest.
 const ENDED_LISTED: usize = 1000;
+
+/// Jobs of a list that are read in one go: others are served in between.
+const LISTED_AT_ONCE: usize = 500;
 
 /// At most so many jobs of a list are asked about again.
 const REFRESHED: usize = 32;
@@ -42,23 +46,20 @@ pub fn version(call: &Call) -> Result<Reply, Failure> {
 /// `GET /api/jobs/`.
 pub async fn list(call: &Call) -> Result<Reply, Failure> {
     let who = call.who.clone();
-    let jobs = call
+    let (chosen, refused) = call
         .app
         .engine
-        .read(move |state, moment| {
-            let policy = state.policy();
-            let (mut ended, mut seen): (Vec<&Job>, Vec<&Job>) = state
-                .jobs()
-                .filter(|j| !j.hidden && may_see(policy, &who, j))
-                .partition(|j| j.is_ended());
-            ended.sort_unstable_by_key(|j| std::cmp::Reverse(j.seq));
-            seen.extend(ended.into_iter().take(ENDED_LISTED));
-            seen.sort_unstable_by_key(|j| j.seq);
-            seen.into_iter()
-                .map(|j| (j.clone(), view::short_wait(state, moment, j)))
-                .collect::<Vec<(Job, Option<String>)>>()
-        })
+        .read(move |state, _| (chosen(state, &who), refused(state, &who)))
         .await?;
+    let mut jobs = Vec::with_capacity(chosen.len());
+    for some in chosen.chunks(LISTED_AT_ONCE) {
+        let some = some.to_vec();
+        let part = call
+            .app
+            .engine
+            .read(move |state, moment| with_places(state, moment, &some));
+        jobs.extend(part.await?);
+    }
     refresh(&call.app, &jobs).await;
     let keys = jobs.iter().map(|(j, _)| j.new.spec.clone()).collect();
     let specs = call.app.specs(keys).await?;
@@ -78,24 +79,51 @@ pub async fn list(call: &Call) -> Result<Reply, Failure> {
         })
         .collect();
     let real: HashSet<&JobId> = jobs.iter().map(|(j, _)| &j.new.id).collect();
-    let mine = |j: &RefusedJob| {
-        (call.who.is_operator() || j.user == call.who.user()) && !real.contains(&j.id)
-    };
-    all.extend(
-        call.app
-            .refused
-            .of(mine)
-            .iter()
-            .map(|j| details_of_refused(j)),
-    );
+    let mut told = HashSet::new();
+    let newest_first = refused.iter().rev();
+    let shown = newest_first.filter(|r| !real.contains(&r.job.id) && told.insert(&r.job.id));
+    all.extend(shown.map(view::refused));
     json(&all)
+}
+
+/// The jobs of a list by age: what is open, and the newest that ended.
+fn chosen(state: &State, who: &Principal) -> Vec<JobId> {
+    let policy = state.policy();
+    let (mut ended, mut seen): (Vec<&Job>, Vec<&Job>) = state
+        .jobs()
+        .filter(|j| !j.hidden && may_see(policy, who, j))
+        .partition(|j| j.is_ended());
+    ended.sort_unstable_by_key(|j| std::cmp::Reverse(j.seq));
+    seen.extend(ended.into_iter().take(ENDED_LISTED));
+    seen.sort_unstable_by_key(|j| j.seq);
+    seen.into_iter().map(|j| j.new.id.clone()).collect()
+}
+
+/// The newest refusals that the caller may see, oldest first.
+fn refused(state: &State, who: &Principal) -> Vec<Refusal> {
+    let refusals = state.refusals();
+    if !who.is_operator() {
+        return refusals.of(who.user()).cloned().collect();
+    }
+    let mut newest: Vec<Refusal> = refusals.iter().rev().take(ENDED_LISTED).cloned().collect();
+    newest.reverse();
+    newest
+}
+
+/// Some jobs with their places in the queue.
+fn with_places(state: &State, moment: &Moment, ids: &[JobId]) -> Vec<(Job, Option<String>)> {
+    let places = view::Places::of(state, moment);
+    let jobs = ids.iter().filter_map(|id| state.job(id));
+    jobs.filter(|j| !j.hidden)
+        .map(|j| (j.clone(), places.short_wait(j)))
+        .collect()
 }
 
 /// `GET /api/jobs/{id}`.
 pub async fn get(call: &Call) -> Result<Reply, Failure> {
     let job = match call.found().await? {
         Found::Job(job) => job,
-        Found::Refused(refused) => return json(&details_of_refused(&refused)),
+        Found::Refused(refused) => return json(&view::refused(&refused)),
     };
     if job.hidden {
         return Err(no_job(&call.parameter));
@@ -205,17 +233,8 @@ pub async fn details(app: &App, call: &Call, job: &Job) -> Result<JobDetails, Fa
     }
 }
 
-/// A refusal in the `job` style, as Ray would tell of a job that failed.
-#[must_use]
-pub fn details_of_refused(job: &RefusedJob) -> JobDetails {
-    view::refused(job)
-}
-
 /// `POST /api/jobs/{id}/stop`.
 pub async fn stop(call: &Call) -> Result<Reply, Failure> {
-    if let Found::Refused(_) = call.found().await? {
-        return json(&serde_json::json!({"stopped": false}));
-    }
     let stopped = request_stop(call, String::new()).await?;
     let stopped = matches!(
         stopped,
@@ -226,7 +245,10 @@ pub async fn stop(call: &Call) -> Result<Reply, Failure> {
 
 /// Writes the wish to stop the job in the path and passes it on to Ray.
 pub async fn request_stop(call: &Call, why: String) -> Result<decide::Stopped, Failure> {
-    let job = call.job().await?;
+    let job = match call.found().await? {
+        Found::Job(job) => job,
+        Found::Refused(_) => return Ok(decide::Stopped::AlreadyEnded),
+    };
     if !may_change(&call.who, &job) {
         return Err(Failure::forbidden(
             "curb: you can see this job, but only its owner or an operator stops it",
@@ -262,10 +284,7 @@ pub async fn request_stop(call: &Call, why: String) -> Result<decide::Stopped, F
 pub async fn delete(call: &Call) -> Result<Reply, Failure> {
     let job = match call.found().await? {
         Found::Job(job) => job,
-        Found::Refused(refused) => {
-            call.app.refused.remove(&refused.id);
-            return json(&serde_json::json!({"deleted": true}));
-        }
+        Found::Refused(refused) => return forget(call, *refused).await,
     };
     if !may_change(&call.who, &job) {
         return Err(Failure::forbidden(
@@ -288,6 +307,25 @@ pub async fn delete(call: &Call) -> Result<Reply, Failure> {
     }
 }
 
+/// Forgets a refusal. Its id is free for its submitter again, since Ray never heard of it.
+async fn forget(call: &Call, refused: Refusal) -> Result<Reply, Failure> {
+    let by = call.who.user().to_owned();
+    call.app
+        .engine
+        .change(move |state, _| {
+            let (id, user) = (refused.job.id, refused.subject.user);
+            let event = Event::Hidden {
+                refused: Some(user.clone()),
+                id: id.clone(),
+                by,
+            };
+            let there = state.refusals().get(&user, &id).is_some();
+            Decision::durable(there.then_some(event).into_iter().collect(), ())
+        })
+        .await?;
+    json(&serde_json::json!({"deleted": true}))
+}
+
 fn hide(job: Option<&Job>, by: String) -> Decision<bool> {
     match job {
         Some(job) if job.is_ended() => {
@@ -295,7 +333,11 @@ fn hide(job: Option<&Job>, by: String) -> Decision<bool> {
             let events = if job.hidden {
                 vec![]
             } else {
-                vec![Event::Hidden { id, by }]
+                vec![Event::Hidden {
+                    id,
+                    by,
+                    refused: None,
+                }]
             };
             Decision::durable(events, true)
         }

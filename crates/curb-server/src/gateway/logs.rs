@@ -44,7 +44,7 @@ pub async fn logs(call: &Call) -> Result<Reply, Failure> {
     let job = match call.found().await? {
         Found::Job(job) => job,
         Found::Refused(refused) => {
-            return json(&serde_json::json!({ "logs": refused.text }));
+            return json(&serde_json::json!({ "logs": refused.job.text }));
         }
     };
     match source(&job) {

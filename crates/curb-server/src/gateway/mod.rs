@@ -12,7 +12,7 @@ mod tail;
 use std::sync::Arc;
 
 use curb_api::routes::Access;
-use curb_core::ledger::Job;
+use curb_core::ledger::{Job, Refusal, State};
 use curb_core::policy::{Policy, SeeJobs};
 use curb_core::subject::JobId;
 use curb_http::body::{BodyLimits, read_body};
@@ -27,7 +27,7 @@ pub use jobs::request_stop;
 pub use submit::ask_of;
 
 use crate::api;
-use crate::app::{App, RefusedJob};
+use crate::app::App;
 use crate::auth::Principal;
 use crate::bodies::NoRoom;
 use crate::reply::{Failure, Reply};
@@ -233,25 +233,20 @@ impl Call {
         JobId::parse(&self.parameter).map_err(|_| no_job(&self.parameter))
     }
 
-    /// The job in the path, if the caller may see it.
+    /// What the id in the path stands for, if the caller may see it. A refusal never stands before a real job.
     ///
     /// # Errors
-    /// 404 for a job that is not there, for one that the caller may not see, and for one that its owner deleted (operators
-    /// see that still).
-    pub async fn job(&self) -> Result<Job, Failure> {
+    /// 404 for what is not there, for what the caller may not see, and for what its owner deleted (operators see that
+    /// still).
+    pub async fn found(&self) -> Result<Found, Failure> {
         let id = self.job_id()?;
         let who = self.who.clone();
-        let wanted = id.clone();
-        let job = self
+        let found = self
             .app
             .engine
-            .read(move |state, _| {
-                let job = state.job(&wanted)?;
-                let shown = !job.hidden || who.is_operator();
-                (shown && may_see(state.policy(), &who, job)).then(|| job.clone())
-            })
+            .read(move |state, _| find(state, &who, &id))
             .await?;
-        job.ok_or_else(|| no_job(id.as_str()))
+        found.ok_or_else(|| no_job(&self.parameter))
     }
 }
 
@@ -260,28 +255,22 @@ pub enum Found {
     /// A job of the ledger.
     Job(Box<Job>),
     /// A refusal that is told in the style of a job.
-    Refused(Arc<RefusedJob>),
+    Refused(Box<Refusal>),
 }
 
-impl Call {
-    /// What the id in the path stands for, if the caller may see it. The ledger comes first: a refusal never stands
-    /// before a real job.
-    ///
-    /// # Errors
-    /// 404 for what is not there and for what the caller may not see.
-    pub async fn found(&self) -> Result<Found, Failure> {
-        let missing = match self.job().await {
-            Ok(job) => return Ok(Found::Job(Box::new(job))),
-            Err(failure) if failure.status == StatusCode::NOT_FOUND => failure,
-            Err(failure) => return Err(failure),
-        };
-        self.app
-            .refused
-            .get(&self.job_id()?)
-            .filter(|j| self.who.is_operator() || j.user == self.who.user())
-            .map(Found::Refused)
-            .ok_or(missing)
+fn find(state: &State, who: &Principal, id: &JobId) -> Option<Found> {
+    let shown = |j: &&Job| !j.hidden || who.is_operator();
+    let job = state
+        .job(id)
+        .filter(shown)
+        .filter(|j| may_see(state.policy(), who, j));
+    if let Some(job) = job {
+        return Some(Found::Job(Box::new(job.clone())));
     }
+    let mine = state.refusals().get(who.user(), id);
+    let any = || state.refusals().newest(id).filter(|_| who.is_operator());
+    let refusal = mine.or_else(any)?;
+    Some(Found::Refused(Box::new(refusal.clone())))
 }
 
 /// The one answer for jobs that are not there and jobs that are not the caller's.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use curb_core::decide::{self, Ask, Explanation, Identity, ResolveError, Submitted};
-use curb_core::policy::{Policy, RefusalStyle};
+use curb_core::ledger::{Event, FailedJob};
+use curb_core::policy::Policy;
 use curb_core::subject::JobId;
 use curb_core::time::Timestamp;
 use curb_journal::SideWrite;
@@ -12,7 +13,7 @@ use http::{HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
 use super::{Call, no_job};
-use crate::app::{App, RefusedJob};
+use crate::app::App;
 use crate::auth::Principal;
 use crate::dispatcher::{self, Attempt, Fate};
 use crate::engine::{Decision, Draft};
@@ -34,6 +35,8 @@ enum Outcome {
     Admitted(Attempt),
     Queued,
     Refused(Box<Explanation>, Arc<Policy>, Timestamp),
+    /// It was refused, and is told as a job that failed.
+    Told,
     Same,
     Taken,
     BadRequest(ResolveError),
@@ -121,6 +124,7 @@ async fn decide_and_start(
         ask.cluster.clone(),
         encoded.key.clone(),
     );
+    let (reader, command) = (who.clone(), spec.entrypoint.clone());
     let outcome = app
         .engine
         .change(move |state, moment| {
@@ -161,6 +165,12 @@ async fn decide_and_start(
                     keep(events, Outcome::Admitted(attempt))
                 }
                 Submitted::Queued(_) => keep(events, Outcome::Queued),
+                Submitted::Refused(explanation)
+                    if decide::told_as_job(state, reader.user(), moment) =>
+                {
+                    let (text, _) = words::tell(*explanation, &reader, state.policy(), moment.now);
+                    Decision::durable(as_job(events, &identity, command, text), Outcome::Told)
+                }
                 Submitted::Refused(explanation) => {
                     // The words are found on the request's own thread.
                     let policy = Arc::clone(state.policy());
@@ -184,7 +194,7 @@ async fn decide_and_start(
             app.keep_spec(key, Arc::new(spec));
             Ok(accepted(&id))
         }
-        Outcome::Same => Ok(accepted(&id)),
+        Outcome::Same | Outcome::Told => Ok(accepted(&id)),
         Outcome::Taken => Err(taken(&id)),
         Outcome::BadRequest(error) => Err(Failure::bad_request(format!(
             "curb: metadata `{}`: {}",
@@ -192,20 +202,31 @@ async fn decide_and_start(
         ))),
         Outcome::Refused(explanation, policy, now) => {
             let (text, explanation) = words::tell(*explanation, &who, &policy, now);
-            if policy.refusal == RefusalStyle::Http {
-                return Err(refused(explanation, text, now));
-            }
-            let user = who.user().to_owned();
-            app.refused.keep(RefusedJob {
-                id: id.clone(),
-                user,
-                spec,
-                text,
-                at: now,
-            });
-            Ok(accepted(&id))
+            Err(refused(explanation, text, now))
         }
     }
+}
+
+/// A refusal's events, with what is told of it as a job.
+fn as_job(
+    mut events: Vec<Event>,
+    identity: &Identity,
+    command: String,
+    text: String,
+) -> Vec<Event> {
+    for event in &mut events {
+        if let Event::Refused { as_job, .. } = event {
+            let job = FailedJob {
+                id: identity.id.clone(),
+                spec: identity.spec.clone(),
+                key: identity.key.clone(),
+                command: command.clone(),
+                text: text.clone(),
+            };
+            *as_job = Some(Box::new(job.cut()));
+        }
+    }
+    events
 }
 
 fn after_start(id: &JobId, fate: Fate) -> Result<Reply, Failure> {
@@ -285,18 +306,17 @@ fn taken(id: &JobId) -> Failure {
 
 /// An id that the ledger does not remember may still have been used long ago.
 async fn check_unused(call: &Call, id: &JobId) -> Result<(), Failure> {
-    let wanted = id.clone();
+    let (wanted, user) = (id.clone(), call.who.user().to_owned());
     let remembered = call
         .app
         .engine
-        .read(move |state, _| state.job(&wanted).is_some())
+        .read(move |state, _| {
+            state.job(&wanted).is_some() || state.refusals().get(&user, &wanted).is_some()
+        })
         .await?;
     // The ledger judges what it remembers: the same again, or another.
     if remembered {
         return Ok(());
-    }
-    if call.app.refused.get(id).is_some() {
-        return Err(taken(id));
     }
     let text = id.as_str().to_owned();
     if call

@@ -98,10 +98,7 @@ pub async fn tail(call: Call, mut request: Request<Incoming>) -> Result<Reply, F
             _permit: permit,
         };
         let code = match refused {
-            Some(job) => follow
-                .say(job.text.clone())
-                .await
-                .map(|()| CloseCode::Normal),
+            Some(job) => follow.say(job.job.text).await.map(|()| CloseCode::Normal),
             None => follow.run().await,
         };
         follow.close(code.unwrap_or(CloseCode::Away)).await;
