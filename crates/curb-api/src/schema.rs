@@ -51,6 +51,7 @@ pub(crate) enum Code {
     ClusterAccess,
     PerJobLimit,
     DurationLimit,
+    DurationNeeded,
     PriorityLimit,
     ConcurrentLimit,
     JobsLimit,
@@ -165,6 +166,9 @@ pub(crate) struct Violation {
     /// How many more hold it.
     #[schemars(default)]
     more_holders: u64,
+    /// Why the quota is there, as the policy says.
+    #[schemars(default)]
+    reason: Option<String>,
     /// What else is to be said.
     #[schemars(default)]
     note: Option<String>,
@@ -383,6 +387,7 @@ mod tests {
                 until: Some(time::Timestamp(1)),
             }],
             more_holders: 2,
+            reason: Some("r".into()),
             note: Some("n".into()),
         }
     }

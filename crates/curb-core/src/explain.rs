@@ -54,6 +54,9 @@ impl Telling<'_> {
         }
         for v in &e.violations {
             push_wrapped(&mut out, "  - ", &self.sentence(v));
+            if let Some(reason) = &v.reason {
+                push_wrapped(&mut out, "    ", &format!("why this limit: {reason}"));
+            }
             if let Some(holders) = self.holders(v) {
                 push_wrapped(&mut out, "    ", &format!("held by {holders}"));
             }
@@ -137,6 +140,9 @@ impl Telling<'_> {
             Code::DurationLimit => {
                 format!("{place} lets one job run for {limit}; {asked} asked, over by {over}")
             }
+            Code::DurationNeeded => format!(
+                "{place} has a budget of {limit} {note}, which takes only jobs that say how long they run; this one does not"
+            ),
             Code::PriorityLimit => {
                 format!("{place} has a highest priority of {limit}; {asked} asked: {note}")
             }
@@ -316,6 +322,9 @@ fn next_step(verdict: Verdict, code: Code) -> &'static str {
             "use another, or ask an administrator to let you use this one"
         }
         (_, Code::PriorityLimit) => "declare a lower priority, or none",
+        (_, Code::DurationNeeded) => {
+            "say how long it runs, at the most: metadata `curb.duration`, such as `2h`"
+        }
         (_, Code::DurationLimit) => {
             "declare a shorter duration, or ask an administrator for another policy"
         }

@@ -183,6 +183,103 @@ fn budgets_of_each_period() {
 }
 
 #[test]
+fn a_job_that_does_not_say_how_long_it_runs_is_metered_or_refused_by_a_budget() {
+    let budget = |words: &str| q(&format!("budget: {{gpu_hours: 3, per: day{words}}}"));
+    let unsaid = [want("ana").gpu("1")];
+    decides(
+        "without_duration",
+        &budget(", without_duration: refuse"),
+        &budget(""),
+        &unsaid,
+        "refused 422 duration-needed",
+        "admitted",
+    );
+    // As long as anything is left, however little: that is what `meter` means.
+    let mut w = World::new(&budget(""));
+    let (spent, _) = w.submit(&want("ana").gpu("1").hours(3));
+    w.pass(3 * HOUR - 1);
+    w.end(&spent);
+    assert_eq!(say(&w.submit(&unsaid[0]).1), "admitted");
+    w.pass(1);
+    assert_eq!(say(&w.submit(&unsaid[0]).1), "queued budget");
+}
+
+#[test]
+fn a_budget_that_refuses_takes_any_duration_that_somebody_says() {
+    let refuse = "budget: {gpu_hours: 3, per: day, without_duration: refuse}";
+    let unsaid = want("ana").gpu("1").job_type("training");
+    let types = |defaults: &str| {
+        format!(
+            "job_types: {{training: {{default_request: {defaults}}}}}\n{}",
+            q(refuse)
+        )
+    };
+    for (yaml, expect) in [
+        (types("{cpu: 1}"), "refused 422 duration-needed"),
+        (types("{duration: 1h}"), "admitted"),
+        (types("{duration: 4h}"), "refused 422 budget"),
+        (
+            format!("default_request: {{duration: 1h}}\n{}", types("{cpu: 1}")),
+            "admitted",
+        ),
+        (
+            format!(
+                "{}  - {{name: short, for: everybody, per_job: {{duration: 2h}}}}\n",
+                types("{cpu: 1}")
+            ),
+            "admitted",
+        ),
+    ] {
+        assert_eq!(last(&yaml, std::slice::from_ref(&unsaid)), expect, "{yaml}");
+    }
+    // It is about the resource of the budget; a job that asks for none of it is free.
+    assert_eq!(last(&q(refuse), &[want("ana").cpu("1")]), "admitted");
+    let audit = q(&format!("{refuse}\nmode: audit"));
+    assert_eq!(last(&audit, std::slice::from_ref(&unsaid)), "admitted");
+}
+
+#[test]
+fn a_declared_zero_is_not_less_than_a_default() {
+    let yaml = |defaults: &str| {
+        format!(
+            "job_types: {{training: {{default_request: {defaults}}}, io: {{default_request: {{cpu: 0}}}}}}\ndefault_request: {{cpu: 2}}\n{}",
+            q("limits: {cpu: 0}")
+        )
+    };
+    let zero = want("ana").cpu("0");
+    let mut entrypoint = want("ana");
+    entrypoint.ask.entrypoint.insert(
+        curb_core::resource::Resource::Cpu,
+        curb_core::amount::Amount::ZERO,
+    );
+    let no = "refused 422 concurrent-limit";
+    for (defaults, want, expect) in [
+        ("{cpu: 4}", zero.clone().job_type("training"), no),
+        ("{cpu: 4}", entrypoint.clone().job_type("training"), no),
+        ("{gpu: 1}", zero.clone().job_type("training"), no),
+        ("{gpu: 1}", entrypoint, no),
+        ("{cpu: 0}", zero.clone().job_type("training"), "admitted"),
+        ("{cpu: 4}", zero.clone().job_type("io"), "admitted"),
+        ("{cpu: 4}", want("ana").job_type("io"), "admitted"),
+    ] {
+        assert_eq!(
+            last(&yaml(defaults), std::slice::from_ref(&want)),
+            expect,
+            "{defaults} {want:?}"
+        );
+    }
+    let plain = World::new(&q("limits: {cpu: 1}"));
+    assert!(plain.submission(&zero).request.iter().next().is_none());
+    let w = World::new(&yaml("{cpu: 4, gpu: 1}"));
+    let charged = w.submission(&zero.gpu("2").job_type("training")).request;
+    assert_eq!(
+        charged,
+        amounts(&[("cpu", "4"), ("gpu", "2")]),
+        "what is above zero counts as it is"
+    );
+}
+
+#[test]
 fn a_budget_is_whole_again_in_the_next_period() {
     let mut w = World::new(&q("budget: {cpu_hours: 2, per: day}"));
     let (first, _) = w.submit(&want("ana").cpu("1").hours(2));

@@ -31,6 +31,12 @@ fn scene(code: Code) -> (World, Want) {
         ),
         Code::PerJobLimit => (world(&quota("per_job: {cpu: 1}")), ana),
         Code::DurationLimit => (world(&quota("per_job: {duration: 1h}")), ana),
+        Code::DurationNeeded => (
+            world(&quota(
+                "reason: Hours are bought, and none are lent\nbudget: {cpu_hours: 6, per: month, without_duration: refuse}",
+            )),
+            want("ana").cpu("2"),
+        ),
         Code::PriorityLimit => (world(TEAMS), ana.job_type("training").priority(9)),
         Code::ConcurrentLimit => {
             let mut w = world(&quota("limits: {cpu: 3}"));
@@ -129,6 +135,28 @@ fn line(w: &World, id: &JobId, user: &str, role: Role) -> String {
     let moment = w.moment();
     let why = why_waiting(&w.state, id, &moment).expect("it waits");
     telling.waiting(&why, position(&w.state, &moment, w.job(id)))
+}
+
+#[test]
+fn who_is_stopped_is_told_why_the_limit_is_there_within_a_bound() {
+    let reason = "Grants of the institute are counted in whole nodes. ".repeat(6);
+    let yaml = quota(&format!(
+        "reason: \"{}\"\nlimits: {{cpu: 1}}",
+        reason.trim()
+    ));
+    let w = World::new(&yaml);
+    let want = want("ana").cpu("2");
+    let told = w.explain(&want).violations[0]
+        .reason
+        .clone()
+        .expect("a reason");
+    assert!(told.chars().count() <= 160 && told.ends_with("…"), "{told}");
+    assert!(reason.starts_with(told.trim_end_matches('…')), "{told}");
+    let text = w.text(&want, "ana");
+    assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
+    insta::assert_snapshot!(text);
+    let other = World::new(&quota("limits: {cpu: 1}"));
+    assert!(!other.text(&want, "ana").contains("why this limit"));
 }
 
 #[test]

@@ -18,6 +18,7 @@ pages!(
     "cluster-access",
     "per-job-limit",
     "duration-limit",
+    "duration-needed",
     "priority-limit",
     "concurrent-limit",
     "jobs-limit",

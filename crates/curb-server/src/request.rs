@@ -96,7 +96,7 @@ pub struct Submission {
     pub job_type: Option<String>,
     /// The cluster it is for.
     pub cluster: Option<String>,
-    /// Amounts that it declares; zero is said, too.
+    /// Amounts that it declares. A zero is not less than a default.
     pub declared: BTreeMap<Resource, Amount>,
     /// How long it says that it runs.
     pub duration: Option<Millis>,

@@ -143,6 +143,9 @@ fn details(v: &Violation, view: &View) -> Vec<(&'static str, String)> {
     if v.rejects {
         lines.push(("above", "the quota refuses; it does not queue".to_owned()));
     }
+    if let Some(reason) = &v.reason {
+        lines.push(("why", clean_line(reason).into_owned()));
+    }
     if let Some(note) = &v.note {
         lines.push(("note", clean_line(note).into_owned()));
     }

@@ -84,6 +84,7 @@ pub fn violations() -> Vec<Violation> {
             },
         ],
         more_holders: 3,
+        reason: None,
         note: None,
     };
     let budget = Violation {
@@ -103,6 +104,7 @@ pub fn violations() -> Vec<Violation> {
         when: When::At(at(9 * 24 * 60)),
         holders: vec![],
         more_holders: 0,
+        reason: None,
         ..concurrent.clone()
     };
     vec![concurrent, budget]
@@ -121,6 +123,7 @@ pub fn per_job() -> Violation {
         rejects: false,
         holders: vec![],
         more_holders: 0,
+        reason: None,
         note: Some("Two at most, so that everybody has a chance during the day; ask for more a week ahead.".into()),
     }
 }

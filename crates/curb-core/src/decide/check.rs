@@ -30,6 +30,7 @@ pub(crate) enum Kind {
     Queued,
     Rate,
     Budget(usize),
+    DurationNeeded(usize),
     Capacity(ResIx),
     Guarantee(ResIx),
     Borrowing(ResIx),
@@ -270,6 +271,17 @@ impl Check<'_> {
             let Some((_, amount)) = self.ask.iter().find(|(a, _)| a == r) else {
                 continue;
             };
+            if self.duration.is_none() && rule.needs_duration[at] {
+                see(Hit {
+                    place: Place::Bucket(b),
+                    kind: Kind::DurationNeeded(at),
+                    limit: *limit,
+                    used: 0,
+                    asked: 0,
+                    alone: true,
+                })?;
+                continue;
+            }
             let reading = meter.read(self.moment.now);
             let asked = reading.would_add(self.moment.now, *amount, self.duration);
             let used = reading.used.saturating_add(reading.committed);

@@ -2,7 +2,7 @@
 
 use super::check::{Hit, Kind, Scope, limits_of};
 use super::submit::{View, bucket_of_hit, resource_of};
-use super::violation::{Code, Holder, MAX_HOLDERS, Quantity, Violation, When};
+use super::violation::{Code, Holder, MAX_HOLDERS, MAX_REASON, Quantity, Violation, When};
 use crate::amount::Amount;
 use crate::ledger::{Bucket, Job, ResIx};
 use crate::policy::Above;
@@ -29,8 +29,8 @@ impl Render<'_> {
         let (holders, more_holders) = self.holders(hit, bucket);
         let limit = self.quantity(hit, hit.limit);
         let over = (hit.used + hit.asked).saturating_sub(hit.limit);
-        let is_rate = hit.kind == Kind::Rate;
-        let counted = !matches!(hit.kind, Kind::PerJob(_) | Kind::Duration);
+        let asks = !matches!(hit.kind, Kind::Rate | Kind::DurationNeeded(_));
+        let counted = asks && !matches!(hit.kind, Kind::PerJob(_) | Kind::Duration);
         Violation {
             code,
             quota: quota.map(|q| q.name.clone()),
@@ -39,13 +39,14 @@ impl Render<'_> {
                 Bucket::name,
             ),
             limit: Some(limit),
-            used: (counted && !is_rate).then(|| self.quantity(hit, hit.used)),
-            asked: (!is_rate).then(|| self.quantity(hit, hit.asked)),
-            over: (!is_rate).then(|| self.quantity(hit, over)),
+            used: counted.then(|| self.quantity(hit, hit.used)),
+            asked: asks.then(|| self.quantity(hit, hit.asked)),
+            over: asks.then(|| self.quantity(hit, over)),
             when: self.when(hit, bucket),
             rejects,
             holders,
             more_holders,
+            reason: quota.and_then(|q| q.reason.as_deref()).map(short),
             note: self.note(hit, bucket),
         }
     }
@@ -79,7 +80,7 @@ impl Render<'_> {
                     per: rate.map_or(Millis(0), |r| r.per),
                 }
             }
-            Kind::Budget(at) => {
+            Kind::Budget(at) | Kind::DurationNeeded(at) => {
                 let budget = bucket_of_hit(hit).and_then(|b| {
                     let quota = self.view.bucket_at(b).quota;
                     self.view.state.policy().quotas[quota].budgets.get(at)
@@ -110,7 +111,7 @@ impl Render<'_> {
             };
         }
         let when = match hit.kind {
-            Kind::PerJob(_) | Kind::Duration => When::PolicyChange,
+            Kind::PerJob(_) | Kind::Duration | Kind::DurationNeeded(_) => When::PolicyChange,
             Kind::Rate => {
                 let wait = u64::try_from(hit.used).unwrap_or(u64::MAX);
                 When::At(now.after(Millis(wait.max(1))))
@@ -220,7 +221,7 @@ impl Render<'_> {
 
     fn note(&self, hit: &Hit, bucket: Option<&Bucket>) -> Option<String> {
         match hit.kind {
-            Kind::Budget(at) => {
+            Kind::Budget(at) | Kind::DurationNeeded(at) => {
                 let b = bucket?;
                 let budget = self.view.state.policy().quotas[b.quota].budgets.get(at)?;
                 Some(format!("per {}", budget.per))
@@ -231,6 +232,16 @@ impl Render<'_> {
             _ => None,
         }
     }
+}
+
+/// A reason cut to its bound, at a word if there is one.
+fn short(reason: &str) -> String {
+    if reason.chars().count() <= MAX_REASON {
+        return reason.to_owned();
+    }
+    let cut: String = reason.chars().take(MAX_REASON - 1).collect();
+    let whole = cut.rfind(' ').filter(|at| *at > cut.len() / 2);
+    format!("{}…", cut[..whole.unwrap_or(cut.len())].trim_end())
 }
 
 /// The largest part of the request that would start now; `None` when none of it would.
@@ -310,6 +321,7 @@ fn code(kind: Kind) -> Code {
         Kind::Queued => Code::QueuedLimit,
         Kind::Rate => Code::SubmitRate,
         Kind::Budget(_) => Code::Budget,
+        Kind::DurationNeeded(_) => Code::DurationNeeded,
         Kind::Capacity(_) => Code::Capacity,
         Kind::Guarantee(_) => Code::Guarantee,
         Kind::Borrowing(_) => Code::Borrowing,

@@ -25,7 +25,7 @@ pub struct Ask {
     pub job_type: Option<String>,
     /// The cluster: as the job names it, or the default one.
     pub cluster: String,
-    /// What the job declares that it uses in all. Zero is said, too.
+    /// What the job declares that it uses in all. A zero is not less than a default.
     pub declared: BTreeMap<Resource, Amount>,
     /// What Ray is asked to reserve for its entrypoint.
     pub entrypoint: BTreeMap<Resource, Amount>,
@@ -174,6 +174,11 @@ fn team(policy: &Policy, ask: &Ask) -> Result<Option<String>, ResolveError> {
 }
 
 /// Resource by resource: the larger of declared and entrypoint, else the type's default, else the policy's.
+///
+/// A zero is not less than a default. The limits, budgets and capacity of a resource are not looked at for a job that is
+/// charged none of it: a zero would pass where the smallest amount is refused, for a job that runs like any other. (Ray's
+/// own zero, at the entrypoint, only says that the driver itself reserves nothing.) Who needs none of a resource uses a
+/// type whose default for it is zero; who may use which type is the policy's word.
 fn request(
     policy: &Policy,
     ask: &Ask,
@@ -185,8 +190,8 @@ fn request(
         .into_iter()
         .flatten()
     {
-        for (r, a) in source.iter() {
-            all.set(r.clone(), a);
+        for (r, a) in source {
+            all.set(r.clone(), *a);
         }
     }
     let mut said: BTreeMap<&Resource, Amount> = BTreeMap::new();
@@ -194,7 +199,7 @@ fn request(
         let at = said.entry(r).or_insert(*a);
         *at = (*at).max(*a);
     }
-    for (r, a) in said {
+    for (r, a) in said.into_iter().filter(|(_, a)| *a > Amount::ZERO) {
         all.set(r.clone(), a);
     }
     all.with_gpu_total()
@@ -246,6 +251,7 @@ fn denial(code: Code, bucket: String, note: String) -> Violation {
         rejects: true,
         holders: Vec::new(),
         more_holders: 0,
+        reason: None,
         note: Some(note),
     }
 }

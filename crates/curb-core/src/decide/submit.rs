@@ -400,6 +400,7 @@ impl View<'_> {
             rejects,
             holders: Vec::new(),
             more_holders: 0,
+            reason: None,
             note: None,
         };
         match self.moment.gate(cluster) {

@@ -20,6 +20,8 @@ pub enum Code {
     PerJobLimit,
     /// Longer than one job may run.
     DurationLimit,
+    /// It does not say how long it runs, and a budget takes only jobs that do.
+    DurationNeeded,
     /// A higher priority than the job type allows.
     PriorityLimit,
     /// More than the bucket may hold at once.
@@ -48,11 +50,12 @@ pub enum Code {
 
 impl Code {
     /// All codes.
-    pub const ALL: [Code; 16] = [
+    pub const ALL: [Code; 17] = [
         Code::JobType,
         Code::ClusterAccess,
         Code::PerJobLimit,
         Code::DurationLimit,
+        Code::DurationNeeded,
         Code::PriorityLimit,
         Code::ConcurrentLimit,
         Code::JobsLimit,
@@ -75,6 +78,7 @@ impl Code {
             Code::ClusterAccess => "cluster-access",
             Code::PerJobLimit => "per-job-limit",
             Code::DurationLimit => "duration-limit",
+            Code::DurationNeeded => "duration-needed",
             Code::PriorityLimit => "priority-limit",
             Code::ConcurrentLimit => "concurrent-limit",
             Code::JobsLimit => "jobs-limit",
@@ -220,10 +224,16 @@ pub struct Violation {
     /// How many more hold it.
     #[serde(default)]
     pub more_holders: u64,
+    /// Why the quota is there, as the policy says, cut to [`MAX_REASON`] characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// What else is to be said (which job types there are, which clusters are open).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
+
+/// So many characters of a quota's reason are told with a violation.
+pub const MAX_REASON: usize = 160;
 
 /// At most so many holders are listed with a violation.
 pub const MAX_HOLDERS: usize = 5;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::amount::Amount;
-use crate::policy::{Match, Mode, Policy, Quota, Rate, Selector};
+use crate::policy::{Match, Mode, Policy, Quota, Rate, Selector, WithoutDuration};
 use crate::resource::{Resource, Resources};
 use crate::subject::Subject;
 
@@ -126,6 +126,8 @@ pub(crate) struct Rule {
     pub(crate) per_job: Table,
     pub(crate) rate: Option<Rate>,
     pub(crate) budgets: Vec<(ResIx, u128)>,
+    /// Of each budget: whether it takes only jobs that say how long they run.
+    pub(crate) needs_duration: Vec<bool>,
     pub(crate) audit: bool,
     /// Its buckets are kept for one user each.
     pub(crate) private: bool,
@@ -153,6 +155,11 @@ impl Rule {
                 .budgets
                 .iter()
                 .map(|b| (names.number(&b.resource), b.amount))
+                .collect(),
+            needs_duration: q
+                .budgets
+                .iter()
+                .map(|b| b.without_duration == WithoutDuration::Refuse)
                 .collect(),
             audit: q.mode == Mode::Audit,
             private: match &q.selector.user {

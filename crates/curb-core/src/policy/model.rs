@@ -129,8 +129,8 @@ pub struct User {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Defaults {
-    /// Amounts.
-    pub resources: Resources,
+    /// Amounts. A zero is a default as well: of a type, it goes before the file's.
+    pub resources: BTreeMap<Resource, Amount>,
     /// How long it runs.
     pub duration: Option<Millis>,
 }
@@ -345,6 +345,26 @@ pub struct Budget {
     pub amount: u128,
     /// In which period.
     pub per: Period,
+    /// What comes of a job of which nobody says how long it runs.
+    #[serde(default, skip_serializing_if = "WithoutDuration::is_default")]
+    pub without_duration: WithoutDuration,
+}
+
+/// What a budget does with a job of which nobody says how long it runs, so that what it will use is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WithoutDuration {
+    /// It starts while anything is left, and is metered as it runs: it may use more than is left.
+    #[default]
+    Meter,
+    /// It is refused: only what can be known to finish within the budget starts.
+    Refuse,
+}
+
+impl WithoutDuration {
+    fn is_default(&self) -> bool {
+        *self == WithoutDuration::default()
+    }
 }
 
 /// The period of a budget.

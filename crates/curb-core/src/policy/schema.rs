@@ -330,11 +330,18 @@ pub(super) const RECLAIM: &[Field] = &[field(
 )];
 
 /// What a budget has besides `<resource>_hours`.
-pub(super) const BUDGET: &[Field] = &[field(
-    "per",
-    period,
-    "The period: day, week (from Monday), month, or `rolling 30d`. Required.",
-)];
+pub(super) const BUDGET: &[Field] = &[
+    field(
+        "per",
+        period,
+        "The period: day, week (from Monday), month, or `rolling 30d`. Required.",
+    ),
+    field(
+        "without_duration",
+        || words(&["meter", "refuse"]),
+        "A job of which nobody says how long it runs: it starts while anything is left and is metered as it runs, or it is refused. Default: meter.",
+    ),
+];
 
 /// A window.
 pub(super) const WINDOW: &[Field] = &[

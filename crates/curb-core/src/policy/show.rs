@@ -8,7 +8,7 @@ use crate::time::{Millis, Timestamp};
 
 use super::model::{
     Above, Budget, Capacity, Defaults, Match, Mode, Period, Policy, Quota, Rate, Reclaim,
-    RefusalStyle, SeeHolders, SeeJobs, Selector, Validity, WhenDown, Window,
+    RefusalStyle, SeeHolders, SeeJobs, Selector, Validity, WhenDown, Window, WithoutDuration,
 };
 use super::parse::{DAYS, budget_step, is_string};
 
@@ -274,7 +274,7 @@ fn matching(m: &Match) -> String {
 }
 
 fn request(d: &Defaults) -> String {
-    let mut fields = amounts(d.resources.iter());
+    let mut fields = amounts(d.resources.iter().map(|(r, a)| (r, *a)));
     fields.extend(d.duration.map(|d| format!("duration: {}", span(d))));
     map(&fields)
 }
@@ -341,7 +341,11 @@ fn budget(b: &Budget) -> String {
         Period::Month => "month".to_owned(),
         Period::Rolling(window) => format!("rolling {}", span(window)),
     };
-    format!("{{{}: {hours}, per: {per}}}", name(&key))
+    let mut fields = vec![format!("{}: {hours}", name(&key)), format!("per: {per}")];
+    if b.without_duration == WithoutDuration::Refuse {
+        fields.push("without_duration: refuse".into());
+    }
+    map(&fields)
 }
 
 fn window(w: &Window) -> String {

@@ -116,7 +116,7 @@ const FILE_FIELDS: &[(&str, Check)] = &[
         "job_types: {t: {default_request: {cpu: 500m, duration: 90m}}}",
         |p| {
             p.job_types.get("t").is_some_and(|t| {
-                t.default_request.resources.get(&Resource::Cpu) == Amount(500)
+                t.default_request.resources.get(&Resource::Cpu) == Some(&Amount(500))
                     && t.default_request.duration == Some(Millis(5_400_000))
             })
         },
@@ -148,7 +148,7 @@ const FILE_FIELDS: &[(&str, Check)] = &[
         p.default_job_type.as_deref() == Some("t")
     }),
     ("default_request: {gpu: 1, duration: 2h}", |p| {
-        p.default_request.resources.get(&Resource::Gpu) == Amount::whole(1)
+        p.default_request.resources.get(&Resource::Gpu) == Some(&Amount::whole(1))
             && p.default_request.duration == Some(Millis(7_200_000))
     }),
     ("clusters: {main: {allowed: {user: \"*\"}}}", |p| {
@@ -249,11 +249,13 @@ const QUOTA_FIELDS: &[(&str, Check)] = &[
                         resource: Resource::Gpu,
                         amount: 500 * 1000 * 3_600_000,
                         per: Period::Month,
+                        without_duration: WithoutDuration::Meter,
                     },
                     Budget {
                         resource: Resource::Memory,
                         amount: (1 << 29) * 3_600_000,
                         per: Period::Month,
+                        without_duration: WithoutDuration::Meter,
                     },
                 ]
         },
@@ -267,13 +269,22 @@ const QUOTA_FIELDS: &[(&str, Check)] = &[
                         resource: h100(),
                         amount: 0,
                         per: Period::Day,
+                        without_duration: WithoutDuration::Meter,
                     },
                     Budget {
                         resource: Resource::Custom("licence".into()),
                         amount: 3_600_000_000,
                         per: Period::Rolling(Millis(30 * Millis::DAY.0)),
+                        without_duration: WithoutDuration::Meter,
                     },
                 ]
+        },
+    ),
+    (
+        "budget: {cpu_hours: 1, per: week, without_duration: refuse}",
+        |p| {
+            let refuses = |b: &Budget| b.without_duration == WithoutDuration::Refuse;
+            !p.quotas[0].budgets.is_empty() && p.quotas[0].budgets.iter().all(refuses)
         },
     ),
     ("budget: {cpu_hours: 1, per: week}", |p| {

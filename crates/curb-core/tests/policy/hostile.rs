@@ -70,6 +70,15 @@ fn mutate(text: &str, changes: &[(prop::sample::Index, usize, String)]) -> Strin
     chars.into_iter().collect()
 }
 
+#[test]
+fn a_name_that_cannot_be_one_is_not_proposed() {
+    let text = "version: 1\njob_types:\n  tra\tning: {}\nquotas:\n  - {name: a, for: {job_type: training}, limits: {cpu: 1}}\n";
+    answer_is_sound(text);
+    let errors = Policy::parse("policy.yaml", text).expect_err("refused");
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert!(errors.iter().all(|e| !e.render().contains("did you mean")));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 

@@ -92,7 +92,7 @@ fn allowed() -> impl Strategy<Value = Vec<Selector>> {
 }
 
 fn request() -> impl Strategy<Value = Defaults> {
-    (resources(), of(span())).prop_map(|(resources, duration)| Defaults {
+    (amounts(), of(span())).prop_map(|(resources, duration)| Defaults {
         resources,
         duration,
     })
@@ -105,19 +105,26 @@ fn budget() -> impl Strategy<Value = Budget> {
         Just(Period::Month),
         (ROLLING.0.0..=ROLLING.1.0).prop_map(|ms| Period::Rolling(Millis(ms))),
     ];
-    (resource(), 0u64..=MAX_AMOUNT, per).prop_map(|(resource, milli_hours, per)| {
-        let unit: u128 = if resource == Resource::Memory {
-            1 << 30
-        } else {
-            1000
-        };
-        // Thousandths of an hour, of 3,600,000 ms.
-        Budget {
-            resource,
-            amount: u128::from(milli_hours) * unit * 3600,
-            per,
-        }
-    })
+    (resource(), 0u64..=MAX_AMOUNT, per, any::<bool>()).prop_map(
+        |(resource, milli_hours, per, refuse)| {
+            let unit: u128 = if resource == Resource::Memory {
+                1 << 30
+            } else {
+                1000
+            };
+            // Thousandths of an hour, of 3,600,000 ms.
+            Budget {
+                resource,
+                amount: u128::from(milli_hours) * unit * 3600,
+                per,
+                without_duration: if refuse {
+                    WithoutDuration::Refuse
+                } else {
+                    WithoutDuration::Meter
+                },
+            }
+        },
+    )
 }
 
 fn window() -> impl Strategy<Value = Window> {

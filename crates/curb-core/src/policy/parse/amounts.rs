@@ -115,9 +115,8 @@ fn doubtful(
 
 /// Amounts and a duration.
 pub fn request(r: &mut Reader<'_>, at: &Place<'_>) -> Defaults {
-    let amounts = amounts(r, at, schema::REQUEST);
     Defaults {
-        resources: amounts.into_iter().collect(),
+        resources: amounts(r, at, schema::REQUEST),
         duration: at
             .field("duration")
             .and_then(|d| span(r, &d, Millis::SECOND)),

@@ -334,17 +334,17 @@ fn default_fits(
             quoted(quota)
         )
     };
-    for (resource, amount) in default.resources.iter() {
+    for (resource, amount) in &default.resources {
         let low = lows
             .iter()
             .flatten()
             .filter_map(|l| l.amounts.get(resource))
             .min();
-        if let Some((most, quota)) = low.filter(|(most, _)| amount > *most) {
+        if let Some((most, quota)) = low.filter(|(most, _)| *amount > *most) {
             let message = format!(
                 "{} asks for {} {}, above the {} that one job may have",
                 who(),
-                resource.show(amount),
+                resource.show(*amount),
                 resource.label(),
                 resource.show(*most)
             );

@@ -63,8 +63,10 @@ pub fn reference(
 ) -> Option<String> {
     let name = r.name(at, what)?;
     if !known.contains(name.as_str()) && !r.only_counts() {
-        let names: Vec<&str> = known.iter().copied().collect();
-        let help = if names.is_empty() {
+        // A name that cannot be one is reported where it stands; it is nothing to propose, and may hold any character.
+        let is_name = |name: &&str| crate::subject::check_name(name).is_ok();
+        let names: Vec<&str> = known.iter().copied().filter(is_name).collect();
+        let help = if known.is_empty() {
             format!("the file has no {} at all", plural(what))
         } else {
             r.suggest(&name, &names)

@@ -1,7 +1,7 @@
 //! One quota.
 
 use crate::policy::model::{
-    Above, Budget, Limits, PerJob, Quota, Reclaim, Selector, Validity, Window,
+    Above, Budget, Limits, PerJob, Quota, Reclaim, Selector, Validity, Window, WithoutDuration,
 };
 use crate::policy::schema;
 use crate::time::Millis;
@@ -199,8 +199,14 @@ fn budget(r: &mut Reader<'_>, at: &Place<'_>, all: &mut Vec<Budget>) {
             None
         }
     };
+    let words = [
+        ("meter", WithoutDuration::Meter),
+        ("refuse", WithoutDuration::Refuse),
+    ];
+    let without_duration = choice(r, at, "without_duration", &words);
     let mut named = false;
-    for (key, entry) in at.fields().filter(|(key, _)| *key != "per") {
+    let is_field = |key: &str| schema::BUDGET.iter().any(|f| f.name == key);
+    for (key, entry) in at.fields().filter(|(key, _)| !is_field(key)) {
         named = true;
         // Past the bound, which the caller reports, nothing more is compared.
         if all.len() > MAX_SMALL_LIST {
@@ -232,6 +238,7 @@ fn budget(r: &mut Reader<'_>, at: &Place<'_>, all: &mut Vec<Budget>) {
             resource,
             amount,
             per,
+            without_duration,
         });
     }
     if !named {
@@ -243,7 +250,7 @@ fn budget(r: &mut Reader<'_>, at: &Place<'_>, all: &mut Vec<Budget>) {
     }
 }
 
-/// A key of a budget that is neither `per` nor ends in `_hours`.
+/// A key of a budget that is none of its fields and does not end in `_hours`.
 fn not_in_hours(r: &mut Reader<'_>, at: &Place<'_>, key: &str) {
     let alias = schema::NOT_RESOURCES.iter().find(|(name, _)| *name == key);
     match alias.map_or(key, |(_, meant)| meant) {
@@ -254,7 +261,13 @@ fn not_in_hours(r: &mut Reader<'_>, at: &Place<'_>, key: &str) {
         _ => r.unknown(
             at,
             key,
-            &["per", "cpu_hours", "memory_gib_hours", "gpu_hours"],
+            &[
+                "per",
+                "without_duration",
+                "cpu_hours",
+                "memory_gib_hours",
+                "gpu_hours",
+            ],
         ),
     }
 }
