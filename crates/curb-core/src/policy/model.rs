@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::amount::Amount;
 use crate::resource::{Resource, Resources};
+use crate::subject::Subject;
 use crate::time::{Millis, Timestamp};
 
 /// A whole policy.
@@ -433,6 +434,18 @@ impl Policy {
             .iter()
             .filter(move |(_, t)| t.members.contains(user))
             .map(|(name, _)| name.as_str())
+    }
+
+    /// Whether a user may see the jobs of a subject. Operators see all, whatever the policy says.
+    #[must_use]
+    pub fn lets_see(&self, user: &str, whose: &Subject) -> bool {
+        let together = |team: &String| self.teams_of(user).any(|mine| mine == team);
+        whose.user == user
+            || match self.visibility.jobs {
+                SeeJobs::Own => false,
+                SeeJobs::All => true,
+                SeeJobs::Team => whose.team.as_ref().is_some_and(together),
+            }
     }
 
     /// An org unit and all above it, nearest first. A cycle cannot be: the reader refuses one; the walk is bounded all

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use curb_api::routes::Access;
 use curb_core::ledger::{Job, Refusal, State};
-use curb_core::policy::{Policy, SeeJobs};
+use curb_core::policy::Policy;
 use curb_core::subject::JobId;
 use curb_http::body::{BodyLimits, read_body};
 use curb_http::canonical::Query;
@@ -283,18 +283,7 @@ pub fn no_job(id: &str) -> Failure {
 /// Whether somebody may see a job.
 #[must_use]
 pub fn may_see(policy: &Policy, who: &Principal, job: &Job) -> bool {
-    let subject = &job.new.subject;
-    if who.is_operator() || subject.user == who.user() {
-        return true;
-    }
-    match policy.visibility.jobs {
-        SeeJobs::Own => false,
-        SeeJobs::All => true,
-        SeeJobs::Team => subject
-            .team
-            .as_deref()
-            .is_some_and(|t| policy.teams_of(who.user()).any(|mine| mine == t)),
-    }
+    who.is_operator() || policy.lets_see(who.user(), &job.new.subject)
 }
 
 /// Whether somebody may stop or hide a job.
