@@ -14,6 +14,7 @@
 
 pub mod client;
 pub mod headers;
+mod kind;
 pub mod metadata;
 pub mod openapi;
 pub mod problem;
@@ -22,5 +23,6 @@ mod schema;
 pub mod token;
 pub mod types;
 
+pub use kind::Kind;
 pub use problem::Problem;
 pub use types::*;

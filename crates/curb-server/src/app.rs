@@ -1,5 +1,6 @@
 //! What the parts of the server share.
 
+use curb_api::Kind;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -209,13 +210,12 @@ impl From<EngineError> for Failure {
                      journal's disk has room again; the operator finds the cause at /readyz\n",
                     5,
                 );
-                f.code = "journal-not-writable".into();
+                f.become_kind(Kind::JournalNotWritable);
                 f
             }
             EngineError::Unfit(why) => Failure::new(
                 http::StatusCode::PAYLOAD_TOO_LARGE,
-                "too-large",
-                "Too large to be written",
+                Kind::TooLarge,
                 format!(
                     "curb: this cannot be written into the journal, so nothing was done: {why}"
                 ),

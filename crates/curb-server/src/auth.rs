@@ -1,5 +1,6 @@
 //! Who asks: the bearer token, looked up by its hash.
 
+use curb_api::Kind;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -107,8 +108,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
 fn unauthorized(what: &str) -> Failure {
     Failure::new(
         StatusCode::UNAUTHORIZED,
-        "not-signed-in",
-        "Not signed in",
+        Kind::NotSignedIn,
         format!(
             "curb: {what}.\nSend `Authorization: Bearer TOKEN`. For Ray's clients set\n\
              RAY_AUTH_MODE=token and RAY_AUTH_TOKEN=TOKEN (or RAY_JOB_HEADERS), for curb\n\

@@ -4,6 +4,7 @@
 //! that a list names, and nothing of the client's headers. A browser signs in once with a token and gets a session that
 //! lives in memory; what it may do is what the token may do, looked up on every request.
 
+use curb_api::Kind;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -174,8 +175,7 @@ async fn serve(
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(Failure::new(
             StatusCode::METHOD_NOT_ALLOWED,
-            "method-not-allowed",
-            "Only reading",
+            Kind::MethodNotAllowed,
             "curb: the dashboard is for reading; jobs are submitted and stopped through Curb",
         ));
     }
@@ -220,8 +220,7 @@ async fn serve(
             } else {
                 StatusCode::BAD_GATEWAY
             },
-            "dashboard",
-            "Ray does not show this",
+            Kind::Dashboard,
             format!("curb: Ray's dashboard answered {}", theirs.status),
         ));
     }

@@ -1,4 +1,4 @@
-//! The pages about reason codes, as they are in the documents.
+//! The pages about reason codes and kinds of errors, as they are in the documents.
 
 macro_rules! pages {
     ($($code:literal),+ $(,)?) => {
@@ -31,19 +31,68 @@ pages!(
     "turn",
     "start-rate",
     "cluster-down",
+    "bad-request",
+    "bad-path",
+    "bad-host",
+    "unknown-host",
+    "cross-site",
+    "body-too-large",
+    "body-too-slow",
+    "body-broken",
+    "too-many-large-bodies",
+    "not-signed-in",
+    "forbidden",
+    "not-found",
+    "method-not-allowed",
+    "conflict",
+    "too-large",
+    "bad-policy",
+    "not-started",
+    "outcome-unknown",
+    "journal-not-writable",
+    "not-ready",
+    "unavailable",
+    "too-many-logs",
+    "too-many-tails",
+    "packages-of-user-full",
+    "packages-full",
+    "packages-not-writable",
+    "dashboard",
+    "internal",
 );
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_reason_code_has_a_page_that_begins_with_its_name() {
-        for code in curb_core::decide::Code::ALL {
-            let page = page(code.as_str()).expect("a page");
-            assert!(page.starts_with(&format!("# {code}\n")), "{code}");
-            assert!(page.contains("## What to do"), "{code}");
+    fn is_whole(code: &str) {
+        let page = page(code).unwrap_or_else(|| panic!("{code} has no page"));
+        assert!(page.starts_with(&format!("# {code}\n")), "{code}");
+        for part in ["## What it means", "## What to do"] {
+            assert!(page.contains(part), "{code}: {part}");
         }
+        assert!(page.lines().all(|l| !l.ends_with(' ')), "{code}");
+    }
+
+    #[test]
+    fn every_reason_code_and_every_kind_of_error_has_a_page() {
+        let codes = curb_core::decide::Code::ALL.map(|c| c.as_str());
+        let kinds = curb_api::Kind::ALL.iter().map(|k| k.code());
+        codes.into_iter().chain(kinds).for_each(is_whole);
         assert_eq!(page("../secrets"), None);
+    }
+
+    #[test]
+    fn no_page_lies_there_for_nothing() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reasons");
+        for entry in std::fs::read_dir(folder).expect("the pages") {
+            let name = entry
+                .expect("a page")
+                .file_name()
+                .into_string()
+                .expect("a name");
+            let code = name.strip_suffix(".md").expect("Markdown");
+            assert!(page(code).is_some(), "{name} is not served");
+        }
     }
 }

@@ -1,12 +1,11 @@
 //! Answers: bodies, and failures as one type that becomes text for people or JSON for programs in one place.
 
-use std::borrow::Cow;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use curb_api::Finding;
-use curb_core::decide::Explanation;
+use curb_api::{Finding, Kind};
+use curb_core::decide::{Code, Explanation};
 use curb_http::request_id::RequestId;
 use curb_http::response::{Format, secure};
 use http::header::{self, HeaderName, HeaderValue};
@@ -124,10 +123,10 @@ impl std::ops::DerefMut for Failure {
 pub struct Told {
     /// HTTP status.
     pub status: StatusCode,
-    /// Stable kebab-case code.
-    pub code: Cow<'static, str>,
+    /// Stable kebab-case code: that of a [`Kind`], or of the limit that refused.
+    pub code: &'static str,
     /// The kind in a few words.
-    pub title: Cow<'static, str>,
+    pub title: &'static str,
     /// The text for people; ends without a line feed or with one.
     pub detail: String,
     /// In how many seconds to try again.
@@ -146,16 +145,11 @@ pub struct Told {
 
 impl Failure {
     /// A failure of a status.
-    pub fn new(
-        status: StatusCode,
-        code: impl Into<Cow<'static, str>>,
-        title: impl Into<Cow<'static, str>>,
-        detail: impl Into<String>,
-    ) -> Failure {
+    pub fn new(status: StatusCode, kind: Kind, detail: impl Into<String>) -> Failure {
         Failure(Box::new(Told {
             status,
-            code: code.into(),
-            title: title.into(),
+            code: kind.code(),
+            title: kind.title(),
             detail: detail.into(),
             retry_after: None,
             explanation: None,
@@ -166,54 +160,41 @@ impl Failure {
         }))
     }
 
+    /// A refusal by a limit.
+    pub fn refusal(status: StatusCode, code: Code, detail: impl Into<String>) -> Failure {
+        let mut failure = Failure::new(status, Kind::Conflict, detail);
+        (failure.code, failure.title) = (code.as_str(), "The job was refused");
+        failure
+    }
+
+    /// Makes it one of another kind.
+    pub fn become_kind(&mut self, kind: Kind) {
+        (self.code, self.title) = (kind.code(), kind.title());
+    }
+
     /// 400.
     pub fn bad_request(detail: impl Into<String>) -> Failure {
-        Failure::new(
-            StatusCode::BAD_REQUEST,
-            "bad-request",
-            "The request is not understood",
-            detail,
-        )
+        Failure::new(StatusCode::BAD_REQUEST, Kind::BadRequest, detail)
     }
 
     /// 404.
     pub fn not_found(detail: impl Into<String>) -> Failure {
-        Failure::new(
-            StatusCode::NOT_FOUND,
-            "not-found",
-            "There is no such thing",
-            detail,
-        )
+        Failure::new(StatusCode::NOT_FOUND, Kind::NotFound, detail)
     }
 
     /// 409.
     pub fn conflict(detail: impl Into<String>) -> Failure {
-        Failure::new(
-            StatusCode::CONFLICT,
-            "conflict",
-            "It is not as the request takes it to be",
-            detail,
-        )
+        Failure::new(StatusCode::CONFLICT, Kind::Conflict, detail)
     }
 
     /// 403.
     pub fn forbidden(detail: impl Into<String>) -> Failure {
-        Failure::new(
-            StatusCode::FORBIDDEN,
-            "forbidden",
-            "Your token may not do this",
-            detail,
-        )
+        Failure::new(StatusCode::FORBIDDEN, Kind::Forbidden, detail)
     }
 
     /// 503 with a time to come back.
     pub fn unavailable(detail: impl Into<String>, retry_after: u32) -> Failure {
-        let mut f = Failure::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "unavailable",
-            "Not at the moment",
-            detail,
-        );
+        let mut f = Failure::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable, detail);
         f.retry_after = Some(retry_after);
         f
     }
@@ -222,8 +203,7 @@ impl Failure {
     pub fn internal(cause: &dyn std::fmt::Display) -> Failure {
         let mut failure = Failure::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "Something is wrong with Curb itself",
+            Kind::Internal,
             "curb: something went wrong inside; the operator finds it in the log by the request's id",
         );
         failure.cause = Some(cause.to_string());
@@ -238,12 +218,9 @@ impl Failure {
             detail.push('\n');
             detail.push_str(line);
         }
-        Failure::new(
-            problem.status,
-            problem.code.clone(),
-            problem.title.clone(),
-            detail,
-        )
+        // A test walks the codes that `curb-http` has.
+        let kind = Kind::find(&problem.code).unwrap_or(Kind::BadRequest);
+        Failure::new(problem.status, kind, detail)
     }
 
     /// The answer, in the form that the request prefers.
@@ -258,7 +235,7 @@ impl Failure {
             Format::Json => {
                 let trimmed = detail.trim_end().to_owned();
                 let mut problem =
-                    curb_api::Problem::new(told.status.as_u16(), &told.code, &told.title, trimmed);
+                    curb_api::Problem::new(told.status.as_u16(), told.code, told.title, trimmed);
                 problem.request_id = id.map(|i| i.to_string());
                 if let Some(e) = told.explanation {
                     problem.verdict = Some(e.verdict);

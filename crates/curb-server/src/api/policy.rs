@@ -1,5 +1,6 @@
 //! The policy and the mode.
 
+use curb_api::Kind;
 use curb_api::{
     Finding, ModeView, PolicyApplied, PolicyCheck, PolicyView, SetMode, Severity, WantedMode,
 };
@@ -153,8 +154,7 @@ fn parse(body: &[u8]) -> Result<(Parsed, String), Failure> {
             let rendered: Vec<String> = all.iter().map(Diagnostic::render).collect();
             let mut failure = Failure::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                "bad-policy",
-                "The policy is not right",
+                Kind::BadPolicy,
                 format!(
                     "curb: the policy is not right, and the one in force stays:\n{}",
                     rendered.join("\n")

@@ -1,5 +1,6 @@
 //! What the server does and knows, and whether it can decide.
 
+use curb_api::Kind;
 use std::sync::{Arc, PoisonError};
 
 use curb_api::{Caller, ClusterStatus, Enforcement, JournalStatus, Mode, Status};
@@ -210,8 +211,7 @@ pub async fn readyz(app: &Arc<App>) -> Result<Reply, Failure> {
     }
     Err(Failure::new(
         StatusCode::SERVICE_UNAVAILABLE,
-        "not-ready",
-        "Not ready",
+        Kind::NotReady,
         format!("not ready: {}\n", missing.join("; ")),
     ))
 }

@@ -1,5 +1,6 @@
 //! `GET /api/jobs/{id}/logs`: Ray's log of what Ray has run, Curb's own words for what it has not.
 
+use curb_api::Kind;
 use curb_core::ledger::{Job, Phase};
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
@@ -95,8 +96,7 @@ pub async fn logs(call: &Call) -> Result<Reply, Failure> {
 fn too_many_readers(most: usize) -> Failure {
     let mut failure = Failure::new(
         StatusCode::TOO_MANY_REQUESTS,
-        "too-many-logs",
-        "Too many logs are read",
+        Kind::TooManyLogs,
         format!(
             "curb: too many logs are read at once (at most {most} by one user); try again when one was read"
         ),

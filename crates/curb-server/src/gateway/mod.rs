@@ -9,6 +9,7 @@ mod packages;
 mod submit;
 mod tail;
 
+use curb_api::Kind;
 use std::sync::Arc;
 
 use curb_api::routes::Access;
@@ -164,8 +165,7 @@ fn no_route(why: NoRoute, method: &Method, path: &str) -> Failure {
         )),
         NoRoute::Method => Failure::new(
             StatusCode::METHOD_NOT_ALLOWED,
-            "method-not-allowed",
-            "Not with this method",
+            Kind::MethodNotAllowed,
             format!("curb: {method} is not done at {path}"),
         ),
     }
@@ -207,8 +207,7 @@ fn no_room(why: NoRoom) -> Failure {
     };
     let mut failure = Failure::new(
         status,
-        "too-many-large-bodies",
-        "Too many large requests",
+        Kind::TooManyLargeBodies,
         format!(
             "curb: {whose} as much in large requests as is taken at once; try again when some are through"
         ),

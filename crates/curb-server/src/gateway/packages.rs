@@ -1,5 +1,6 @@
 //! Packages: up into Curb's own store; Ray gets them when a job that needs them starts.
 
+use curb_api::Kind;
 use curb_http::body::{BodyLimits, LimitedBody};
 use http::StatusCode;
 use http_body_util::BodyExt;
@@ -54,22 +55,17 @@ pub async fn put(call: &Call, body: Incoming) -> Result<Reply, Failure> {
 }
 
 fn store_failure(error: StoreError) -> Failure {
-    let (status, code) = match &error {
+    let (status, kind) = match &error {
         StoreError::UserFull { .. } | StoreError::TooMany => {
-            (StatusCode::PAYLOAD_TOO_LARGE, "packages-of-user-full")
+            (StatusCode::PAYLOAD_TOO_LARGE, Kind::PackagesOfUserFull)
         }
-        StoreError::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "packages-full"),
+        StoreError::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, Kind::PackagesFull),
         StoreError::Disk(cause) => {
             tracing::error!(%cause, "the package store could not write");
-            (StatusCode::INSUFFICIENT_STORAGE, "packages-not-writable")
+            (StatusCode::INSUFFICIENT_STORAGE, Kind::PackagesNotWritable)
         }
     };
-    let mut failure = Failure::new(
-        status,
-        code,
-        "The package was not taken",
-        format!("curb: {error}"),
-    );
+    let mut failure = Failure::new(status, kind, format!("curb: {error}"));
     failure.close = true;
     failure
 }

@@ -1,9 +1,10 @@
 //! `POST /api/jobs/`: from a body to a decision to Ray.
 
+use curb_api::Kind;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use curb_core::decide::{self, Ask, Explanation, Identity, ResolveError, Submitted};
+use curb_core::decide::{self, Ask, Code, Explanation, Identity, ResolveError, Submitted};
 use curb_core::ledger::{Event, FailedJob};
 use curb_core::policy::Policy;
 use curb_core::subject::JobId;
@@ -236,8 +237,7 @@ fn after_start(id: &JobId, fate: Fate) -> Result<Reply, Failure> {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
             let mut failure = Failure::new(
                 status,
-                "not-started",
-                "The job was not started",
+                Kind::NotStarted,
                 format!("curb: job {id} was not started: {why}"),
             );
             failure.retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(10);
@@ -251,7 +251,7 @@ fn after_start(id: &JobId, fate: Fate) -> Result<Reply, Failure> {
                 ),
                 30,
             );
-            failure.code = "outcome-unknown".into();
+            failure.become_kind(Kind::OutcomeUnknown);
             failure.extensions.insert("job".into(), id.as_str().into());
             Err(failure)
         }
@@ -276,8 +276,8 @@ fn refused(explanation: Explanation, text: String, now: Timestamp) -> Failure {
     let code = explanation
         .violations
         .first()
-        .map_or("refused", |v| v.code.as_str());
-    let mut failure = Failure::new(status, code, "The job was refused", text);
+        .map_or(Code::Turn, |v| v.code);
+    let mut failure = Failure::refusal(status, code, text);
     failure.retry_after = match (status, explanation.expected) {
         (StatusCode::SERVICE_UNAVAILABLE, _) => Some(10),
         // Rounded up, so that whoever waits so long is not a moment early.

@@ -1,5 +1,6 @@
 //! `GET /api/jobs/{id}/logs/tail`: while a job waits, what it waits for; then its own output, as it comes.
 
+use curb_api::Kind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,8 +72,7 @@ pub async fn tail(call: Call, mut request: Request<Incoming>) -> Result<Reply, F
     let permit = call.app.tails.acquire(call.who.user(), limits.tails_per_user, limits.tails_total).ok_or_else(|| {
         let mut f = Failure::new(
             StatusCode::TOO_MANY_REQUESTS,
-            "too-many-tails",
-            "Too many logs are followed",
+            Kind::TooManyTails,
             format!("curb: too many logs are followed at once (at most {} by one user); close one, or read the log without following it", limits.tails_per_user),
         );
         f.retry_after = Some(10);
