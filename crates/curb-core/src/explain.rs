@@ -62,7 +62,7 @@ impl Telling<'_> {
             }
             // That no waiting helps has been said above.
             if !v.is_hopeless() {
-                push_wrapped(&mut out, "    ", &format!("fits {}", self.when(&v.when)));
+                push_wrapped(&mut out, "    ", &format!("fits {}", self.when_of(v)));
             }
         }
         match &e.fits_now {
@@ -144,14 +144,18 @@ impl Telling<'_> {
                 "{place} has a budget of {limit} {note}, which takes only jobs that say how long they run; this one does not"
             ),
             Code::PriorityLimit => {
-                format!("{place} has a highest priority of {limit}; {asked} asked: {note}")
+                format!("{place}: the highest priority is {limit}; {asked} asked: {note}")
             }
             Code::ConcurrentLimit => {
+                let lowered = lowered(note);
                 format!(
-                    "{place} allows {limit} at once; {used} in use, {asked} asked, over by {over}"
+                    "{place} allows {limit} at once{lowered}; {used} in use, {asked} asked, over by {over}"
                 )
             }
-            Code::JobsLimit => format!("{place} allows {limit} running at once; {used} running"),
+            Code::JobsLimit => {
+                let lowered = lowered(note);
+                format!("{place} allows {limit} running at once{lowered}; {used} running")
+            }
             Code::QueuedLimit => format!("{place} allows {limit} waiting; {used} waiting"),
             Code::SubmitRate => format!("{place} takes submissions at a rate of {limit}"),
             Code::Budget => format!(
@@ -162,7 +166,7 @@ impl Telling<'_> {
                 format!("{place} has {limit} in all; {used} held, {asked} asked, over by {over}")
             }
             Code::Guarantee => format!(
-                "{place}: besides what is kept for others' guarantees there is {limit} in all; {used} held, {asked} asked, over by {over}"
+                "{place}: {note}, which leaves {limit} in all; {used} held, {asked} asked, over by {over}"
             ),
             Code::Borrowing => format!(
                 "{place} is at its limit of {limit}, and somebody within theirs waits for what it would borrow"
@@ -181,12 +185,32 @@ impl Telling<'_> {
         text + "."
     }
 
+    /// When the limit of a violation could be met, in words.
+    #[must_use]
+    pub fn when_of(&self, v: &Violation) -> String {
+        let lowered = matches!(v.code, Code::ConcurrentLimit | Code::JobsLimit);
+        match (&v.when, &v.note) {
+            (When::At(_), Some(note)) if lowered => {
+                format!("{}, when {note} ends", self.when(&v.when))
+            }
+            _ => self.when(&v.when),
+        }
+    }
+
     /// When a limit could be met, in words.
     #[must_use]
     pub fn when(&self, when: &When) -> String {
         match when {
-            When::JobsEnd(Some(t)) => format!("when enough of these jobs end: {}", self.about(*t)),
-            When::JobsEnd(None) => "when enough of these jobs end (they did not say when)".into(),
+            When::JobsEnd(Some(t)) if *t <= self.now => format!(
+                "when enough of what runs ends; by what it declared that was {} ago",
+                self.now.since(*t)
+            ),
+            When::JobsEnd(Some(t)) => {
+                format!("when enough of what runs ends: {}", self.about(*t))
+            }
+            When::JobsEnd(None) => {
+                "when enough of what runs ends; when that is cannot be said yet".into()
+            }
             When::At(t) => format!("at {}", self.about(*t)),
             When::Turn => "once those ahead have started".into(),
             When::ClusterBack => "when the cluster is back".into(),
@@ -237,11 +261,16 @@ impl Telling<'_> {
             (false, _, Some(team)) => format!("team {team}"),
             (false, _, None) => "somebody in no team".to_owned(),
         };
-        match (&h.holds, h.until) {
-            (Quantity::Jobs(_), None) => who,
-            (Quantity::Jobs(_), Some(t)) => format!("{who} until {}", self.clock(t)),
-            (holds, None) => format!("{who} {holds}"),
-            (holds, Some(t)) => format!("{who} {holds} until {}", self.clock(t)),
+        let until = match h.until {
+            None => String::new(),
+            Some(t) if t < self.now => {
+                format!(", past its declared end by {}", self.now.since(t))
+            }
+            Some(t) => format!(" until {}", self.clock(t)),
+        };
+        match &h.holds {
+            Quantity::Jobs(_) => format!("{who}{until}"),
+            holds => format!("{who} {holds}{until}"),
         }
     }
 
@@ -333,6 +362,15 @@ fn next_step(verdict: Verdict, code: Code) -> &'static str {
         }
         (Verdict::Never, _) => "ask for less, or for another cluster",
         _ => "ask for less, or ask an administrator for another policy",
+    }
+}
+
+/// Of a limit that an override lowers: by which.
+fn lowered(note: &str) -> String {
+    if note.is_empty() {
+        String::new()
+    } else {
+        format!(" (lowered by {note})")
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) enum Kind {
     Borrowing(ResIx),
     Turn(ResIx),
     TurnJobs,
+    TurnBudget(usize),
 }
 
 /// A limit in the way.
@@ -56,12 +57,25 @@ pub(crate) struct Hit {
 pub(crate) struct Promised {
     pub(crate) buckets: HashMap<(u32, ResIx), u64>,
     pub(crate) jobs: HashMap<u32, u64>,
+    /// By bucket and number of its budget.
+    pub(crate) budgets: HashMap<(u32, usize), u128>,
     pub(crate) clusters: HashMap<(u32, ResIx), u64>,
 }
 
 impl Promised {
     pub(crate) fn is_empty(&self) -> bool {
-        self.buckets.is_empty() && self.jobs.is_empty() && self.clusters.is_empty()
+        self.buckets.is_empty()
+            && self.jobs.is_empty()
+            && self.budgets.is_empty()
+            && self.clusters.is_empty()
+    }
+
+    /// What of a resource is promised on all clusters together.
+    fn everywhere(&self, r: ResIx) -> u64 {
+        self.clusters
+            .iter()
+            .filter(|((_, of), _)| *of == r)
+            .fold(0, |sum, (_, amount)| sum.saturating_add(*amount))
     }
 }
 
@@ -208,20 +222,24 @@ impl Check<'_> {
             let lent = limit.saturating_add(rule.borrow.get(*r).unwrap_or(0));
             if after > lent {
                 see(Hit {
-                    alone: *asked > lent,
+                    alone: *asked > lent && !limits.allows_later(*r, *asked),
                     ..hit(Kind::Concurrent(*r), lent, held)
                 })?;
-            } else if after > limit {
+                continue;
+            }
+            // Where something is promised nobody borrows, either: the one who waits may not be lent it.
+            if !self.promised.is_empty()
+                && let Some(promised) = self.promised.buckets.get(&(b, *r))
+                && after.saturating_add(*promised) > limit
+            {
+                see(hit(Kind::Turn(*r), limit, held.saturating_add(*promised)))?;
+            }
+            if after > limit {
                 let wanted = self.wanted.contains(&(self.seat.cluster, *r));
                 if wanted {
                     see(hit(Kind::Borrowing(*r), limit, held))?;
                 }
                 *borrowed = true;
-            } else if !self.promised.is_empty()
-                && let Some(promised) = self.promised.buckets.get(&(b, *r))
-                && after.saturating_add(*promised) > limit
-            {
-                see(hit(Kind::Turn(*r), limit, held.saturating_add(*promised)))?;
             }
         }
         self.jobs(b, bucket, &limits, see)?;
@@ -250,7 +268,7 @@ impl Check<'_> {
             limit: u128::from(limit),
             used: u128::from(used),
             asked: 1,
-            alone: limit == 0,
+            alone: limit == 0 && !limits.allows_a_job_later(),
         };
         if running + 1 > limit {
             see(hit(Kind::Jobs, running))?;
@@ -285,15 +303,30 @@ impl Check<'_> {
             let reading = meter.read(self.moment.now);
             let asked = reading.would_add(self.moment.now, *amount, self.duration);
             let used = reading.used.saturating_add(reading.committed);
-            if used.saturating_add(asked) > *limit {
+            let after = used.saturating_add(asked);
+            let hit = |kind, used, alone| Hit {
+                place: Place::Bucket(b),
+                kind,
+                limit: *limit,
+                used,
+                asked,
+                alone,
+            };
+            // Shortly before a period ends little of a job is charged to it; what no whole period holds is refused then
+            // as well, so that the answer hangs neither on the hour nor on what is used.
+            if self.never_in_budget(*amount, *limit, &reading) {
+                let asked = asked.max(self.in_a_whole_period(*amount, &reading));
                 see(Hit {
-                    place: Place::Bucket(b),
-                    kind: Kind::Budget(at),
-                    limit: *limit,
-                    used,
                     asked,
-                    alone: self.never_in_budget(*amount, *limit, &reading),
+                    ..hit(Kind::Budget(at), used, true)
                 })?;
+            } else if after > *limit {
+                see(hit(Kind::Budget(at), used, false))?;
+            } else if let Some(promised) = self.promised.budgets.get(&(b, at))
+                && after.saturating_add(*promised) > *limit
+            {
+                let used = used.saturating_add(*promised);
+                see(hit(Kind::TurnBudget(at), used, false))?;
             }
         }
         ControlFlow::Continue(())
@@ -301,11 +334,17 @@ impl Check<'_> {
 
     /// Whether a job would not fit in a whole period of its own, either.
     fn never_in_budget(&self, amount: u64, limit: u128, reading: &crate::ledger::Reading) -> bool {
-        let whole = u128::from(reading.horizon.since(reading.begin).0);
         match self.duration {
-            Some(d) => u128::from(amount) * u128::from(d.0).min(whole) > limit,
+            Some(_) => self.in_a_whole_period(amount, reading) > limit,
             None => limit == 0,
         }
+    }
+
+    /// What a job uses of a period at whose begin it starts.
+    fn in_a_whole_period(&self, amount: u64, reading: &crate::ledger::Reading) -> u128 {
+        let whole = reading.horizon.since(reading.begin);
+        self.duration
+            .map_or(0, |d| u128::from(amount) * u128::from(d.min(whole).0))
     }
 
     fn submission(
@@ -387,17 +426,22 @@ impl Check<'_> {
             };
             let after = held.saturating_add(*asked);
             if after > capacity {
-                see(hit(Kind::Capacity(*r), capacity, held, *asked > capacity))?;
+                let never = *asked > capacity;
+                see(hit(Kind::Capacity(*r), capacity, held, never))?;
+                // Whether it can ever fit is the same question however full the cluster is now.
+                if !never {
+                    self.guarantee(*r, *asked, true, see)?;
+                }
                 continue;
             }
             if let Some(promised) = self.promised.clusters.get(&(self.seat.cluster, *r))
                 && after.saturating_add(*promised) > capacity
+                && *asked > self.own_guarantees(*r)
             {
                 let used = held.saturating_add(*promised);
                 see(hit(Kind::Turn(*r), capacity, used, false))?;
-                continue;
             }
-            self.guarantee(*r, *asked, see)?;
+            self.guarantee(*r, *asked, false, see)?;
         }
         ControlFlow::Continue(())
     }
@@ -407,41 +451,94 @@ impl Check<'_> {
         &self,
         r: ResIx,
         asked: u64,
+        only_never: bool,
         see: &mut dyn FnMut(Hit) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
+        if self.state.guarantees.get(r) == 0 {
+            return ControlFlow::Continue(());
+        }
+        let held = self.state.total.get(r);
+        let hit = |kind, limit: u64, used: u64, alone| Hit {
+            place: Place::Cluster,
+            kind,
+            limit: u128::from(limit),
+            used: u128::from(used),
+            asked: u128::from(asked),
+            alone,
+        };
+        let at_best = self.total(r).saturating_sub(self.always_kept(r));
+        if asked > at_best {
+            return see(hit(Kind::Guarantee(r), at_best, 0, true));
+        }
         let kept = self.kept(r);
-        if kept == 0 {
+        if kept == 0 || only_never {
             return ControlFlow::Continue(());
         }
         let free_for_us = self.besides_guarantees(r, kept);
-        let held = self.state.total.get(r);
-        if held.saturating_add(asked) > free_for_us {
-            see(Hit {
-                place: Place::Cluster,
-                kind: Kind::Guarantee(r),
-                limit: u128::from(free_for_us),
-                used: u128::from(held),
-                asked: u128::from(asked),
-                alone: asked > free_for_us,
-            })?;
+        let after = held.saturating_add(asked);
+        if after > free_for_us {
+            return see(hit(Kind::Guarantee(r), free_for_us, held, false));
+        }
+        let promised = self.promised.everywhere(r);
+        if promised > 0
+            && after.saturating_add(promised) > free_for_us
+            && asked > self.own_guarantees(r)
+        {
+            let used = held.saturating_add(promised);
+            return see(hit(Kind::Turn(r), free_for_us, used, false));
         }
         ControlFlow::Continue(())
     }
 
-    /// What there is of a resource in all, less what others' guarantees lack.
-    fn besides_guarantees(&self, r: ResIx, kept: u64) -> u64 {
-        let own: u64 = self
-            .seat
+    fn total(&self, r: ResIx) -> u64 {
+        self.state
+            .clusters()
+            .map(|c| c.capacity.get(r).unwrap_or(0))
+            .fold(0, u64::saturating_add)
+    }
+
+    /// What guarantees of its own lack: it may take that much whoever waits.
+    fn own_guarantees(&self, r: ResIx) -> u64 {
+        self.seat
             .buckets
             .iter()
             .map(|b| self.lacks(self.bucket_at(*b), r))
-            .sum();
-        let total: u64 = self
-            .state
-            .clusters()
-            .map(|c| c.capacity.get(r).unwrap_or(0))
+            .fold(0, u64::saturating_add)
+    }
+
+    /// What others' guarantees take from it at all times, whoever runs: they lack it, or somebody holds it by them.
+    fn always_kept(&self, r: ResIx) -> u64 {
+        let always = |quota: usize| {
+            let rule = &self.state.rules[quota];
+            !rule.audit && self.moment.applies(quota) && self.moment.change_of(quota).is_none()
+        };
+        let of = |bucket: &Bucket| match self.state.rules[bucket.quota].guarantee.get(r) {
+            Some(g) if always(bucket.quota) => g,
+            _ => 0,
+        };
+        let rules = self.state.rules.iter().enumerate();
+        let mut some = rules.filter(|(_, q)| q.guarantee.get(r).is_some() && !q.audit);
+        let all = if some.all(|(quota, _)| always(quota)) {
+            // The sum over all is kept ready.
+            self.state.guarantees.get(r)
+        } else {
+            let buckets = self.state.guaranteed.iter();
+            buckets
+                .map(|b| of(&self.state.buckets[*b as usize]))
+                .fold(0, u64::saturating_add)
+        };
+        let there = self.state.buckets.len();
+        let known = self.seat.buckets.iter().filter(|b| (**b as usize) < there);
+        let mine = known
+            .map(|b| of(self.bucket_at(*b)))
             .fold(0, u64::saturating_add);
-        total.saturating_sub(kept.saturating_sub(own))
+        all.saturating_sub(mine)
+    }
+
+    /// What there is of a resource in all, less what others' guarantees lack.
+    fn besides_guarantees(&self, r: ResIx, kept: u64) -> u64 {
+        let own = self.own_guarantees(r);
+        self.total(r).saturating_sub(kept.saturating_sub(own))
     }
 
     /// How much of a resource others' guarantees leave; `None` when they take nothing.
@@ -461,9 +558,9 @@ impl Check<'_> {
             // The sum over all is kept ready.
             return self.state.unmet.get(r);
         }
-        let buckets = self.state.buckets.iter();
+        let buckets = self.state.guaranteed.iter();
         buckets
-            .map(|b| self.lacks(b, r))
+            .map(|b| self.lacks(&self.state.buckets[*b as usize], r))
             .fold(0, u64::saturating_add)
     }
 
@@ -513,6 +610,38 @@ impl Limits<'_> {
     pub(crate) fn jobs(&self) -> Option<u64> {
         let base = self.state.policy().quotas[self.bucket.quota].limits.jobs?;
         Some(self.changed(u64::from(base), |o| o.jobs))
+    }
+
+    /// Whether so much of a resource is allowed at once when overrides have ended, some or all.
+    fn allows_later(&self, r: ResIx, asked: u64) -> bool {
+        let lent = self.state.rules[self.bucket.quota]
+            .borrow
+            .get(r)
+            .unwrap_or(0);
+        self.ends().any(|at| {
+            let then = limits_of(self.state, self.bucket, at).resource(r);
+            then.is_none_or(|limit| asked <= limit.saturating_add(lent))
+        })
+    }
+
+    /// Whether a job may run when overrides have ended, some or all.
+    fn allows_a_job_later(&self) -> bool {
+        self.ends()
+            .any(|at| limits_of(self.state, self.bucket, at).jobs() != Some(0))
+    }
+
+    /// When overrides that count now end, the first first.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = Timestamp> {
+        let mut ends: Vec<Timestamp> = self
+            .bucket
+            .overrides
+            .iter()
+            .filter_map(|id| self.state.override_by_id(*id))
+            .map(|o| o.until)
+            .filter(|until| *until > self.now)
+            .collect();
+        ends.sort_unstable();
+        ends.into_iter()
     }
 
     fn changed(&self, base: u64, by: impl Fn(&crate::ledger::Override) -> i64) -> u64 {

@@ -1,23 +1,35 @@
 //! The order of the queue, and who starts next.
 //!
-//! Order: priority, then fair share (see the ledger's `fair`), then age. A job that does not fit may be passed by jobs
-//! behind it until it has waited the policy's `pass_bound`; from then on what it needs counts as held for all behind it, so
-//! that they start only where they leave it room. To waste nothing, that is kept for it from the inside out: while its own
-//! user's limits stop it, only in these; while a shared quota stops it, in these and in quotas; else on the cluster too.
-//! So once a job is first in its order and has waited the bound, it starts at the latest when what then runs has ended
-//! three times over (user's limits, quotas, cluster), however many smaller jobs come.
+//! Order: first those that have waited the policy's `pass_bound` without an older job of their user being started
+//! meanwhile, the longest first; then priority, fair share (see the ledger's `fair`), age.
+//!
+//! A job that does not fit may be passed by others until it has waited the bound. From then on what it needs counts as
+//! held for all behind it, so that they start only where they leave it room. To waste nothing, that is kept for it from
+//! the inside out: while its own user's limits stop it, only in these; while a shared quota stops it, in these and in
+//! quotas; else on the cluster too. A budget is freed by time and not by jobs that end: while one stops it, nothing else
+//! is kept for it. So a job that could fit and has waited the bound, and before which nobody else has waited it, starts
+//! at the latest when what runs then has ended three times over (user's limits, quotas, cluster), whoever comes.
+//!
+//! On a budget nobody is passed at all: what an earlier job in the order needs of it is kept, bound or not.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::check::{Check, Fit, Hit, Kind, Place, Promised, Scope, Wanted};
 use super::moment::{Gate, Moment};
-use crate::ledger::{Class, Event, Job, Phase, ResIx, State};
+use crate::ledger::{Class, Event, Job, Phase, ResIx, Rule, Seat, State};
 use crate::policy::{Mode, Reclaim};
+use crate::subject::Subject;
 use crate::time::{Millis, Timestamp};
 
 /// A class's place in the order: smaller goes first.
 type Place4 = (Reverse<i32>, Vec<u64>, u64);
+
+/// A job's place in the whole order: those that have waited the bound before the others, the longest first.
+type Order = (bool, Timestamp, Place4);
+
+/// At the door so many classes are looked at to say whether one of them goes first.
+const LOOKED_AT: usize = 256;
 
 /// What a look at the whole queue found.
 struct Look<'a> {
@@ -82,9 +94,9 @@ impl Look<'_> {
         }
     }
 
-    fn open(&self, class: &Class) -> bool {
+    fn gate(&self, class: &Class) -> Gate {
         let seat = &self.state.seats[class.seat as usize];
-        self.moment.gate(&self.state.cluster_at(seat.cluster).name) == Gate::Open
+        self.moment.gate(&self.state.cluster_at(seat.cluster).name)
     }
 
     /// Marks resources of which somebody within their limits waits for capacity: these are not lent to others.
@@ -133,68 +145,71 @@ impl Look<'_> {
     /// The first in the order that fits.
     fn pick(&mut self) -> Option<(&'_ Job, bool)> {
         let state = self.state;
-        let bound = state.policy().queue.pass_bound;
-        let mut fitting = Vec::new();
-        let mut waited = Vec::new();
+        let budgets = state.rules.iter().any(|r| !r.budgets.is_empty());
+        let mut order: Vec<(Order, usize, bool)> = Vec::new();
+        let mut some = false;
         for (ix, class) in state.classes.iter().enumerate() {
-            if !self.open(class) {
-                continue;
-            }
-            match self.check(class, &self.nothing).fits() {
-                Fit::Yes { .. } => fitting.push(ix),
-                // What can never fit, by whichever limit, keeps nothing from others.
-                Fit::No if self.head_waited(class) >= bound && self.could_fit(class) => {
-                    waited.push(ix);
-                }
-                Fit::No => {}
+            let fits = match self.gate(class) {
+                Gate::Open => matches!(self.check(class, &self.nothing).fits(), Fit::Yes { .. }),
+                // It will start in a moment: what it is to have is kept all the same.
+                Gate::Paced { .. } => false,
+                Gate::Down => continue,
+            };
+            some |= fits;
+            if fits || self.has_waited(class) || (budgets && self.is_in_a_budget(class)) {
+                order.push((self.order(class), ix, fits));
             }
         }
-        if fitting.is_empty() {
+        if !some {
             return None;
-        }
-        let mut order: Vec<(Place4, usize, bool)> =
-            Vec::with_capacity(fitting.len() + waited.len());
-        for ix in fitting {
-            order.push((self.place(&state.classes[ix]), ix, true));
-        }
-        for ix in waited {
-            order.push((self.place(&state.classes[ix]), ix, false));
         }
         order.sort_unstable();
         let mut promised = Promised::default();
         for (_, ix, fits) in order {
             let class = &state.classes[ix];
-            if !fits {
-                self.promise(class, &mut promised);
-                continue;
-            }
-            if let Fit::Yes { borrowed } = self.check(class, &promised).fits() {
+            if fits && let Fit::Yes { borrowed } = self.check(class, &promised).fits() {
                 let job = class.members.values().next()?;
                 return Some((&state.slot_at(*job)?.job, borrowed));
             }
+            self.promise(class, &mut promised);
         }
         None
     }
 
-    fn could_fit(&self, class: &Class) -> bool {
-        self.check(class, &self.nothing)
-            .all()
-            .iter()
-            .all(|h| !h.alone)
+    fn head<'b>(&'b self, class: &Class) -> Option<&'b Job> {
+        let ix = class.members.values().next()?;
+        Some(&self.state.slot_at(*ix)?.job)
     }
 
     fn head_waited(&self, class: &Class) -> Millis {
-        class
-            .members
-            .values()
-            .next()
-            .and_then(|ix| self.state.slot_at(*ix))
-            .map_or(Millis(0), |s| self.moment.now.since(s.job.submitted))
+        self.head(class)
+            .map_or(Millis(0), |job| self.moment.now.since(job.submitted))
     }
 
-    /// Counts what a blocked job needs as held, from the inside out.
+    /// Whether the first of a class has waited so long that nobody may pass it.
+    fn has_waited(&self, class: &Class) -> bool {
+        let bound = self.state.policy().queue.pass_bound;
+        self.head(class)
+            .is_some_and(|job| self.moment.now.since(job.passed_since()) >= bound)
+    }
+
+    fn is_in_a_budget(&self, class: &Class) -> bool {
+        let seat = &self.state.seats[class.seat as usize];
+        seat.buckets.iter().any(|b| {
+            let bucket = &self.state.buckets[*b as usize];
+            asks_of_a_budget(&self.state.rules[bucket.quota], &class.ask)
+        })
+    }
+
+    /// Counts what a job that does not start now needs as held: of budgets; if it has waited the bound, of all else as
+    /// well, from the inside out. What can never fit, by whichever limit, keeps nothing from others.
     fn promise(&self, class: &Class, promised: &mut Promised) {
         let hits = self.check(class, &self.nothing).all();
+        if hits.iter().any(|h| h.alone) {
+            return;
+        }
+        let waited = self.has_waited(class);
+        let time = hits.iter().any(|h| matches!(h.kind, Kind::Budget(_)));
         let private = |b: &u32| {
             let rule = self.state.buckets[*b as usize].quota;
             self.state.rules[rule].private
@@ -208,17 +223,121 @@ impl Look<'_> {
             if in_private && !private(b) {
                 continue;
             }
+            self.promise_budgets(class, *b, waited, &hits, promised);
+            if !waited || time {
+                continue;
+            }
             for (r, a) in class.ask.iter() {
                 let sum = promised.buckets.entry((*b, *r)).or_insert(0);
                 *sum = sum.saturating_add(*a);
             }
             *promised.jobs.entry(*b).or_insert(0) += 1;
         }
-        if !in_quota {
+        if waited && !in_quota {
             for (r, a) in class.ask.iter() {
                 let sum = promised.clusters.entry((seat.cluster, *r)).or_insert(0);
                 *sum = sum.saturating_add(*a);
             }
+        }
+    }
+
+    /// Of the budgets of a bucket. One that stops the job now is reset before it starts, whoever uses what is left until
+    /// then; but one that rolls only gains what others leave.
+    fn promise_budgets(
+        &self,
+        class: &Class,
+        b: u32,
+        waited: bool,
+        hits: &[Hit],
+        promised: &mut Promised,
+    ) {
+        let bucket = &self.state.buckets[b as usize];
+        let rule = &self.state.rules[bucket.quota];
+        for (at, ((r, _), meter)) in rule.budgets.iter().zip(&bucket.meters).enumerate() {
+            let Some((_, amount)) = class.ask.iter().find(|(a, _)| a == r) else {
+                continue;
+            };
+            let here = |h: &Hit| h.place == Place::Bucket(b) && h.kind == Kind::Budget(at);
+            if hits.iter().any(here) && !(waited && meter.rolls()) {
+                continue;
+            }
+            let now = self.moment.now;
+            let asked = meter.read(now).would_add(now, *amount, class.duration);
+            let sum = promised.budgets.entry((b, at)).or_insert(0);
+            *sum = sum.saturating_add(asked);
+        }
+    }
+
+    /// The places of all that wait for a cluster.
+    fn places(&mut self, classes: &[&Class], by_number: &mut HashMap<u64, Position>) {
+        let of = classes.iter().map(|c| c.members.len()).sum();
+        // The first of a class may go before its place, but those behind it do not.
+        let mut first: Vec<Order> = Vec::new();
+        for class in classes {
+            if self.has_waited(class) {
+                first.push(self.order(class));
+            }
+        }
+        first.sort_unstable();
+        let first: Vec<u64> = first.into_iter().map(|(_, _, (_, _, seq))| seq).collect();
+        let before: HashSet<u64> = first.iter().copied().collect();
+        let mut rest: Vec<(Reverse<i32>, Vec<u64>, usize)> = classes
+            .iter()
+            .enumerate()
+            .map(|(ix, class)| {
+                let (priority, path, _) = self.place(class);
+                (priority, path, ix)
+            })
+            .collect();
+        rest.sort_unstable();
+        let mut ahead = 0;
+        let mut put = |seqs: &[u64]| {
+            let places = seqs.iter().zip(ahead + 1..);
+            by_number.extend(places.map(|(seq, position)| (*seq, Position { position, of })));
+            ahead += seqs.len();
+        };
+        put(&first);
+        // Among classes that are alike in priority and share, age decides.
+        for alike in rest.chunk_by(|a, b| (&a.0, &a.1) == (&b.0, &b.1)) {
+            let mut ages: Vec<u64> = alike
+                .iter()
+                .flat_map(|(_, _, ix)| classes[*ix].members.keys().copied())
+                .filter(|seq| !before.contains(seq))
+                .collect();
+            ages.sort_unstable();
+            put(&ages);
+        }
+    }
+
+    /// The place of somebody in the whole order.
+    fn order_of(&mut self, comer: &Comer<'_>) -> Order {
+        let first = |c: &&Class| {
+            comer
+                .waits
+                .is_some_and(|j| c.members.keys().next() == Some(&j.seq))
+        };
+        if let Some(class) = self.state.classes.iter().find(first) {
+            return self.order(class);
+        }
+        let nodes = self.state.known_path(comer.subject);
+        let path = nodes.iter().map(|n| n.map_or(0, |n| self.share(n)));
+        let path = path.collect();
+        let age = comer.waits.map_or(u64::MAX, |j| j.seq);
+        (true, Timestamp(0), (Reverse(comer.priority), path, age))
+    }
+
+    /// The place of the first of a class in the whole order.
+    fn order(&mut self, class: &Class) -> Order {
+        let since = self
+            .has_waited(class)
+            .then(|| self.head(class).map(Job::passed_since))
+            .flatten();
+        match since {
+            Some(since) => {
+                let age = class.members.keys().next().copied().unwrap_or(u64::MAX);
+                (false, since, (Reverse(0), Vec::new(), age))
+            }
+            None => (true, Timestamp(0), self.place(class)),
         }
     }
 
@@ -355,19 +474,34 @@ pub fn position(state: &State, moment: &Moment, job: &Job) -> Option<Position> {
     let (_, slot) = state.slot(&job.new.id)?;
     let cluster = state.seats[slot.seat as usize].cluster;
     let mut look = Look::new(state, moment);
-    let nodes = &state.seats[slot.seat as usize].nodes;
-    let path: Vec<u64> = nodes.iter().map(|n| look.share(*n)).collect();
-    let mine: Place4 = (Reverse(job.new.priority), path, job.seq);
+    let seat = &state.seats[slot.seat as usize];
+    let comer = Comer {
+        seat,
+        subject: &job.new.subject,
+        ask: &slot.ask,
+        priority: job.new.priority,
+        waits: Some(job),
+    };
+    let mine = look.order_of(&comer);
+    let path: Vec<u64> = seat.nodes.iter().map(|n| look.share(*n)).collect();
+    let place: Place4 = (Reverse(job.new.priority), path, job.seq);
+    let here = |c: &&Class| state.seats[c.seat as usize].cluster == cluster;
     let (mut ahead, mut of) = (0, 0);
-    for class in &state.classes {
-        if state.seats[class.seat as usize].cluster != cluster {
+    for class in state.classes.iter().filter(here) {
+        of += class.members.len();
+        let first = look.order(class);
+        // The first of a class may go before its place, but those behind it do not.
+        ahead += usize::from(first < mine);
+        if !mine.0 {
             continue;
         }
-        of += class.members.len();
         let theirs = look.place(class);
-        ahead += match (&theirs.0, &theirs.1).cmp(&(&mine.0, &mine.1)) {
-            std::cmp::Ordering::Less => class.members.len(),
-            std::cmp::Ordering::Equal => class.members.range(..mine.2).count(),
+        ahead += match (&theirs.0, &theirs.1).cmp(&(&place.0, &place.1)) {
+            std::cmp::Ordering::Less => class.members.len() - 1,
+            std::cmp::Ordering::Equal => {
+                let older = class.members.range(..place.2).count();
+                older.saturating_sub(1)
+            }
             std::cmp::Ordering::Greater => 0,
         };
     }
@@ -388,33 +522,14 @@ impl Places {
     #[must_use]
     pub fn of(state: &State, moment: &Moment) -> Places {
         let mut look = Look::new(state, moment);
-        let mut order: Vec<(u32, Reverse<i32>, Vec<u64>, usize)> = state
-            .classes
-            .iter()
-            .enumerate()
-            .map(|(ix, class)| {
-                let (priority, path, _) = look.place(class);
-                let cluster = state.seats[class.seat as usize].cluster;
-                (cluster, priority, path, ix)
-            })
-            .collect();
-        order.sort_unstable();
         let mut by_number = HashMap::with_capacity(state.queued_count());
-        for cluster in order.chunk_by(|a, b| a.0 == b.0) {
-            let members = |c: &(u32, Reverse<i32>, Vec<u64>, usize)| &state.classes[c.3].members;
-            let of = cluster.iter().map(|c| members(c).len()).sum();
-            let mut ahead = 0;
-            // Among classes that are alike in priority and share, age decides.
-            for alike in cluster.chunk_by(|a, b| (&a.1, &a.2) == (&b.1, &b.2)) {
-                let mut ages: Vec<u64> = alike
-                    .iter()
-                    .flat_map(|c| members(c).keys().copied())
-                    .collect();
-                ages.sort_unstable();
-                let places = ages.iter().zip(ahead + 1..);
-                by_number.extend(places.map(|(seq, position)| (*seq, Position { position, of })));
-                ahead += ages.len();
-            }
+        let mut clusters: BTreeMap<u32, Vec<&Class>> = BTreeMap::new();
+        for class in &state.classes {
+            let cluster = state.seats[class.seat as usize].cluster;
+            clusters.entry(cluster).or_default().push(class);
+        }
+        for classes in clusters.into_values() {
+            look.places(&classes, &mut by_number);
         }
         Places { by_number }
     }
@@ -427,15 +542,75 @@ impl Places {
     }
 }
 
-/// Whether somebody on a cluster has waited past the bound, so that a new job has to be put in the order.
-pub(crate) fn somebody_waited(state: &State, moment: &Moment, cluster: u32) -> bool {
-    let bound = state.policy().queue.pass_bound;
-    let look = Look::new(state, moment);
-    state
+/// Who waits and goes before a job that comes now.
+pub(crate) enum Ahead {
+    /// Nobody that it could be in the way of.
+    Nobody,
+    /// Some, for whom this is kept.
+    Some(Promised),
+    /// More than are looked at: it has to be put in the order with them.
+    Many,
+}
+
+/// Somebody who is to be put in the order: one who comes now, or one who waits.
+pub(crate) struct Comer<'a> {
+    pub(crate) seat: &'a Seat,
+    pub(crate) subject: &'a Subject,
+    pub(crate) ask: &'a [(ResIx, u64)],
+    pub(crate) priority: i32,
+    /// Of one who waits: the job.
+    pub(crate) waits: Option<&'a Job>,
+}
+
+/// Who waits and goes before somebody: those that have waited the bound for what it would take, and those before it in the
+/// order that need of a budget what it would use.
+pub(crate) fn ahead(state: &State, moment: &Moment, comer: &Comer<'_>) -> Ahead {
+    let mut look = Look::new(state, moment);
+    let (seat, ask) = (comer.seat, comer.ask);
+    let mine = look.order_of(comer);
+    // Buckets that would be made for it hold nobody.
+    let there: Vec<u32> = seat
+        .buckets
+        .iter()
+        .copied()
+        .filter(|b| state.buckets.get(*b as usize).is_some_and(|b| b.queued > 0))
+        .collect();
+    let budgets: Vec<u32> = there
+        .iter()
+        .copied()
+        .filter(|b| asks_of_a_budget(&state.rules[state.buckets[*b as usize].quota], ask))
+        .collect();
+    let matters = |class: &&Class| {
+        let theirs = &state.seats[class.seat as usize];
+        let shares = |buckets: &[u32]| theirs.buckets.iter().any(|b| buckets.contains(b));
+        shares(&budgets)
+            || (look.has_waited(class) && (theirs.cluster == seat.cluster || shares(&there)))
+    };
+    let all: Vec<&Class> = state
         .classes
         .iter()
-        .filter(|c| state.seats[c.seat as usize].cluster == cluster)
-        .any(|c| look.head_waited(c) >= bound)
+        .filter(matters)
+        .take(LOOKED_AT + 1)
+        .collect();
+    if all.len() > LOOKED_AT {
+        return Ahead::Many;
+    }
+    let mut promised = Promised::default();
+    for class in all {
+        if look.order(class) < mine {
+            look.promise(class, &mut promised);
+        }
+    }
+    if promised.is_empty() {
+        Ahead::Nobody
+    } else {
+        Ahead::Some(promised)
+    }
+}
+
+fn asks_of_a_budget(rule: &Rule, ask: &[(ResIx, u64)]) -> bool {
+    let mut budgets = rule.budgets.iter();
+    budgets.any(|(r, _)| ask.iter().any(|(a, _)| a == r))
 }
 
 /// When time alone may next change what can start: a window, a budget's period, an override's end, the passing bound.
@@ -450,11 +625,13 @@ pub fn next_change(state: &State, moment: &Moment) -> Option<Timestamp> {
         .flat_map(|b| &b.meters)
         .filter_map(|m| after(m.read(moment.now).resets))
         .min();
+    let look = Look::new(state, moment);
     let bound = state
-        .waiting
-        .first()
-        .and_then(|(_, ix)| state.slot_at(*ix))
-        .and_then(|s| after(s.job.submitted.after(state.policy().queue.pass_bound)));
+        .classes
+        .iter()
+        .filter_map(|class| look.head(class))
+        .filter_map(|job| after(job.passed_since().after(state.policy().queue.pass_bound)))
+        .min();
     [calendar, overrides, budgets, bound]
         .into_iter()
         .flatten()

@@ -80,7 +80,7 @@ impl Render<'_> {
                     per: rate.map_or(Millis(0), |r| r.per),
                 }
             }
-            Kind::Budget(at) | Kind::DurationNeeded(at) => {
+            Kind::Budget(at) | Kind::TurnBudget(at) | Kind::DurationNeeded(at) => {
                 let budget = bucket_of_hit(hit).and_then(|b| {
                     let quota = self.view.bucket_at(b).quota;
                     self.view.state.policy().quotas[quota].budgets.get(at)
@@ -124,10 +124,13 @@ impl Render<'_> {
                             .map_or(When::JobsEnd(None), When::At)
                     })
             }
-            Kind::Queued | Kind::Turn(_) | Kind::TurnJobs | Kind::Borrowing(_) => When::Turn,
-            Kind::Guarantee(_) => When::JobsEnd(None),
-            Kind::Concurrent(_) | Kind::Jobs | Kind::Capacity(_) => {
-                When::JobsEnd(self.enough_end(hit, bucket))
+            Kind::Queued
+            | Kind::Turn(_)
+            | Kind::TurnJobs
+            | Kind::TurnBudget(_)
+            | Kind::Borrowing(_) => When::Turn,
+            Kind::Concurrent(_) | Kind::Jobs | Kind::Capacity(_) | Kind::Guarantee(_) => {
+                self.when_free(hit, bucket)
             }
         };
         match (&when, change) {
@@ -137,21 +140,148 @@ impl Render<'_> {
         }
     }
 
-    /// When so much has ended that it fits, if those who end by then have said when.
+    /// When enough of what is held has ended, or an override that lowers the limit.
+    fn when_free(&self, hit: &Hit, bucket: Option<&Bucket>) -> When {
+        let first = When::JobsEnd(self.enough_end(hit, bucket));
+        self.lifted(hit, bucket)
+            .into_iter()
+            .map(|(at, limit)| {
+                let hit = &Hit { limit, ..*hit };
+                if hit.used.saturating_add(hit.asked) <= limit {
+                    return When::At(at);
+                }
+                match self.enough_end(hit, bucket) {
+                    Some(end) if end <= at => When::At(at),
+                    end => When::JobsEnd(end),
+                }
+            })
+            .fold(first, |best, when| match (&best, &when) {
+                (When::JobsEnd(None), _) => when,
+                (When::JobsEnd(Some(a)) | When::At(a), When::JobsEnd(Some(b)) | When::At(b))
+                    if b < a =>
+                {
+                    when
+                }
+                _ => best,
+            })
+    }
+
+    /// When overrides of a bucket end, and what a limit is from then on.
+    fn lifted(&self, hit: &Hit, bucket: Option<&Bucket>) -> Vec<(Timestamp, u128)> {
+        let state = self.view.state;
+        let Some(bucket) = bucket else {
+            return Vec::new();
+        };
+        let limits = limits_of(state, bucket, self.view.moment.now);
+        let then = |at: Timestamp| {
+            let limits = limits_of(state, bucket, at);
+            match hit.kind {
+                Kind::Concurrent(r) => {
+                    let lent = state.rules[bucket.quota].borrow.get(r).unwrap_or(0);
+                    limits.resource(r).map(|l| l.saturating_add(lent))
+                }
+                Kind::Jobs => limits.jobs(),
+                _ => None,
+            }
+        };
+        let all = limits.ends().filter_map(|at| Some((at, then(at)?)));
+        all.map(|(at, limit)| (at, u128::from(limit))).collect()
+    }
+
+    /// The override that lowers a limit and whose end is waited for.
+    fn lowered_by(&self, hit: &Hit, bucket: &Bucket) -> Option<String> {
+        let When::At(at) = self.when_free(hit, Some(bucket)) else {
+            return None;
+        };
+        let mut all = bucket.overrides.iter();
+        let id = all.find(|id| {
+            let found = self.view.state.override_by_id(**id);
+            found.is_some_and(|o| o.until == at)
+        })?;
+        Some(format!("override {id}"))
+    }
+
+    /// When so much has ended that it fits, if those who end by then have said when. What has said when and is past it is
+    /// not known to end at all.
     fn enough_end(&self, hit: &Hit, bucket: Option<&Bucket>) -> Option<Timestamp> {
+        if hit.asked > hit.limit {
+            return None;
+        }
         let mut to_free = (hit.used + hit.asked).saturating_sub(hit.limit);
         for job in self.holding(hit, bucket).take(LOOKED_AT) {
-            let freed = self.held_by(job, hit);
+            let freed = match hit.kind {
+                Kind::Guarantee(r) if self.is_kept(job, r) => 0,
+                _ => self.held_by(job, hit),
+            };
             if freed == 0 {
                 continue;
             }
             let end = job.expected_end()?;
             to_free = to_free.saturating_sub(u128::from(freed));
             if to_free == 0 {
-                return Some(end.max(self.view.moment.now));
+                return Some(end);
             }
         }
         None
+    }
+
+    /// Whether what a job leaves is kept for others at once, since it holds it by a guarantee of theirs.
+    fn is_kept(&self, job: &Job, r: ResIx) -> bool {
+        let state = self.view.state;
+        let Some((_, slot)) = state.slot(&job.new.id) else {
+            return false;
+        };
+        let others = state.seats[slot.seat as usize]
+            .buckets
+            .iter()
+            .filter(|b| !self.view.seat.buckets.contains(b));
+        others.map(|b| &state.buckets[*b as usize]).any(|b| {
+            let rule = &state.rules[b.quota];
+            let on = !rule.audit && self.view.moment.applies(b.quota);
+            on && rule.guarantee.get(r).is_some_and(|g| b.held.get(r) <= g)
+        })
+    }
+
+    /// What is kept by whose guarantee, at most three of them: `the guarantee of serving keeps 1 CPU`.
+    fn kept_by(&self, hit: &Hit, r: ResIx) -> String {
+        let state = self.view.state;
+        let mine = |b: &u32| self.view.seat.buckets.contains(b);
+        let mut by_quota: Vec<(usize, u64)> = Vec::new();
+        for b in state.guaranteed.iter().filter(|b| !mine(b)) {
+            let bucket = &state.buckets[*b as usize];
+            let rule = &state.rules[bucket.quota];
+            let on = !rule.audit && self.view.moment.applies(bucket.quota);
+            let Some(g) = rule.guarantee.get(r).filter(|_| on) else {
+                continue;
+            };
+            let lacks = if hit.alone {
+                g
+            } else {
+                g.saturating_sub(bucket.held.get(r))
+            };
+            match by_quota.iter_mut().find(|(q, _)| *q == bucket.quota) {
+                Some((_, sum)) => *sum = sum.saturating_add(lacks),
+                None => by_quota.push((bucket.quota, lacks)),
+            }
+        }
+        by_quota.retain(|(_, sum)| *sum > 0);
+        by_quota.sort_by_key(|(quota, sum)| (std::cmp::Reverse(*sum), *quota));
+        let more = by_quota.len().saturating_sub(3);
+        let mut parts: Vec<String> = by_quota
+            .iter()
+            .take(3)
+            .map(|(quota, sum)| {
+                let amount = self.quantity(hit, u128::from(*sum));
+                format!(
+                    "the guarantee of {} keeps {amount}",
+                    state.rules[*quota].name
+                )
+            })
+            .collect();
+        if more > 0 {
+            parts.push(format!("{more} others keep more"));
+        }
+        parts.join(" and ")
     }
 
     /// Who holds something of it, the first to end first.
@@ -168,11 +298,12 @@ impl Render<'_> {
                     .filter_map(|(_, ix)| state.slot_at(*ix))
                     .map(|s| &s.job),
             ),
-            None if matches!(hit.kind, Kind::Capacity(_)) => {
+            None if matches!(hit.kind, Kind::Capacity(_) | Kind::Guarantee(_)) => {
                 let cluster = &self.view.submission.cluster;
+                let anywhere = matches!(hit.kind, Kind::Guarantee(_));
                 let mut jobs: Vec<&Job> = state
                     .jobs()
-                    .filter(|j| j.grant().is_some() && j.new.cluster == *cluster)
+                    .filter(|j| j.grant().is_some() && (anywhere || j.new.cluster == *cluster))
                     .take(LOOKED_AT)
                     .collect();
                 jobs.sort_by_key(|j| (j.expected_end().unwrap_or(Timestamp(i64::MAX)), j.seq));
@@ -192,7 +323,7 @@ impl Render<'_> {
     fn holders(&self, hit: &Hit, bucket: Option<&Bucket>) -> (Vec<Holder>, u64) {
         if !matches!(
             hit.kind,
-            Kind::Concurrent(_) | Kind::Jobs | Kind::Capacity(_)
+            Kind::Concurrent(_) | Kind::Jobs | Kind::Capacity(_) | Kind::Guarantee(_)
         ) || hit.alone
         {
             return (Vec::new(), 0);
@@ -226,6 +357,8 @@ impl Render<'_> {
                 let budget = self.view.state.policy().quotas[b.quota].budgets.get(at)?;
                 Some(format!("per {}", budget.per))
             }
+            Kind::Concurrent(_) | Kind::Jobs if !hit.alone => self.lowered_by(hit, bucket?),
+            Kind::Guarantee(r) => Some(self.kept_by(hit, r)),
             Kind::Capacity(r) if hit.limit == 0 => {
                 Some(format!("the cluster has no {}", self.resource(r).label()))
             }
@@ -325,6 +458,6 @@ fn code(kind: Kind) -> Code {
         Kind::Capacity(_) => Code::Capacity,
         Kind::Guarantee(_) => Code::Guarantee,
         Kind::Borrowing(_) => Code::Borrowing,
-        Kind::Turn(_) | Kind::TurnJobs => Code::Turn,
+        Kind::Turn(_) | Kind::TurnJobs | Kind::TurnBudget(_) => Code::Turn,
     }
 }

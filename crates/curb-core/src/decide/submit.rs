@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use super::check::{Check, Fit, Hit, Kind, Place, Promised, Scope, Wanted};
 use super::moment::{Gate, Moment};
-use super::queue::{Places, Position, somebody_waited, wanted};
+use super::queue::{Ahead, Comer, Places, Position, ahead, wanted};
 use super::render::{Render, fits_now};
 use super::resolve::Submission;
 use super::violation::{Code, Explanation, Shadow, Verdict, Violation, When};
@@ -79,8 +79,8 @@ fn decide(view: &View<'_>, identity: &Identity) -> (Vec<Event>, Submitted) {
     let job = || Box::new(new_job(submission, identity));
     if let (Fit::Yes { borrowed }, false, Gate::Open) = (fit, denied, gate) {
         let crowd = state.queued_count() > 0;
-        let in_turn = !crowd || (moment.settled && !borrowed && !view.others_waited());
-        if in_turn {
+        let in_turn = !crowd || (moment.settled && !borrowed);
+        if in_turn && view.others_first().is_empty() {
             let event = Event::Admitted {
                 job: job(),
                 borrowed,
@@ -180,6 +180,7 @@ fn why(state: &State, id: &JobId, moment: &Moment, wanted: &Wanted) -> Option<Ex
         seat: &state.seats[slot.seat as usize],
         made: &[],
         ask: &slot.ask,
+        waits: Some(&slot.job),
     };
     let check = Check {
         wanted,
@@ -282,6 +283,7 @@ fn seen<T>(
             seat,
             made,
             ask: &ask,
+            waits: None,
         })
     };
     if let Some(ix) = state.find_seat(&submission.subject, &submission.cluster) {
@@ -318,6 +320,8 @@ pub(super) struct View<'a> {
     /// Buckets that the seat would be given, with numbers past those of the state.
     pub(super) made: &'a [Bucket],
     pub(super) ask: &'a [(ResIx, u64)],
+    /// Of a job that waits: the job.
+    waits: Option<&'a Job>,
 }
 
 impl View<'_> {
@@ -388,10 +392,53 @@ impl View<'_> {
     /// What is in the way besides limits: the gate, and those who go first.
     fn gate_and_turn(&self, violations: &mut Vec<Violation>) {
         let cluster = &self.submission.cluster;
-        let plain = |code, when, rejects| Violation {
+        match self.moment.gate(cluster) {
+            Gate::Open if violations.is_empty() => violations.extend(self.others_first()),
+            Gate::Open => {}
+            Gate::Paced { next } => {
+                violations.push(self.plain(Code::StartRate, When::At(next), false));
+            }
+            Gate::Down => {
+                let refuse = self.state.policy().when_ray_is_down == WhenDown::Refuse;
+                violations.push(self.plain(Code::ClusterDown, When::ClusterBack, refuse));
+            }
+        }
+    }
+
+    /// Those who go first and what is kept for them, if it would take some of that: it has to wait its turn.
+    fn others_first(&self) -> Vec<Violation> {
+        if self.state.queued_count() == 0 {
+            return Vec::new();
+        }
+        let behind = || vec![self.plain(Code::Turn, When::Turn, false)];
+        if !self.moment.settled {
+            return behind();
+        }
+        let comer = Comer {
+            seat: self.seat,
+            subject: &self.submission.subject,
+            ask: self.ask,
+            priority: self.submission.priority,
+            waits: self.waits,
+        };
+        match ahead(self.state, self.moment, &comer) {
+            Ahead::Nobody => Vec::new(),
+            Ahead::Many => behind(),
+            Ahead::Some(promised) => {
+                let check = Check {
+                    promised: &promised,
+                    ..self.check(Scope::Enforced, true)
+                };
+                self.violations(&check.all())
+            }
+        }
+    }
+
+    fn plain(&self, code: Code, when: When, rejects: bool) -> Violation {
+        Violation {
             code,
             quota: None,
-            bucket: format!("cluster {cluster}"),
+            bucket: format!("cluster {}", self.submission.cluster),
             limit: None,
             used: None,
             asked: None,
@@ -402,28 +449,7 @@ impl View<'_> {
             more_holders: 0,
             reason: None,
             note: None,
-        };
-        match self.moment.gate(cluster) {
-            Gate::Open if violations.is_empty() && self.others_first() => {
-                violations.push(plain(Code::Turn, When::Turn, false));
-            }
-            Gate::Open => {}
-            Gate::Paced { next } => {
-                violations.push(plain(Code::StartRate, When::At(next), false));
-            }
-            Gate::Down => {
-                let refuse = self.state.policy().when_ray_is_down == WhenDown::Refuse;
-                violations.push(plain(Code::ClusterDown, When::ClusterBack, refuse));
-            }
         }
-    }
-
-    fn others_first(&self) -> bool {
-        self.state.queued_count() > 0 && (!self.moment.settled || self.others_waited())
-    }
-
-    fn others_waited(&self) -> bool {
-        somebody_waited(self.state, self.moment, self.seat.cluster)
     }
 
     fn explanation(&self, mut violations: Vec<Violation>, recorded: Vec<Violation>) -> Explanation {

@@ -47,6 +47,7 @@ impl State {
             Event::Granted { id, borrowed } => {
                 if let Some(ix) = self.find(id, |p| matches!(p, Phase::Queued)) {
                     self.dequeue(ix);
+                    self.served(ix);
                     self.grant(ix, *borrowed);
                 }
             }
@@ -157,6 +158,7 @@ impl State {
             promised,
             phase: Phase::Queued,
             stop: None,
+            served: None,
             hidden: false,
         });
         self.count_submission(ix);

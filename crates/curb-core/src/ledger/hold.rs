@@ -150,10 +150,49 @@ impl State {
         self.waiting.remove(&(seq, ix));
         if let Some(class) = self.class_index.get(&key).copied() {
             let members = &mut self.classes[class as usize].members;
+            let first = members.first_key_value().is_some_and(|(s, _)| *s == seq);
             members.remove(&seq);
-            if members.is_empty() {
-                self.drop_class(class, &key);
+            match members.first_key_value().map(|(_, next)| *next) {
+                None => self.drop_class(class, &key),
+                // What it says of its class is handed on.
+                Some(next) if first => {
+                    let served = self.slot_at(ix).and_then(|s| s.job.served);
+                    self.note_served(next, served);
+                }
+                Some(_) => {}
             }
+        }
+    }
+
+    /// A job starts: its user's younger ones of no higher priority that wait for the same cluster have had a turn. It is
+    /// noted with the first of each class, which speaks for those behind it.
+    pub(super) fn served(&mut self, ix: u32) {
+        let Some(slot) = self.slot_at(ix) else { return };
+        let seat = &self.seats[slot.seat as usize];
+        let (user, cluster, seq) = (seat.nodes.last().copied(), seat.cluster, slot.job.seq);
+        let priority = slot.job.new.priority;
+        let younger: Vec<u32> = self
+            .classes
+            .iter()
+            .filter(|c| {
+                let seat = &self.seats[c.seat as usize];
+                c.priority <= priority
+                    && seat.cluster == cluster
+                    && seat.nodes.last().copied() == user
+            })
+            .filter_map(|c| c.members.first_key_value())
+            .filter(|(first, _)| **first > seq)
+            .map(|(_, ix)| *ix)
+            .collect();
+        let now = Some(self.now);
+        for ix in younger {
+            self.note_served(ix, now);
+        }
+    }
+
+    fn note_served(&mut self, ix: u32, at: Option<Timestamp>) {
+        if let Some(slot) = self.slot_mut(ix) {
+            slot.job.served = slot.job.served.max(at);
         }
     }
 

@@ -23,6 +23,9 @@ pub struct Job {
     /// Somebody wants it stopped: who and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<StopWish>,
+    /// While it waits: when an older job of its user last left the queue for the same cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<Timestamp>,
     /// Its owner does not want to see it any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hidden: bool,
@@ -101,6 +104,13 @@ impl Job {
     #[must_use]
     pub fn expected_end(&self) -> Option<Timestamp> {
         Some(self.grant()?.since.after(self.new.duration?))
+    }
+
+    /// Since when it waits without an older job of its user having been started: what `pass_bound` is held against.
+    #[must_use]
+    pub fn passed_since(&self) -> Timestamp {
+        self.served
+            .map_or(self.submitted, |t| t.max(self.submitted))
     }
 
     /// The id of the present attempt in Ray.

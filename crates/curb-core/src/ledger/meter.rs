@@ -93,6 +93,12 @@ impl Meter {
         &self.carried
     }
 
+    /// Whether what was used is forgotten little by little rather than all at once.
+    #[must_use]
+    pub fn rolls(&self) -> bool {
+        matches!(self.period, Period::Rolling(_))
+    }
+
     /// Counts use up to a moment. Going back changes nothing.
     pub fn advance(&mut self, now: Timestamp) {
         let c = &mut self.carried;

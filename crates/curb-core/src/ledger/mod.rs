@@ -23,5 +23,5 @@ pub use state::{Cluster, ENDED_KEPT, State};
 pub use view::{BucketView, BudgetView, ResourceView};
 
 pub(crate) use apply::interval_micros;
-pub(crate) use rules::ResIx;
+pub(crate) use rules::{ResIx, Rule};
 pub(crate) use state::{Bucket, Class, Seat};

@@ -63,6 +63,7 @@ impl State {
         self.names = Names::default();
         self.rules = Arc::new(rules(&mut self.names, &self.policy));
         self.buckets.clear();
+        self.guaranteed.clear();
         self.bucket_index.clear();
         self.seats.clear();
         self.seat_index.clear();
@@ -72,6 +73,7 @@ impl State {
         self.class_index.clear();
         self.waiting.clear();
         self.unmet = Held::default();
+        self.guarantees = Held::default();
         self.total = Held::default();
         self.holding = 0;
         for ix in 0..self.clusters.len() {

@@ -60,6 +60,7 @@ impl Refusal {
                 ran: None,
             }),
             stop: None,
+            served: None,
             hidden: false,
         }
     }

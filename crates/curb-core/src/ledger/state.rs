@@ -44,6 +44,8 @@ pub struct State {
     pub(crate) names: Names,
     pub(crate) rules: Arc<Vec<Rule>>,
     pub(crate) buckets: Vec<Bucket>,
+    /// The buckets of quotas with a guarantee.
+    pub(crate) guaranteed: Vec<u32>,
     pub(super) bucket_index: HashMap<BucketKey, u32>,
     pub(crate) seats: Vec<Seat>,
     pub(super) seat_index: HashMap<Subject, Vec<(u32, u32)>>,
@@ -55,6 +57,8 @@ pub struct State {
     pub(crate) waiting: BTreeSet<(u64, u32)>,
     /// Of every resource: what is kept free for guarantees that are not used up.
     pub(crate) unmet: Held,
+    /// Of every resource: what is guaranteed in all, used or not.
+    pub(crate) guarantees: Held,
     /// Of every resource: what is held on all clusters.
     pub(crate) total: Held,
     /// Jobs in each phase that holds something.
@@ -180,6 +184,7 @@ impl State {
             names: Names::default(),
             rules: Arc::new(Vec::new()),
             buckets: Vec::new(),
+            guaranteed: Vec::new(),
             bucket_index: HashMap::new(),
             seats: Vec::new(),
             seat_index: HashMap::new(),
@@ -189,6 +194,7 @@ impl State {
             class_index: HashMap::new(),
             waiting: BTreeSet::new(),
             unmet: Held::default(),
+            guarantees: Held::default(),
             total: Held::default(),
             holding: 0,
         }
@@ -462,10 +468,14 @@ impl State {
         for (ix, amount) in rule.guarantee.iter() {
             if !rule.audit {
                 self.unmet.add(&[(ix, amount)]);
+                self.guarantees.add(&[(ix, amount)]);
             }
         }
         self.buckets.push(bucket);
         let ix = (self.buckets.len() - 1) as u32;
+        if rule.guarantee.iter().next().is_some() {
+            self.guaranteed.push(ix);
+        }
         self.bucket_index.insert(key, ix);
         ix
     }
@@ -496,19 +506,16 @@ impl State {
     /// The way of a subject in the tree: org units from the top, team, user.
     fn path(&mut self, subject: &Subject) -> Vec<u32> {
         let policy = Arc::clone(&self.policy);
-        let mut path = Vec::new();
-        for org in subject.orgs.iter().rev() {
-            let weight = policy.orgs.get(org).map_or(1, |o| o.weight);
-            path.push(self.node(format!("org {org}"), weight));
-        }
-        if let Some(team) = &subject.team {
-            let weight = policy.teams.get(team).map_or(1, |t| t.weight);
-            path.push(self.node(format!("team {team}"), weight));
-        }
-        let weight = policy.users.get(&subject.user).map_or(1, |u| u.weight);
-        let team = subject.team.as_deref().unwrap_or("");
-        path.push(self.node(format!("user {team}/{}", subject.user), weight));
-        path
+        path_of(&policy, subject)
+            .map(|(key, weight)| self.node(key, weight))
+            .collect()
+    }
+
+    /// The same; `None` for a part that nobody has used.
+    pub(crate) fn known_path(&self, subject: &Subject) -> Vec<Option<u32>> {
+        path_of(&self.policy, subject)
+            .map(|(key, _)| self.node_index.get(&key).copied())
+            .collect()
     }
 
     pub(super) fn node(&mut self, key: String, weight: u32) -> u32 {
@@ -525,6 +532,25 @@ impl State {
         self.node_index.insert(key, ix);
         ix
     }
+}
+
+/// The names and weights of a subject's way in the tree.
+fn path_of<'a>(
+    policy: &'a Policy,
+    subject: &'a Subject,
+) -> impl Iterator<Item = (String, u32)> + 'a {
+    let orgs = subject.orgs.iter().rev().map(|org| {
+        let weight = policy.orgs.get(org).map_or(1, |o| o.weight);
+        (format!("org {org}"), weight)
+    });
+    let team = subject.team.iter().map(|team| {
+        let weight = policy.teams.get(team).map_or(1, |t| t.weight);
+        (format!("team {team}"), weight)
+    });
+    let weight = policy.users.get(&subject.user).map_or(1, |u| u.weight);
+    let team_of = subject.team.as_deref().unwrap_or("");
+    let user = (format!("user {team_of}/{}", subject.user), weight);
+    orgs.chain(team).chain([user])
 }
 
 /// Whether an override is for a bucket: every dimension that it names is one of the bucket's, with that value.

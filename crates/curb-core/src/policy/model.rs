@@ -164,7 +164,7 @@ pub struct ClusterRule {
 pub struct QueueRules {
     /// Past use counts half as much after this time.
     pub half_life: Millis,
-    /// A job that has waited longer goes first, and no other may pass it where it is blocked.
+    /// A job that has waited longer goes first, whatever its priority, and no other may pass it where it is blocked.
     pub pass_bound: Millis,
 }
 

@@ -179,7 +179,7 @@ pub(super) const QUEUE: &[Field] = &[
     field(
         "pass_bound",
         span,
-        "A job that has waited longer goes first, and no other may pass it where it is blocked. From 1s. Default: 1h.",
+        "A job that has waited longer goes first, whatever its priority, and no other may pass it where it is blocked. From 1s. Default: 1h.",
     ),
 ];
 

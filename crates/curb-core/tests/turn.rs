@@ -1,0 +1,247 @@
+//! Nobody starves: what `queue.pass_bound` promises, in the queue and at the door, and on budgets.
+
+mod common;
+
+use common::*;
+use curb_core::ledger::Phase;
+use curb_core::subject::JobId;
+use proptest::prelude::*;
+
+const SECOND: i64 = 1000;
+
+/// Ends what is due, and notes what has started since.
+struct Runs(Vec<(i64, JobId)>);
+
+impl Runs {
+    fn step(&mut self, w: &mut World) {
+        self.0.sort();
+        while self.0.first().is_some_and(|(t, _)| *t <= w.now) {
+            let (_, id) = self.0.remove(0);
+            w.end(&id);
+        }
+        w.run_queue();
+        self.note(w);
+    }
+
+    fn note(&mut self, w: &World) {
+        let new: Vec<_> = w
+            .state
+            .jobs()
+            .filter(|j| j.grant().is_some() && !self.0.iter().any(|(_, id)| *id == j.new.id))
+            .map(|j| (j.expected_end().expect("a duration").0, j.new.id.clone()))
+            .collect();
+        self.0.extend(new);
+    }
+}
+
+/// When a job was granted, if it was.
+fn granted(w: &World, id: &JobId) -> Option<i64> {
+    match &w.job(id).phase {
+        Phase::Ended(e) => e.granted.map(|g| g.0),
+        _ => w.job(id).grant().map(|g| g.since.0),
+    }
+}
+
+#[test]
+fn newcomers_do_not_pass_a_job_that_has_waited_the_bound_whatever_their_share() {
+    let mut w = World::new("capacity: {cpu: 4}\nqueue: {pass_bound: 5s}\n");
+    w.cluster("main", "session-1", &[("cpu", "4")]);
+    let mut runs = Runs(Vec::new());
+    w.submit(&want("ana").cpu("2").minutes(1));
+    let (ana, said) = w.submit(&want("ana").cpu("4").minutes(1));
+    assert_eq!(say(&said), "queued capacity");
+    let came = w.now;
+    for n in 0..60 {
+        w.pass(4 * SECOND);
+        runs.step(&mut w);
+        w.submit(&want(&format!("fresh-{n}")).cpu("1").minutes(1));
+        runs.note(&w);
+    }
+    let waited = granted(&w, &ana).expect("it has started") - came;
+    assert!(
+        waited <= 5 * SECOND + MINUTE + 4 * SECOND,
+        "{} s",
+        waited / SECOND
+    );
+}
+
+#[test]
+fn a_low_priority_is_not_passed_for_ever_either() {
+    let yaml = "capacity: {cpu: 1}\nqueue: {pass_bound: 10m}\njob_types:\n  low: {priority: 0}\n  high: {priority: 10}\n";
+    let mut w = World::new(yaml);
+    w.cluster("main", "session-1", &[("cpu", "1")]);
+    let mut runs = Runs(Vec::new());
+    w.submit(&want("li").cpu("1").minutes(1).job_type("high"));
+    let (low, _) = w.submit(&want("ana").cpu("1").minutes(1).job_type("low"));
+    runs.note(&w);
+    for minute in 0..20 {
+        w.submit(&want("li").cpu("1").minutes(1).job_type("high"));
+        w.pass(MINUTE);
+        runs.step(&mut w);
+        assert_eq!(granted(&w, &low).is_some(), minute >= 9, "minute {minute}");
+    }
+}
+
+#[test]
+fn who_is_served_all_the_time_does_not_go_first_for_having_submitted_early() {
+    // Ana put a hundred jobs in long ago and they run one after the other; li comes, and gets a turn by fair share.
+    let mut w = World::new("capacity: {cpu: 1}\nqueue: {pass_bound: 10m}\n");
+    w.cluster("main", "session-1", &[("cpu", "1")]);
+    let mut runs = Runs(Vec::new());
+    for _ in 0..100 {
+        w.submit(&want("ana").cpu("1").minutes(1));
+    }
+    runs.note(&w);
+    for _ in 0..30 {
+        w.pass(MINUTE);
+        runs.step(&mut w);
+    }
+    let (li, _) = w.submit(&want("li").cpu("1").minutes(1));
+    w.pass(MINUTE);
+    runs.step(&mut w);
+    assert!(w.holds(&li), "ana has had thirty turns");
+}
+
+#[test]
+fn a_guarantee_is_kept_from_nobody_by_one_who_waits() {
+    let yaml = "capacity: {cpu: 4}\nqueue: {pass_bound: 1m}\nteams: {serving: {members: [kim]}}\nquotas:\n  - {name: serving, for: {team: serving}, guarantee: {cpu: 1}}\n";
+    let mut w = World::new(yaml);
+    w.cluster("main", "session-1", &[("cpu", "4")]);
+    w.submit(&want("li").cpu("2").hours(5));
+    let (ana, _) = w.submit(&want("ana").cpu("3").hours(1));
+    w.pass(HOUR);
+    assert!(w.queued(&ana));
+    let (kim, said) = w.submit(&want("kim").cpu("1").hours(1));
+    assert!(w.holds(&kim), "{}", say(&said));
+}
+
+#[test]
+fn a_job_is_not_passed_on_a_budget_that_both_need() {
+    let yaml = "capacity: {cpu: 4}\nquotas:\n  - {name: each, for: {user: \"*\"}, budget: {cpu_hours: 3, per: day}}\n";
+    let mut w = World::new(yaml);
+    w.cluster("main", "session-1", &[("cpu", "4")]);
+    let (block, _) = w.submit(&want("li").cpu("3").minutes(30));
+    let (first, _) = w.submit(&want("ana").cpu("4").minutes(30));
+    assert!(w.queued(&first), "the cluster is full");
+    let (small, _) = w.submit(&want("ana").cpu("1").minutes(30));
+    assert!(w.holds(&small), "there is enough for both");
+    let (second, said) = w.submit(&want("ana").cpu("1").hours(1));
+    assert_eq!(say(&said), "queued capacity");
+    let (tiny, said) = w.submit(&want("ana").cpu("500m").hours(2));
+    assert!(w.queued(&tiny), "{}", say(&said));
+    w.pass(30 * MINUTE);
+    w.end(&small);
+    assert!(
+        w.queued(&second) && w.queued(&tiny),
+        "there is room on the cluster, but the first needs that of the budget"
+    );
+    assert_eq!(w.end_and_run(&block), [first]);
+    assert!(w.queued(&second) && w.queued(&tiny));
+}
+
+#[test]
+fn what_the_budget_has_for_all_is_kept_from_nobody() {
+    let yaml = "capacity: {cpu: 4}\nquotas:\n  - {name: each, for: {user: \"*\"}, budget: {cpu_hours: 3, per: day}}\n";
+    let mut w = World::new(yaml);
+    w.cluster("main", "session-1", &[("cpu", "4")]);
+    w.submit(&want("li").cpu("3").minutes(30));
+    let (first, _) = w.submit(&want("ana").cpu("2").minutes(30));
+    let (second, said) = w.submit(&want("ana").cpu("1").minutes(30));
+    assert!(w.queued(&first) && w.holds(&second), "{}", say(&said));
+}
+
+#[test]
+fn a_job_that_waits_for_its_budget_keeps_nothing_from_others() {
+    let yaml = "capacity: {cpu: 4, gpu: 4}\nqueue: {pass_bound: 1m}\nteams: {t: {members: [ana, li]}}\nquotas:\n  - {name: team, for: {team: t}, limits: {cpu: 4}, budget: {gpu_hours: 2, per: day}}\n";
+    let mut w = World::new(yaml);
+    w.cluster("main", "session-1", &[("cpu", "4"), ("gpu", "4")]);
+    let (used, _) = w.submit(&want("ana").gpu("1").hours(1));
+    let (waits, said) = w.submit(&want("ana").cpu("4").gpu("2").hours(1));
+    assert_eq!(say(&said), "queued budget");
+    w.pass(HOUR);
+    w.end(&used);
+    let (li, said) = w.submit(&want("li").cpu("4").hours(1));
+    assert!(w.holds(&li) && w.queued(&waits), "{}", say(&said));
+}
+
+#[test]
+fn positions_tell_who_goes_first() {
+    let mut w = World::new("capacity: {cpu: 4}\nqueue: {pass_bound: 5m}\n");
+    w.cluster("main", "session-1", &[("cpu", "4")]);
+    w.submit(&want("ana").cpu("4").hours(9));
+    let (ana, _) = w.submit(&want("ana").cpu("4").minutes(1));
+    let (li, _) = w.submit(&want("li").cpu("4").minutes(1));
+    let place = |w: &World, id: &JobId| {
+        let moment = w.moment();
+        let one = curb_core::decide::position(&w.state, &moment, w.job(id));
+        let all = curb_core::decide::Places::of(&w.state, &moment);
+        assert_eq!(one, all.get(w.job(id)));
+        one.map(|p| (p.position, p.of))
+    };
+    assert_eq!(
+        (place(&w, &ana), place(&w, &li)),
+        (Some((2, 2)), Some((1, 2)))
+    );
+    w.pass(6 * MINUTE);
+    assert_eq!(
+        (place(&w, &ana), place(&w, &li)),
+        (Some((1, 2)), Some((2, 2)))
+    );
+    let (kim, _) = w.submit(&want("kim").cpu("4").minutes(1));
+    assert_eq!(place(&w, &kim), Some((3, 3)));
+}
+
+/// Policies of different kinds; in all of them ana's job can fit.
+const POLICIES: [&str; 5] = [
+    "",
+    "quotas:\n  - {name: each-user, for: {user: \"*\"}, limits: {cpu: 4}}\n",
+    "quotas:\n  - {name: each-user, for: {user: \"*\"}, limits: {cpu: 4}}\n  - {name: all, for: everybody, limits: {cpu: 5, jobs: 4}}\n",
+    "teams: {serving: {members: [kim]}}\nquotas:\n  - {name: serving, for: {team: serving}, guarantee: {cpu: 2}}\n",
+    "quotas:\n  - {name: all, for: everybody, limits: {cpu: 4}, borrow: {cpu: 2}}\n",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(120))]
+
+    /// The bound: who could fit waits at most `pass_bound`, and then until what runs has ended three times over.
+    #[test]
+    fn a_stream_of_newcomers_delays_nobody_past_the_bound(
+        kind in 0usize..5,
+        cpu in 1u64..=4,
+        bound in 1i64..6,
+        every in 2i64..30,
+        low in any::<bool>(),
+        dice in proptest::collection::vec((1u64..=2, 1u64..=5), 40..41),
+    ) {
+        let longest = 5;
+        let yaml = format!(
+            "capacity: {{cpu: 6}}\nqueue: {{pass_bound: {bound}m}}\njob_types: {{low: {{}}, high: {{priority: 5}}}}\n{}",
+            POLICIES[kind]
+        );
+        let mut w = World::new(&yaml);
+        w.cluster("main", "session-1", &[("cpu", "6")]);
+        let mut runs = Runs(Vec::new());
+        // Ana has used the cluster, and it is full.
+        w.submit(&want("ana").cpu("3").minutes(longest).job_type("low"));
+        for n in 0..3 {
+            w.submit(&want(&format!("early-{n}")).cpu("1").minutes(longest).job_type("high"));
+        }
+        runs.note(&w);
+        let (ana, said) = w.submit(&want("ana").cpu(&cpu.to_string()).minutes(longest).job_type("low"));
+        prop_assert!(!say(&said).starts_with("refused"), "{}", say(&said));
+        let came = w.now;
+        let most = bound * MINUTE + 3 * longest as i64 * MINUTE + every * SECOND;
+        let mut n = 0;
+        while granted(&w, &ana).is_none() {
+            prop_assert!(w.now - came <= most, "{} s of {} s", (w.now - came) / SECOND, most / SECOND);
+            w.pass(every * SECOND);
+            runs.step(&mut w);
+            let (cpu, minutes) = dice[n % dice.len()];
+            let user = if n % 3 == 0 { "kim".to_owned() } else { format!("fresh-{n}") };
+            let kind = if low { "low" } else { "high" };
+            w.submit(&want(&user).cpu(&cpu.to_string()).minutes(minutes).job_type(kind));
+            runs.note(&w);
+            n += 1;
+        }
+    }
+}
