@@ -280,6 +280,47 @@ fn a_declared_zero_is_not_less_than_a_default() {
 }
 
 #[test]
+fn a_job_that_runs_on_into_the_next_period_must_fit_there_as_well() {
+    // NOON and eleven hours: one hour of the day is left.
+    let late = |yaml: &str| {
+        let mut w = World::new(yaml);
+        w.pass(11 * HOUR);
+        w
+    };
+    let day = q("budget: {cpu_hours: 6, per: day}");
+    let mut w = late(&day);
+    assert_eq!(
+        say(&w.submit(&want("ana").cpu("3").hours(4)).1),
+        "refused 422 budget",
+        "all of it is never in a day"
+    );
+    assert_eq!(
+        say(&w.submit(&want("ana").cpu("1").hours(5)).1),
+        "admitted",
+        "four hours of tomorrow"
+    );
+    assert_eq!(
+        say(&w.submit(&want("ana").cpu("2").hours(2)).1),
+        "admitted",
+        "two more"
+    );
+    assert_eq!(
+        say(&w.submit(&want("ana").cpu("1").hours(2)).1),
+        "queued budget",
+        "tomorrow is given away"
+    );
+    assert_eq!(
+        say(&w.submit(&want("ana").cpu("1").hours(1)).1),
+        "admitted",
+        "this is today's"
+    );
+    let said = late(&day).explain(&want("li").cpu("4").hours(3));
+    assert_eq!(said.violations.len(), 1, "{said:?}");
+    let fits = said.fits_now.expect("a part of it fits");
+    assert_eq!(fits, amounts(&[("cpu", "3")]));
+}
+
+#[test]
 fn a_budget_is_whole_again_in_the_next_period() {
     let mut w = World::new(&q("budget: {cpu_hours: 2, per: day}"));
     let (first, _) = w.submit(&want("ana").cpu("1").hours(2));

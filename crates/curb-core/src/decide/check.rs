@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use super::moment::Moment;
-use crate::ledger::{Bucket, ResIx, Seat, State};
+use crate::ledger::{Bucket, Meter, ResIx, Seat, State};
 use crate::policy::Mode;
 use crate::time::{Millis, Timestamp};
 
@@ -327,9 +327,23 @@ impl Check<'_> {
             {
                 let used = used.saturating_add(*promised);
                 see(hit(Kind::TurnBudget(at), used, false))?;
+            } else if let Some((used, asked)) = self.over_later(meter, *amount, *limit) {
+                see(Hit {
+                    asked,
+                    ..hit(Kind::Budget(at), used, false)
+                })?;
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// What is promised and asked in the first later period that has not so much left: what runs on is charged there.
+    fn over_later(&self, meter: &Meter, amount: u64, limit: u128) -> Option<(u128, u128)> {
+        let later = meter.later(self.moment.now, self.duration?);
+        later.into_iter().find_map(|(committed, span)| {
+            let asked = u128::from(amount).saturating_mul(span);
+            (committed.saturating_add(asked) > limit).then_some((committed, asked))
+        })
     }
 
     /// Whether a job would not fit in a whole period of its own, either.

@@ -382,11 +382,20 @@ impl View<'_> {
         }
         self.gate_and_turn(&mut violations);
         // Only a job that has to wait needs a place in the queue.
-        if !violations.is_empty() && !violations.iter().any(Violation::refuses) {
+        if (!violations.is_empty() || self.waits_for_a_loan())
+            && !violations.iter().any(Violation::refuses)
+        {
             let hits = self.check(Scope::Enforced, true).queue_hits();
             violations.extend(self.violations(&hits));
         }
         self.explanation(violations, recorded)
+    }
+
+    /// Whether it fits only on borrowed capacity while others wait: the queue decides who is lent it, so that it has to go
+    /// there even if it starts at once.
+    fn waits_for_a_loan(&self) -> bool {
+        let fit = self.check(Scope::Enforced, true).fits();
+        self.state.queued_count() > 0 && matches!(fit, Fit::Yes { borrowed: true })
     }
 
     /// What is in the way besides limits: the gate, and those who go first.

@@ -12,6 +12,9 @@ use crate::calendar::{SLOTS, period_at, slot};
 use crate::policy::Period;
 use crate::time::{Millis, Timestamp};
 
+/// So many periods are looked ahead: a year of days, so that the longest of each kind is among them.
+const LATER: usize = 400;
+
 /// What has been used in the present period, and what runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meter {
@@ -199,6 +202,25 @@ impl Meter {
             }
         }
         (copy.rate == 0).then(|| copy.carried.end.after(total))
+    }
+
+    /// The periods after the present one that a job of this duration would reach into: what is committed in each already,
+    /// and how long the job would run in it, in milliseconds. None for a rolling period, which counts all that is ahead.
+    #[must_use]
+    pub fn later(&self, now: Timestamp, duration: Millis) -> Vec<(u128, u128)> {
+        let mut later = Vec::new();
+        let over = now.after(duration);
+        let mut begin = self.read(now).resets;
+        while !matches!(self.period, Period::Rolling(_)) && begin < over && later.len() < LATER {
+            let (_, end) = period_at(self.period, &self.tz, begin);
+            let ends = self.ends.range(Timestamp(begin.0.saturating_add(1))..);
+            let committed = ends.fold(0u128, |sum, (e, amount)| {
+                sum.saturating_add(amount.saturating_mul(span(begin, (*e).min(end))))
+            });
+            later.push((committed, span(begin, over.min(end))));
+            begin = end;
+        }
+        later
     }
 
     /// What it says at a moment (not before the last one it was told).
