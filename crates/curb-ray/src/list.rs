@@ -27,7 +27,7 @@ impl Listed {
     /// Reads a list.
     ///
     /// # Errors
-    /// It is no JSON array of objects.
+    /// It is no JSON array of records.
     pub(crate) fn read(body: &[u8], wanted: &HashSet<String>) -> serde_json::Result<Listed> {
         let mut json = serde_json::Deserializer::from_slice(body);
         let listed = Wanted(wanted).deserialize(&mut json)?;
@@ -122,8 +122,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_objects_is_an_error() {
-        for body in ["", "{}", "[1]", "[[]]", "null", "[{}", "[{}] x", "[{},]"] {
+    fn what_is_no_list_of_records_is_an_error() {
+        for body in ["", "{}", "[1]", "null", "[{}", "[{}] x", "[{},]"] {
             let read = Listed::read(body.as_bytes(), &wanted(&["a"]));
             assert!(read.is_err(), "{body}: {read:?}");
         }

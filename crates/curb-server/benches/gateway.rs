@@ -16,6 +16,10 @@ use curb_standin::{JobTime, Options, Standin};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// That of the `curb` binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const CLIENTS: usize = 64;
 const FOR: Duration = Duration::from_secs(8);
 /// Tenths of a second in it.

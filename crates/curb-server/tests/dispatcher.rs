@@ -67,18 +67,26 @@ async fn a_job_that_another_session_took_is_not_confirmed_for_the_one_it_was_gra
     assert!(matches!(answer.status, 200 | 202 | 503), "{answer:?}");
     assert_ne!(old, new);
     w.until_state("a", "running").await;
-    let page = w
-        .get(&w.admin, "/curb/v1/journal?after=0&limit=1000")
-        .await
-        .json();
-    let confirmed: Vec<String> = page["records"]
-        .as_array()
-        .expect("records")
-        .iter()
-        .filter(|r| r["kind"] == "confirmed")
-        .map(ToString::to_string)
-        .collect();
-    assert!(!confirmed.is_empty(), "{page}");
+    let mut confirmed: Vec<String> = Vec::new();
+    // What is shown may be on its way to disk for some milliseconds.
+    for _ in 0..100 {
+        let page = w
+            .get(&w.admin, "/curb/v1/journal?after=0&limit=1000")
+            .await
+            .json();
+        confirmed = page["records"]
+            .as_array()
+            .expect("records")
+            .iter()
+            .filter(|r| r["kind"] == "confirmed")
+            .map(ToString::to_string)
+            .collect();
+        if !confirmed.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(!confirmed.is_empty(), "none was written");
     for record in confirmed {
         assert!(record.contains(&new) && !record.contains(&old), "{record}");
     }

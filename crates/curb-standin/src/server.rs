@@ -177,6 +177,10 @@ async fn answer(
             tokio::time::sleep(latency).await;
         }
     }
+    if matches!(call, Call::List) {
+        let records = shared.lock().records();
+        return Ok(respond_in_pieces(records));
+    }
     Ok(respond(perform(&mut shared.lock(), &call, &body)))
 }
 
@@ -392,6 +396,7 @@ fn respond_with(outcome: Outcome) -> Response<ReplyBody> {
         length: reply.body.len(),
         data: Some(reply.body).filter(|b| !b.is_empty()),
         half,
+        records: None,
     });
     *response.status_mut() =
         StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -403,11 +408,48 @@ fn respond_with(outcome: Outcome) -> Response<ReplyBody> {
     response
 }
 
-/// A whole body, or one that breaks off in the middle.
+/// A list of records as HTTP. It is put together while it is sent, so that others are served meanwhile.
+fn respond_in_pieces(records: Vec<Bytes>) -> Response<ReplyBody> {
+    let commas = records.len().saturating_sub(1);
+    let length = 2 + commas + records.iter().map(Bytes::len).sum::<usize>();
+    let mut response = Response::new(ReplyBody {
+        length,
+        data: Some(Bytes::from_static(b"[")),
+        half: false,
+        records: Some(records.into_iter()),
+    });
+    let kind = HeaderValue::from_static("application/json; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+/// The next piece of a list, with what ends it behind the last.
+fn next_piece(records: &mut Option<std::vec::IntoIter<Bytes>>) -> Option<Bytes> {
+    let left = records.as_mut()?;
+    let mut piece = Vec::with_capacity(PIECE + 4096);
+    while piece.len() < PIECE {
+        let Some(record) = left.next() else {
+            piece.push(b']');
+            *records = None;
+            break;
+        };
+        piece.extend_from_slice(&record);
+        if left.len() > 0 {
+            piece.push(b',');
+        }
+    }
+    Some(piece.into())
+}
+
+/// About how long a piece of a list is.
+const PIECE: usize = 64 << 10;
+
+/// A whole body, one that breaks off in the middle, or a list of records.
 pub(crate) struct ReplyBody {
     length: usize,
     data: Option<Bytes>,
     half: bool,
+    records: Option<std::vec::IntoIter<Bytes>>,
 }
 
 impl ReplyBody {
@@ -416,6 +458,7 @@ impl ReplyBody {
             length: 0,
             data: None,
             half: false,
+            records: None,
         }
     }
 }
@@ -431,13 +474,13 @@ impl Body for ReplyBody {
         Poll::Ready(match (self.data.take(), self.half) {
             (Some(data), false) => Some(Ok(Frame::data(data))),
             (Some(data), true) => Some(Ok(Frame::data(data.slice(..data.len() / 2)))),
-            (None, false) => None,
+            (None, false) => next_piece(&mut self.records).map(|piece| Ok(Frame::data(piece))),
             (None, true) => Some(Err(dropped())),
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_none() && !self.half
+        self.data.is_none() && self.records.is_none() && !self.half
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -289,14 +289,20 @@ impl World {
             .map_or_else(|| no_such_job(id), Reply::json)
     }
 
-    pub(crate) fn list(&self) -> Reply {
+    /// Every record.
+    pub(crate) fn records(&self) -> Vec<Bytes> {
         let now = self.now_ms();
+        let of = |(id, job): (&Arc<str>, &Job)| job.details(id, now);
+        self.jobs.iter().map(of).collect()
+    }
+
+    pub(crate) fn list(&self) -> Reply {
         let mut all = vec![b'['];
-        for (id, job) in &self.jobs {
+        for record in self.records() {
             if all.len() > 1 {
                 all.push(b',');
             }
-            all.extend_from_slice(&job.details(id, now));
+            all.extend_from_slice(&record);
         }
         all.push(b']');
         Reply::json(all)
