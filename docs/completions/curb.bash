@@ -76,6 +76,9 @@ _curb() {
             curb__subcmd__jobs,stop)
                 cmd="curb__subcmd__jobs__subcmd__stop"
                 ;;
+            curb__subcmd__journal,backup)
+                cmd="curb__subcmd__journal__subcmd__backup"
+                ;;
             curb__subcmd__journal,export)
                 cmd="curb__subcmd__journal__subcmd__export"
                 ;;
@@ -424,12 +427,30 @@ _curb() {
             return 0
             ;;
         curb__subcmd__journal)
-            opts="-h --help verify tail export"
+            opts="-h --help verify tail export backup"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__journal__subcmd__backup)
+            opts="-h --data --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --data)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -1012,7 +1033,7 @@ _curb() {
             return 0
             ;;
         curb__subcmd__token__subcmd__revoke)
-            opts="-h --data --address --token-file --help"
+            opts="-h --force --data --address --token-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

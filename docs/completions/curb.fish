@@ -68,8 +68,8 @@ complete -c curb -n "__fish_curb_using_subcommand submit" -l priority -d 'Higher
 complete -c curb -n "__fish_curb_using_subcommand submit" -l job-type -d 'What kind of job it is' -r
 complete -c curb -n "__fish_curb_using_subcommand submit" -l team -d 'Which of your teams it is charged to' -r
 complete -c curb -n "__fish_curb_using_subcommand submit" -l cluster -d 'Which cluster it runs on' -r
-complete -c curb -n "__fish_curb_using_subcommand submit" -l address -d 'Where the server is' -r
-complete -c curb -n "__fish_curb_using_subcommand submit" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand submit" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand submit" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand submit" -l no-wait -d 'Do not follow the log: print the id and end'
 complete -c curb -n "__fish_curb_using_subcommand submit" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand submit" -s h -l help -d 'Print help'
@@ -77,8 +77,8 @@ complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subc
 complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l user -d 'Only this user\'s' -r
 complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l cluster -d 'Only on this cluster' -r
 complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l limit -d 'At most so many' -r
-complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l address -d 'Where the server is' -r
-complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l all -d 'Those that are over as well: the same as --state all'
 complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -s h -l help -d 'Print help'
@@ -90,27 +90,27 @@ complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcomma
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l user -d 'Only this user\'s' -r
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l cluster -d 'Only on this cluster' -r
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l limit -d 'At most so many' -r
-complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l address -d 'Where the server is' -r
-complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l all -d 'Those that are over as well: the same as --state all'
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
-complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from show" -l address -d 'Where the server is' -r
-complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from show" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from show" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from show" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from show" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from stop" -l why -d 'Why; the owner sees it' -r
-complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from stop" -l address -d 'Where the server is' -r
-complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from stop" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from stop" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from stop" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from stop" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from stop" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from release" -l why -d 'Why you believe that nothing of it runs any more; kept in the journal' -r
-complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from release" -l address -d 'Where the server is' -r
-complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from release" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from release" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from release" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from release" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from release" -s h -l help -d 'Print help'
-complete -c curb -n "__fish_curb_using_subcommand quota" -l address -d 'Where the server is' -r
-complete -c curb -n "__fish_curb_using_subcommand quota" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand quota" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand quota" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand quota" -l all -d 'Everybody\'s buckets (for operators)'
 complete -c curb -n "__fish_curb_using_subcommand quota" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand quota" -s h -l help -d 'Print help'
@@ -123,8 +123,8 @@ complete -c curb -n "__fish_curb_using_subcommand explain" -l priority -d 'Highe
 complete -c curb -n "__fish_curb_using_subcommand explain" -l job-type -d 'What kind of job it is' -r
 complete -c curb -n "__fish_curb_using_subcommand explain" -l team -d 'Which of your teams it is charged to' -r
 complete -c curb -n "__fish_curb_using_subcommand explain" -l cluster -d 'Which cluster it runs on' -r
-complete -c curb -n "__fish_curb_using_subcommand explain" -l address -d 'Where the server is' -r
-complete -c curb -n "__fish_curb_using_subcommand explain" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand explain" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand explain" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand explain" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand explain" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand override; and not __fish_seen_subcommand_from add list remove" -s h -l help -d 'Print help'
@@ -143,16 +143,16 @@ complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subc
 complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l jobs -d 'Running jobs more or less' -r
 complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l for -d 'For how long: 48h, 7d' -r
 complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l why -d 'Why; kept in the journal' -r
-complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l address -d 'Where the server is' -r
-complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
-complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from list" -l address -d 'Where the server is' -r
-complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from list" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from list" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from list" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from list" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
-complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from remove" -l address -d 'Where the server is' -r
-complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from remove" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from remove" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from remove" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "create" -d 'Make a token and print it, once: only its hash is kept'
@@ -165,18 +165,19 @@ admin\t'Operator, and policy, tokens and overrides'"
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l expires -d 'For how long it is valid: 90d [default: for ever]' -r
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l label -d 'A label that it adds to the user\'s jobs; may be repeated' -r
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l data -d 'Write straight to the journal in this directory, while no server runs on it; a new one is made if there is none' -r -F
-complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l address -d 'Where the server is' -r
-complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from list" -l data -d 'Read the journal in this directory, whether a server runs on it or not' -r -F
-complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from list" -l address -d 'Where the server is' -r
-complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from list" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from list" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from list" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from list" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from revoke" -l data -d 'Write straight to the journal in this directory, while no server runs on it' -r -F
-complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from revoke" -l address -d 'Where the server is' -r
-complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from revoke" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from revoke" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from revoke" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from revoke" -l force -d 'Even if it is the last one of an admin, after which nobody can make tokens while the server runs'
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand policy; and not __fish_seen_subcommand_from check schema show apply" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand policy; and not __fish_seen_subcommand_from check schema show apply" -f -a "check" -d 'Find everything that is wrong or doubtful in a policy file'
@@ -188,45 +189,48 @@ complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcom
 complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from schema" -l draft07 -d 'In draft 07, for editors that know no newer one'
 complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from schema" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from show" -l version -d 'An older version of the server\'s' -r
-complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from show" -l address -d 'Where the server is' -r
-complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from show" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
-complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from show" -l server -d 'The policy in force, as it was written'
+complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from show" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from show" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from show" -l server -d 'The server\'s policy as it was written, without the defaults'
 complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from show" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
-complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from apply" -l address -d 'Where the server is' -r
-complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from apply" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from apply" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from apply" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from apply" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand policy; and __fish_seen_subcommand_from apply" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand enforce" -l since -d 'With --preview: how far back' -r
 complete -c curb -n "__fish_curb_using_subcommand enforce" -l why -d 'Why; kept in the journal' -r
-complete -c curb -n "__fish_curb_using_subcommand enforce" -l address -d 'Where the server is' -r
-complete -c curb -n "__fish_curb_using_subcommand enforce" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand enforce" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand enforce" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand enforce" -l preview -d 'What would have been refused or made to wait'
 complete -c curb -n "__fish_curb_using_subcommand enforce" -l yes -d 'Enforce, whatever the policy says'
 complete -c curb -n "__fish_curb_using_subcommand enforce" -l observe -d 'Let everything pass and only record, whatever the policy says'
 complete -c curb -n "__fish_curb_using_subcommand enforce" -l as-policy -d 'Do as the policy says'
 complete -c curb -n "__fish_curb_using_subcommand enforce" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand enforce" -s h -l help -d 'Print help'
-complete -c curb -n "__fish_curb_using_subcommand journal; and not __fish_seen_subcommand_from verify tail export" -s h -l help -d 'Print help'
-complete -c curb -n "__fish_curb_using_subcommand journal; and not __fish_seen_subcommand_from verify tail export" -f -a "verify" -d 'Walk the whole chain of hashes and tell the first thing that is wrong'
-complete -c curb -n "__fish_curb_using_subcommand journal; and not __fish_seen_subcommand_from verify tail export" -f -a "tail" -d 'Show the newest records, and go on as they come'
-complete -c curb -n "__fish_curb_using_subcommand journal; and not __fish_seen_subcommand_from verify tail export" -f -a "export" -d 'Write all records as lines that anybody can verify with SHA-256 alone'
+complete -c curb -n "__fish_curb_using_subcommand journal; and not __fish_seen_subcommand_from verify tail export backup" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand journal; and not __fish_seen_subcommand_from verify tail export backup" -f -a "verify" -d 'Walk the whole chain of hashes and tell the first thing that is wrong'
+complete -c curb -n "__fish_curb_using_subcommand journal; and not __fish_seen_subcommand_from verify tail export backup" -f -a "tail" -d 'Show the newest records, and go on as they come'
+complete -c curb -n "__fish_curb_using_subcommand journal; and not __fish_seen_subcommand_from verify tail export backup" -f -a "export" -d 'Write all records as lines that anybody can verify with SHA-256 alone'
+complete -c curb -n "__fish_curb_using_subcommand journal; and not __fish_seen_subcommand_from verify tail export backup" -f -a "backup" -d 'Copy the journal and the packages to a new directory, beside a running server'
 complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from verify" -l data -d 'The server\'s data directory; works beside a running server' -r -F
 complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from verify" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from tail" -s n -l lines -d 'So many of the newest first' -r
 complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from tail" -l kind -d 'Only this kind, such as ended or refused; may be repeated' -r
 complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from tail" -l data -d 'Read the journal in this directory instead of asking the server; works beside a running one' -r -F
-complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from tail" -l address -d 'Where the server is' -r
-complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from tail" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from tail" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from tail" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from tail" -s f -l follow -d 'Go on until Ctrl-C'
 complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from tail" -l json -d 'For programs: one JSON object a record'
 complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from tail" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from export" -l out -d 'Write to this file, which must not be there yet [default: stdout]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from export" -l data -d 'The server\'s data directory; works beside a running server' -r -F
 complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
-complete -c curb -n "__fish_curb_using_subcommand status" -l address -d 'Where the server is' -r
-complete -c curb -n "__fish_curb_using_subcommand status" -l token-file -d 'A file with your token [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from backup" -l data -d 'The server\'s data directory; works beside a running server' -r -F
+complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from backup" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand status" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand status" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand status" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand status" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand completions" -s h -l help -d 'Print help'

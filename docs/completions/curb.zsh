@@ -66,8 +66,8 @@ _arguments "${_arguments_options[@]}" : \
 '--job-type=[What kind of job it is]:NAME:_default' \
 '--team=[Which of your teams it is charged to]:NAME:_default' \
 '--cluster=[Which cluster it runs on]:NAME:_default' \
-'--address=[Where the server is]:URL:_default' \
-'--token-file=[A file with your token \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
 '--no-wait[Do not follow the log\: print the id and end]' \
 '--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
@@ -81,8 +81,8 @@ _arguments "${_arguments_options[@]}" : \
 '--user=[Only this user'\''s]:NAME:_default' \
 '--cluster=[Only on this cluster]:NAME:_default' \
 '--limit=[At most so many]:N:_default' \
-'--address=[Where the server is]:URL:_default' \
-'--token-file=[A file with your token \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
 '(--state)--all[Those that are over as well\: the same as --state all]' \
 '--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
@@ -103,8 +103,8 @@ _arguments "${_arguments_options[@]}" : \
 '--user=[Only this user'\''s]:NAME:_default' \
 '--cluster=[Only on this cluster]:NAME:_default' \
 '--limit=[At most so many]:N:_default' \
-'--address=[Where the server is]:URL:_default' \
-'--token-file=[A file with your token \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
 '(--state)--all[Those that are over as well\: the same as --state all]' \
 '--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
@@ -113,8 +113,8 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (show)
 _arguments "${_arguments_options[@]}" : \
-'--address=[Where the server is]:URL:_default' \
-'--token-file=[A file with your token \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
 '--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
 '--help[Print help]' \
@@ -124,8 +124,8 @@ _arguments "${_arguments_options[@]}" : \
 (stop)
 _arguments "${_arguments_options[@]}" : \
 '--why=[Why; the owner sees it]:TEXT:_default' \
-'--address=[Where the server is]:URL:_default' \
-'--token-file=[A file with your token \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
 '--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
 '--help[Print help]' \
@@ -135,8 +135,8 @@ _arguments "${_arguments_options[@]}" : \
 (release)
 _arguments "${_arguments_options[@]}" : \
 '--why=[Why you believe that nothing of it runs any more; kept in the journal]:TEXT:_default' \
-'--address=[Where the server is]:URL:_default' \
-'--token-file=[A file with your token \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
 '--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
 '--help[Print help]' \
@@ -149,8 +149,8 @@ esac
 ;;
 (quota)
 _arguments "${_arguments_options[@]}" : \
-'--address=[Where the server is]:URL:_default' \
-'--token-file=[A file with your token \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
 '--all[Everybody'\''s buckets (for operators)]' \
 '--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
@@ -168,8 +168,8 @@ _arguments "${_arguments_options[@]}" : \
 '--job-type=[What kind of job it is]:NAME:_default' \
 '--team=[Which of your teams it is charged to]:NAME:_default' \
 '--cluster=[Which cluster it runs on]:NAME:_default' \
-'--address=[Where the server is]:URL:_default' \
-'--token-file=[A file with your token \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
 '--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
 '--help[Print help]' \
@@ -203,8 +203,8 @@ _arguments "${_arguments_options[@]}" : \
 '--jobs=[Running jobs more or less]:±N:_default' \
 '--for=[For how long\: 48h, 7d]:TIME:_default' \
 '--why=[Why; kept in the journal]:TEXT:_default' \
-'--address=[Where the server is]:URL:_default' \
-'--token-file=[A file with your token \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
 '--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
 '--help[Print help]' \
@@ -212,8 +212,8 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (list)
 _arguments "${_arguments_options[@]}" : \
-'--address=[Where the server is]:URL:_default' \
-'--token-file=[A file with your token \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
 '--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
 '--help[Print help]' \
@@ -221,8 +221,8 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (remove)
 _arguments "${_arguments_options[@]}" : \
-'--address=[Where the server is]:URL:_default' \
-'--token-file=[A file with your token \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
 '-h[Print help]' \
 '--help[Print help]' \
 ':id -- Its number:_default' \
@@ -255,8 +255,8 @@ admin\:"Operator, and policy, tokens and overrides"))' \
 '--expires=[For how long it is valid\: 90d \[default\: for ever\]]:TIME:_default' \
 '*--label=[A label that it adds to the user'\''s jobs; may be repeated]:K=V:_default' \
 '--data=[Write straight to the journal in this directory, while no server runs on it; a new one is made if there is none]:DIR:_files' \
-'--address=[Where the server is]:URL:_default' \
-'--token-file=[A file with your token \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
 '--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
@@ -265,8 +265,8 @@ admin\:"Operator, and policy, tokens and overrides"))' \
 (list)
 _arguments "${_arguments_options[@]}" : \
 '--data=[Read the journal in this directory, whether a server runs on it or not]:DIR:_files' \
-'--address=[Where the server is]:URL:_default' \
-'--token-file=[A file with your token \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
 '--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
 '--help[Print help]' \
@@ -275,8 +275,9 @@ _arguments "${_arguments_options[@]}" : \
 (revoke)
 _arguments "${_arguments_options[@]}" : \
 '--data=[Write straight to the journal in this directory, while no server runs on it]:DIR:_files' \
-'--address=[Where the server is]:URL:_default' \
-'--token-file=[A file with your token \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--force[Even if it is the last one of an admin, after which nobody can make tokens while the server runs]' \
 '-h[Print help]' \
 '--help[Print help]' \
 ':id -- Its id\: the 8 characters after `curb_`:_default' \
@@ -305,7 +306,7 @@ _arguments "${_arguments_options[@]}" : \
 '--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
 '--help[Print help]' \
-'*::files -- The files:_files' \
+'*::files -- The files; `-` reads stdin:_files' \
 && ret=0
 ;;
 (schema)
@@ -318,9 +319,9 @@ _arguments "${_arguments_options[@]}" : \
 (show)
 _arguments "${_arguments_options[@]}" : \
 '()--version=[An older version of the server'\''s]:N:_default' \
-'--address=[Where the server is]:URL:_default' \
-'--token-file=[A file with your token \[default\: what CURB_TOKEN says\]]:FILE:_files' \
-'--server[The policy in force, as it was written]' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--server[The server'\''s policy as it was written, without the defaults]' \
 '--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
 '--help[Print help]' \
@@ -329,8 +330,8 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (apply)
 _arguments "${_arguments_options[@]}" : \
-'--address=[Where the server is]:URL:_default' \
-'--token-file=[A file with your token \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
 '--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
 '--help[Print help]' \
@@ -345,8 +346,8 @@ esac
 _arguments "${_arguments_options[@]}" : \
 '--since=[With --preview\: how far back]:TIME:_default' \
 '--why=[Why; kept in the journal]:TEXT:_default' \
-'--address=[Where the server is]:URL:_default' \
-'--token-file=[A file with your token \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
 '--preview[What would have been refused or made to wait]' \
 '--yes[Enforce, whatever the policy says]' \
 '--observe[Let everything pass and only record, whatever the policy says]' \
@@ -384,8 +385,8 @@ _arguments "${_arguments_options[@]}" : \
 '--lines=[So many of the newest first]:N:_default' \
 '*--kind=[Only this kind, such as ended or refused; may be repeated]:KIND:_default' \
 '--data=[Read the journal in this directory instead of asking the server; works beside a running one]:DIR:_files' \
-'--address=[Where the server is]:URL:_default' \
-'--token-file=[A file with your token \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
 '-f[Go on until Ctrl-C]' \
 '--follow[Go on until Ctrl-C]' \
 '--json[For programs\: one JSON object a record]' \
@@ -401,14 +402,22 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help]' \
 && ret=0
 ;;
+(backup)
+_arguments "${_arguments_options[@]}" : \
+'--data=[The server'\''s data directory; works beside a running server]:DIR:_files' \
+'-h[Print help]' \
+'--help[Print help]' \
+':to -- The directory to make; what is there is never overwritten:_files' \
+&& ret=0
+;;
         esac
     ;;
 esac
 ;;
 (status)
 _arguments "${_arguments_options[@]}" : \
-'--address=[Where the server is]:URL:_default' \
-'--token-file=[A file with your token \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
 '--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
 '--help[Print help]' \
@@ -529,8 +538,14 @@ _curb__subcmd__journal_commands() {
 'verify:Walk the whole chain of hashes and tell the first thing that is wrong' \
 'tail:Show the newest records, and go on as they come' \
 'export:Write all records as lines that anybody can verify with SHA-256 alone' \
+'backup:Copy the journal and the packages to a new directory, beside a running server' \
     )
     _describe -t commands 'curb journal commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__journal__subcmd__backup_commands] )) ||
+_curb__subcmd__journal__subcmd__backup_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb journal backup commands' commands "$@"
 }
 (( $+functions[_curb__subcmd__journal__subcmd__export_commands] )) ||
 _curb__subcmd__journal__subcmd__export_commands() {

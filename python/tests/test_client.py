@@ -10,7 +10,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from curb import JobSubmissionClient, QuotaExceeded, Verdict
+from curb import (
+    BadRequest,
+    Conflict,
+    CurbError,
+    JobSubmissionClient,
+    NotAllowed,
+    NotFound,
+    NotSignedIn,
+    QuotaExceeded,
+    Unavailable,
+    Verdict,
+)
 from ray.job_submission import JobSubmissionClient as RayClient
 
 REFUSAL = """refused: a job may ask for at most 3 CPU (quota each-user)
@@ -184,6 +195,54 @@ def test_other_errors_are_rays_own(server: Server) -> None:
     with pytest.raises(RuntimeError, match="status code 409: that id is taken") as caught:
         JobSubmissionClient(server.address, token="t").submit_job(**JOB)
     assert not isinstance(caught.value, QuotaExceeded)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, BadRequest), (401, NotSignedIn), (403, NotAllowed), (404, NotFound), (409, Conflict), (503, Unavailable)],
+)
+def test_an_error_is_curbs_words_and_not_its_json(server: Server, status: int, kind: type[CurbError]) -> None:
+    problem = {"type": "/curb/v1/reasons/x", "status": status, "code": "x", "title": "t", "request_id": "r-1",
+               "detail": "curb: metadata `curb.gpu`: `lots` is not an amount"}  # fmt: skip
+    server.says("POST", "/api/jobs/", status, problem, "application/problem+json")
+    with pytest.raises(kind) as caught:
+        JobSubmissionClient(server.address, token="t").submit_job(**JOB)
+    assert isinstance(caught.value, RuntimeError), "as Ray's client raises"
+    assert str(caught.value).startswith("metadata `curb.gpu`: `lots` is not an amount")
+    assert "{" not in str(caught.value)
+    assert (caught.value.status, caught.value.code, caught.value.request_id) == (status, "x", "r-1")
+    assert ("CURB_TOKEN" in str(caught.value)) == (status == 401)
+    assert ("request r-1" in str(caught.value)) == (status >= 500)
+
+
+def test_an_error_in_plain_text_is_of_its_kind_too(server: Server) -> None:
+    server.says("GET", "/api/jobs/mine-1", 404, "Job mine-1 does not exist\n", "text/plain")
+    with pytest.raises(NotFound, match="status code 404: Job mine-1 does not exist"):
+        JobSubmissionClient(server.address, token="t").get_job_info("mine-1")
+
+
+def test_a_wrong_token_is_told_in_curbs_words_wherever_it_is_met(server: Server) -> None:
+    client = JobSubmissionClient(server.address, token="t")
+    server.says("GET", "/api/jobs/", 401, "curb: this token was revoked. Set CURB_TOKEN to a new one.\n", "text/plain")
+    with pytest.raises(NotSignedIn) as caught:
+        client.list_jobs()
+    assert str(caught.value) == "this token was revoked. Set CURB_TOKEN to a new one."
+
+
+def test_a_422_without_limits_is_no_quota(server: Server) -> None:
+    problem = {"status": 422, "code": "not-started", "detail": "the job was not started"}
+    server.says("POST", "/api/jobs/", 422, problem, "application/problem+json")
+    with pytest.raises(CurbError, match="the job was not started") as caught:
+        JobSubmissionClient(server.address, token="t").submit_job(**JOB)
+    assert not isinstance(caught.value, QuotaExceeded)
+
+
+def test_check_tells_errors_in_words_too(server: Server) -> None:
+    problem = {"status": 400, "code": "bad-request", "detail": "curb: metadata `curb.x`: is not known to Curb"}
+    server.says("POST", "/curb/v1/explain", 400, problem, "application/problem+json")
+    with pytest.raises(BadRequest) as caught:
+        JobSubmissionClient(server.address, token="t").check(entrypoint="true")
+    assert str(caught.value) == "metadata `curb.x`: is not known to Curb"
 
 
 def test_check_against_something_that_is_not_curb_says_so(server: Server) -> None:

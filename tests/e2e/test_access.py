@@ -112,21 +112,22 @@ def test_metadata_does_not_decide_who_somebody_is(
     job = liar.client().submit_job(
         entrypoint=gate.entrypoint("a"),
         entrypoint_num_cpus=2,
-        metadata={"user": honest.name, "job_submission_id": "victim", "job_name": "victim"},
+        metadata={"user": honest.name, "job_submission_id": "victim", "job_name": "victim", "curb.user": honest.name},
     )
     eventually(lambda: gate.starts("a"), 60, "the job runs")
     assert job in ray_jobs()
     metadata = liar.client().get_job_info(job).metadata
     assert metadata.get("job_submission_id", job) == job
     assert metadata.get("job_name", job) == job
+    assert metadata["curb.user"] == liar.name
     assert honest.client().list_jobs() == []
     quotas = liar.curb("quota").must().stdout
     assert liar.name in quotas
     assert honest.name not in quotas
 
 
-@pytest.mark.parametrize("key", ["curb.user", "curb.team_of", "curb.cluster_token", "curb.grant"])
-def test_reserved_keys_are_refused_by_name(user: User, key: str) -> None:
+@pytest.mark.parametrize("key", ["curb.team_of", "curb.cluster_token", "curb.grant"])
+def test_keys_that_curb_does_not_know_are_refused_by_name(user: User, key: str) -> None:
     with pytest.raises(RuntimeError, match="status code 400") as caught:
         user.client().submit_job(entrypoint="true", metadata={key: "root"})
     assert key in str(caught.value)

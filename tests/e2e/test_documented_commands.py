@@ -61,7 +61,7 @@ def pasted(curb_binary: Path, ray: RayCluster, tmp_path_factory: pytest.TempPath
     env["PATH"] = f"{curb_binary.parent}{os.pathsep}{env['PATH']}"
     port = free_port()
     [start] = [b for b in _blocks(README, "Put it in front of your cluster") if "curb serve" in b]
-    start = start.replace("http://ray-head:8265", ray.address).replace("0.0.0.0:8266", f"127.0.0.1:{port}")
+    start = start.replace("http://ray-head:8265", ray.address).replace("10.0.0.5:8266", f"127.0.0.1:{port}")
     *before, serve = start.splitlines()
     serve = serve.replace("/var/lib/curb", str(directory / "var-lib-curb"))
     said = [run(["bash", "-euo", "pipefail", "-c", line], env, 60, cwd=directory) for line in before]

@@ -191,7 +191,12 @@ fn shape(route: &Route, g: &mut SchemaGenerator) -> Shape {
             .takes::<NewOverride>(g)
             .answers::<crate::schema::Override>(g)
             .status("201"),
-        (_, routes::TOKEN | routes::OVERRIDE) => new().status("204"),
+        (_, routes::TOKEN) => new().status("204").query(
+            "force",
+            "boolean",
+            "revoke it even if it is the last one of an admin",
+        ),
+        (_, routes::OVERRIDE) => new().status("204"),
         (Method::Get, routes::POLICY) => {
             new()
                 .answers::<PolicyView>(g)

@@ -1,6 +1,6 @@
 //! Where output goes, and how the server is reached.
 
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 
 use curb_api::client::{Client, ClientConfig, TokenText};
@@ -77,6 +77,13 @@ impl Ctx {
         self.raw(format!("{text}\n").as_bytes())
     }
 
+    /// A part of a job's log for stderr, as it is: lines are not ended for it.
+    pub fn log_aside(&mut self, shown: &str) {
+        let mut err = std::io::stderr().lock();
+        let _nobody_reads = err.write_all(shown.as_bytes());
+        let _nobody_reads = err.flush();
+    }
+
     /// Talk: a line or more for stderr. That it cannot be written stops nothing.
     pub fn say(&mut self, text: &str) {
         let text = sink_filter(text);
@@ -105,7 +112,7 @@ impl Ctx {
     /// A client of the server that the command line, or the environment, names.
     pub fn client(&self, remote: &Remote) -> Result<Client, Failure> {
         Ok(Client::new(ClientConfig::new(
-            &remote.address,
+            &remote.address(),
             token(remote)?,
         ))?)
     }
@@ -113,8 +120,14 @@ impl Ctx {
 
 /// The token: of the file that is named, else of `CURB_TOKEN`.
 pub fn token(remote: &Remote) -> Result<Option<TokenText>, Failure> {
-    if let Some(path) = &remote.token_file {
-        return read_file(path, "the token file").map(|text| Some(TokenText::new(&text)));
+    if let Some(path) = remote.token_file() {
+        let text = read_file(&path, "the token file")?;
+        if text.trim().is_empty() {
+            let path = path.display();
+            return Err(Failure::local(format!("the token file {path} is empty"))
+                .help("it holds what `curb token create` printed, and nothing else"));
+        }
+        return Ok(Some(TokenText::new(&text)));
     }
     Ok(std::env::var("CURB_TOKEN")
         .ok()
@@ -125,8 +138,11 @@ pub fn token(remote: &Remote) -> Result<Option<TokenText>, Failure> {
 /// The largest local file that is read whole, in bytes.
 const MAX_FILE: u64 = 4 << 20;
 
-/// A local text file, bounded.
+/// A local text file, bounded; `-` is what comes on stdin.
 pub fn read_file(path: &Path, what: &str) -> Result<String, Failure> {
+    if path.as_os_str() == "-" {
+        return read_stdin(what);
+    }
     let fail =
         |why: String| Failure::local(format!("cannot read {what} {}: {why}", path.display()));
     let size = std::fs::metadata(path)
@@ -136,6 +152,20 @@ pub fn read_file(path: &Path, what: &str) -> Result<String, Failure> {
         return Err(fail(format!("it has {size} bytes, allowed are {MAX_FILE}")));
     }
     std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))
+}
+
+fn read_stdin(what: &str) -> Result<String, Failure> {
+    let fail = |why: String| Failure::local(format!("cannot read {what} on stdin: {why}"));
+    let mut text = String::new();
+    std::io::stdin()
+        .lock()
+        .take(MAX_FILE + 1)
+        .read_to_string(&mut text)
+        .map_err(|e| fail(e.to_string()))?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(fail(format!("it has more than {MAX_FILE} bytes")));
+    }
+    Ok(text)
 }
 
 /// Runs asynchronous work to its end, on this thread.

@@ -51,7 +51,7 @@ pub const TABLE: [(Exit, &str); 10] = [
         Exit::Unreachable,
         "The server or Ray does not answer, or not in time.",
     ),
-    (Exit::Journal, "The journal is damaged."),
+    (Exit::Journal, "The journal is damaged or cannot be read."),
     (
         Exit::Local,
         "A local file, a policy or a configuration is missing, wrong or in use.",

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use curb_api::Problem;
 use curb_api::client::ClientError;
 use curb_ray::RayError;
 
 use crate::exit::Exit;
 
 /// Why a command ended without its result.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
@@ -18,6 +19,8 @@ pub struct Failure {
     pub help: Option<String>,
     /// Nobody reads any more (the pipe is closed): say nothing.
     pub silent: bool,
+    /// What the server said, for programs.
+    pub problem: Option<Box<Problem>>,
 }
 
 /// What commands return.
@@ -31,6 +34,7 @@ impl Failure {
             message: message.into(),
             help: None,
             silent: false,
+            problem: None,
         }
     }
 
@@ -67,6 +71,7 @@ impl From<std::io::Error> for Failure {
                 message: String::new(),
                 help: None,
                 silent: true,
+                problem: None,
             };
         }
         Failure::local(format!("cannot write the output: {error}"))
@@ -78,6 +83,7 @@ impl From<ClientError> for Failure {
         let mut failure = Failure::new(exit_of(&error), error.to_string());
         failure.help = error.next_step();
         if let Some(problem) = error.problem() {
+            failure.problem = Some(Box::new(problem.clone()));
             if problem.is_refusal() {
                 // The server's text is the whole story, in lines of its own.
                 failure.message = problem
@@ -138,8 +144,6 @@ impl From<RayError> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use curb_api::Problem;
-
     use super::*;
 
     fn refused(status: u16, verdict: Option<curb_core::decide::Verdict>) -> Failure {

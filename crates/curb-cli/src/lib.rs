@@ -17,7 +17,7 @@ pub mod term;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::args::{Cli, Command};
 use crate::ctx::Ctx;
@@ -25,8 +25,12 @@ use crate::fail::Done;
 
 /// Runs the command line that this process was started with.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let read = Cli::command().try_get_matches().and_then(|matches| {
+        let json = wants_json(&matches);
+        Ok((Cli::from_arg_matches(&matches)?, json))
+    });
+    let (cli, json) = match read {
+        Ok(read) => read,
         Err(error) => {
             // clap knows where help goes (stdout, 0) and where a mistake goes (stderr, 2).
             let code = u8::try_from(error.exit_code()).unwrap_or(exit::Exit::Usage as u8);
@@ -38,10 +42,22 @@ pub fn run() -> ExitCode {
     match dispatch(cli.command, &mut ctx) {
         Ok(exit) => exit.into(),
         Err(failure) => {
+            // Who asked for JSON gets the whole problem as JSON; that nobody reads it changes nothing.
+            if let Some(problem) = failure.problem.as_ref().filter(|_| json) {
+                let _nobody_reads = ctx.json(problem);
+            }
             ctx.complain(&failure);
             failure.exit.into()
         }
     }
+}
+
+/// Whether the command that was given has `--json`.
+fn wants_json(matches: &ArgMatches) -> bool {
+    if let Ok(Some(true)) = matches.try_get_one::<bool>("json") {
+        return true;
+    }
+    matches.subcommand().is_some_and(|(_, of)| wants_json(of))
 }
 
 /// The whole command line, as clap knows it.

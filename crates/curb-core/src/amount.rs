@@ -14,6 +14,9 @@ pub const MILLI: u64 = 1000;
 /// The largest amount that can be declared: 2^53, so that a JSON reader in any language keeps it exact.
 pub const MAX_AMOUNT: u64 = 1 << 53;
 
+/// Memory that a job declares without a unit is a number of bytes from here on (1 MiB); below, the unit was forgotten.
+pub const LEAST_PLAIN_BYTES: u64 = 1 << 20;
+
 /// A whole number of a resource's smallest unit (see [`Unit`]).
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -52,6 +55,11 @@ pub enum AmountError {
         /// The smallest unit.
         finest: &'static str,
     },
+    /// Memory so small that a unit was forgotten.
+    #[error(
+        "`{0}` would be {0} bytes of memory: put the unit behind the number, such as `{0}GiB` or `{0}MiB`"
+    )]
+    NoUnit(String),
     /// Past [`MAX_AMOUNT`].
     #[error("`{0}` is larger than any amount that can be declared (2^53 of the smallest unit)")]
     TooLarge(String),
@@ -117,6 +125,17 @@ impl Amount {
             Unit::Milli => Amount::parse_count(text),
             Unit::Bytes => Amount::parse_memory(text),
         }
+    }
+
+    /// Parses what a job declares: as [`Amount::parse`], but memory without a unit has to be at least
+    /// [`LEAST_PLAIN_BYTES`], since `16` is hardly ever sixteen bytes.
+    pub fn parse_declared(unit: Unit, text: &str) -> Result<Amount, AmountError> {
+        let amount = Amount::parse(unit, text)?;
+        let plain = !text.contains(|c: char| c.is_ascii_alphabetic());
+        if unit == Unit::Bytes && plain && (1..LEAST_PLAIN_BYTES).contains(&amount.0) {
+            return Err(AmountError::NoUnit(text.trim().to_owned()));
+        }
+        Ok(amount)
     }
 
     /// The sum, or the largest value there is.
@@ -302,6 +321,28 @@ mod tests {
         ] {
             assert_eq!(Amount::parse_memory(text), Ok(Amount(bytes)), "{text}");
         }
+    }
+
+    #[test]
+    fn declared_memory_without_a_unit_is_bytes_only_where_it_can_be() {
+        let declared = |text| Amount::parse_declared(Unit::Bytes, text);
+        for (text, bytes) in [
+            ("0", 0),
+            ("1048576", 1 << 20),
+            ("16B", 16),
+            ("2KiB", 2048),
+            ("1e9", 1_000_000_000),
+        ] {
+            assert_eq!(declared(text), Ok(Amount(bytes)), "{text}");
+        }
+        for text in ["16", "1048575", " 16 "] {
+            let error = declared(text).expect_err(text).to_string();
+            assert!(error.contains("GiB`"), "{error}");
+        }
+        assert_eq!(
+            Amount::parse_declared(Unit::Milli, "16"),
+            Ok(Amount(16_000))
+        );
     }
 
     #[test]

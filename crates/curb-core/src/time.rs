@@ -74,10 +74,16 @@ impl fmt::Display for Timestamp {
 
 /// Why a text is not a span of time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is not a duration: write a number with a unit, such as `30s`, `15m`, `24h`, `7d`, `2w`, or several together (`1h30m`)"
-)]
-pub struct MillisError(pub String);
+pub enum MillisError {
+    /// It is none.
+    #[error(
+        "`{0}` is not a duration: write a number with a unit, such as `30s`, `15m`, `24h`, `7d`, `2w`, or several together (`1h30m`)"
+    )]
+    Unparsable(String),
+    /// It is longer than [`Millis::MAX`].
+    #[error("`{0}` is too long: at most ten years (3650d)")]
+    TooLong(String),
+}
 
 impl Millis {
     /// One second.
@@ -94,7 +100,8 @@ impl Millis {
 
     /// Parses `30s`, `15m`, `24h`, `7d`, `2w`, `500ms`, `1h30m`. Days have 24 hours.
     pub fn parse(text: &str) -> Result<Millis, MillisError> {
-        let bad = || MillisError(text.to_owned());
+        let bad = || MillisError::Unparsable(text.to_owned());
+        let too_long = || MillisError::TooLong(text.to_owned());
         let mut rest = text.trim();
         let mut total: u64 = 0;
         if rest.is_empty() {
@@ -114,12 +121,15 @@ impl Millis {
                 "w" => 7 * 86_400_000,
                 _ => return Err(bad()),
             };
-            let number: u64 = number.parse().map_err(|_| bad())?;
+            if number.is_empty() {
+                return Err(bad());
+            }
+            let number: u64 = number.parse().map_err(|_| too_long())?;
             total = number
                 .checked_mul(factor)
                 .and_then(|part| total.checked_add(part))
                 .filter(|t| *t <= Millis::MAX.0)
-                .ok_or_else(bad)?;
+                .ok_or_else(too_long)?;
             rest = tail.trim_start();
         }
         Ok(Millis(total))
@@ -173,6 +183,18 @@ mod tests {
             "1h-",
         ] {
             assert!(Millis::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_told_apart_from_what_is_no_duration() {
+        for text in ["9999d", "99999999999999999999h", "3650d1ms"] {
+            let error = Millis::parse(text).expect_err(text).to_string();
+            assert!(error.contains("at most ten years"), "{error}");
+        }
+        for text in ["h", "1y", "99999999999999999999"] {
+            let error = Millis::parse(text).expect_err(text).to_string();
+            assert!(error.contains("is not a duration"), "{error}");
         }
     }
 

@@ -235,6 +235,24 @@ impl Reader {
         Ok(query::hash_at(&self.conn, seq)?.as_ref() == Some(hash))
     }
 
+    /// Writes a copy of the whole database, as it is at this moment, to a file that is not there yet. The writer goes on
+    /// meanwhile. The copy is synced.
+    ///
+    /// # Errors
+    /// The disk or the database refuses, or the file is there.
+    pub fn backup(&self, to: &Path) -> Result<(), ReadError> {
+        let text = to.to_string_lossy();
+        // A reader writes nothing; the copy is a write all the same, of another file.
+        let writing = |on: bool| self.conn.pragma_update(None, "query_only", !on);
+        let copied = writing(true)
+            .and_then(|()| self.conn.execute("VACUUM INTO ?1", [&*text]))
+            .map_err(reading("copy the database"));
+        writing(false).map_err(reading("copy the database"))?;
+        copied?;
+        let synced = std::fs::File::open(to).and_then(|file| file.sync_all());
+        synced.map_err(ReadError::Output)
+    }
+
     /// The newest snapshot of this format that is whole and on the chain. See
     /// [`crate::Journal::load_snapshot`].
     ///

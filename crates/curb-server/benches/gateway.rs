@@ -178,11 +178,11 @@ impl Effort {
         );
         let (j, b) = (&self.journal, &before.journal);
         let commits = j.commits - b.commits;
-        if commits > 0 {
+        let rows = (j.rows - b.rows).checked_div(commits);
+        let micros = (j.commit_micros - b.commit_micros).checked_div(commits);
+        if let Some((rows, micros)) = rows.zip(micros) {
             text += &format!(
-                "\n    {commits} commits of {} rows, {} us each; {} checkpoints, the last took {} us",
-                (j.rows - b.rows) / commits,
-                (j.commit_micros - b.commit_micros) / commits,
+                "\n    {commits} commits of {rows} rows, {micros} us each; {} checkpoints, the last took {} us",
                 j.checkpoints - b.checkpoints,
                 j.last_checkpoint_micros
             );

@@ -308,8 +308,34 @@ fn read_file(path: &Path) -> Result<File, ConfigError> {
     })?;
     serde_saphyr::from_str(&text).map_err(|e| ConfigError::File {
         path: path.to_owned(),
-        message: e.to_string(),
+        message: in_words(&e.to_string()),
     })
+}
+
+/// What the reader of YAML says, in one line, and with the field that was probably meant.
+fn in_words(said: &str) -> String {
+    let first = said.lines().next().unwrap_or_default();
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    let near = first
+        .split_once("unknown field `")
+        .and_then(|(_, rest)| rest.split_once('`'))
+        .and_then(|(written, rest)| nearest(written, rest));
+    match near {
+        Some(near) => format!("{first}: did you mean `{near}`?"),
+        None => first.to_owned(),
+    }
+}
+
+/// The one of the fields in a message that is at most two slips away.
+fn nearest<'a>(written: &str, message: &'a str) -> Option<&'a str> {
+    let (_, fields) = message.split_once("expected one of ")?;
+    fields
+        .split([',', ' '])
+        .map(|field| field.trim_matches('`'))
+        .map(|field| (strsim::osa_distance(written, field), field))
+        .filter(|(slips, _)| *slips <= 2)
+        .min()
+        .map(|(_, field)| field)
 }
 
 fn clusters(
@@ -536,6 +562,12 @@ mod tests {
     fn what_is_wrong_is_named_with_where_it_came_from() {
         for (file, env, wanted) in [
             ("listn: x", None, "line 1"),
+            ("listn: x", None, "did you mean `listen`?"),
+            (
+                "clusters: {a: {ray: 'http://a:1', polls: 1s}}",
+                None,
+                "did you mean `poll`?",
+            ),
             ("ray: http://a:1\nlisten: nowhere", None, "listen (from"),
             ("ray: ftp://a", None, "ray (from"),
             ("", None, "no Ray cluster"),
@@ -566,6 +598,41 @@ mod tests {
                 .expect_err(file)
                 .to_string();
             assert!(text.contains(wanted), "{file}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_example_has_every_field_and_is_taken() {
+        let example = include_str!("../../../examples/serve.yaml");
+        let c = resolve(example, Flags::default(), &[]).expect("fine");
+        assert_eq!(
+            (c.listen.port(), c.dashboard_listen.map(|d| d.port())),
+            (8266, Some(8267))
+        );
+        assert_eq!(
+            (c.default_cluster.as_str(), c.clusters.len(), c.hosts.len()),
+            ("main", 2, 2)
+        );
+        assert_eq!(
+            (
+                c.clusters["main"].start_rate_milli,
+                c.clusters["lab"].start_rate_milli
+            ),
+            (2000, 500)
+        );
+        assert!(c.clusters["lab"].restart_ends_jobs && c.policy.is_some());
+        let reference = include_str!("../../../docs/configuration.md");
+        let fields = "listen data policy ray start_rate hosts dashboard_listen log clusters token_file restart_ends_jobs default poll";
+        for field in fields.split(' ') {
+            assert!(
+                reference.contains(&format!("`{field}`")),
+                "docs/configuration.md does not tell `{field}`"
+            );
+            // `ray` alone is the short form of a cluster.
+            assert!(
+                example.contains(&format!("{field}:")),
+                "the example does not use `{field}`"
+            );
         }
     }
 

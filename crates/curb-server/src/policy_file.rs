@@ -52,16 +52,20 @@ async fn read_and_apply(app: &App, path: &Path) -> Result<(), (String, Vec<Diagn
     let name = path.display().to_string();
     let meta = tokio::fs::metadata(path)
         .await
-        .map_err(|e| plain(format!("cannot read {name}: {e}")))?;
+        .map_err(|e| plain(format!("cannot read the policy {name}: {e}")))?;
     if meta.len() > MAX_BYTES {
         return Err(plain(format!("{name} is larger than {MAX_BYTES} bytes")));
     }
     let text = tokio::fs::read_to_string(path)
         .await
-        .map_err(|e| plain(format!("cannot read {name}: {e}")))?;
+        .map_err(|e| plain(format!("cannot read the policy {name}: {e}")))?;
     let parsed = Policy::parse(&name, &text).map_err(|all| {
         let first = all.first().map_or_else(String::new, |d| {
-            format!("{}:{}:{}: {}", d.file, d.line, d.column, d.message)
+            let more = match all.len() - 1 {
+                0 => String::new(),
+                n => format!(" (and {n} more: curb policy check {name})"),
+            };
+            format!("{}:{}:{}: {}{more}", d.file, d.line, d.column, d.message)
         });
         (first, all)
     })?;
@@ -72,6 +76,8 @@ async fn read_and_apply(app: &App, path: &Path) -> Result<(), (String, Vec<Diagn
     let (version, changed) = applied.map_err(|e| plain(format!("it could not be applied: {e}")))?;
     if changed {
         tracing::info!(version, file = %name, "the policy is in force");
+    } else {
+        tracing::info!(version, file = %name, "the policy was read again: nothing in it changed");
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::spec::{JobSpec, takes_packages};
+use crate::spec::{JobSpec, STAMP_KEY, USER_KEY, takes_packages};
 
 /// Longest entrypoint, in bytes.
 const MAX_ENTRYPOINT: usize = 64 << 10;
@@ -48,7 +48,7 @@ pub const DECLARABLE: [&str; 10] = [
 ];
 
 /// Metadata that the gateway or Ray itself sets: what a job says there is dropped.
-const RESERVED: [&str; 2] = ["job_submission_id", "job_name"];
+const RESERVED: [&str; 4] = ["job_submission_id", "job_name", USER_KEY, STAMP_KEY];
 
 /// Top-level keys of a runtime_env (Ray 2.60 and before).
 const RUNTIME_ENV_KEYS: [&str; 21] = [
@@ -279,23 +279,37 @@ impl Submission {
         metadata: BTreeMap<Cow<'_, str>, &RawValue>,
     ) -> Result<(), BadRequest> {
         at_most("metadata", metadata.len(), MAX_METADATA)?;
+        // All that is wrong is told at once.
+        let mut wrong: Vec<BadRequest> = Vec::new();
         for (key, raw) in metadata {
             if RESERVED.contains(&&*key) {
                 continue;
             }
-            let value: String = serde_json::from_str(raw.get()).map_err(|_| {
-                bad(
-                    format!("metadata `{key}`"),
-                    "is not a text: write it in quotes",
-                )
-            })?;
-            if let Some(name) = key.strip_prefix("curb.") {
-                self.declare(name, &value)
-                    .map_err(|m| bad(format!("metadata `{key}`"), m))?;
+            match self.read_entry(&key, raw) {
+                Ok(value) => {
+                    self.spec.metadata.insert(key.into_owned(), value);
+                }
+                Err(message) => wrong.push(bad(format!("metadata `{}`", clip(&key)), message)),
             }
-            self.spec.metadata.insert(key.into_owned(), value);
         }
-        Ok(())
+        all_of(wrong)
+    }
+
+    fn read_entry(&mut self, key: &str, raw: &RawValue) -> Result<String, String> {
+        let value: String = serde_json::from_str(raw.get())
+            .map_err(|_| "is not a text: write it in quotes".to_owned())?;
+        match key.split_at_checked(5) {
+            Some(("curb.", name)) => self.declare(name, &value)?,
+            Some((prefix, name)) if prefix.eq_ignore_ascii_case("curb.") => {
+                let right = format!("curb.{}", name.to_ascii_lowercase());
+                return Err(format!(
+                    "is not known to Curb, whose keys are in small letters: did you mean `{}`?",
+                    clip(&right)
+                ));
+            }
+            _ => {}
+        }
+        Ok(value)
     }
 
     fn declare(&mut self, name: &str, value: &str) -> Result<(), String> {
@@ -319,7 +333,12 @@ impl Submission {
                 None => self.set(Resource::Gpu, value)?,
             },
             "resources" => self.declare_resources(value)?,
-            "duration" => self.duration = Some(Millis::parse(value).map_err(|e| e.to_string())?),
+            "duration" => match Millis::parse(value).map_err(|e| e.to_string())? {
+                Millis(0) => {
+                    return Err("a job of no duration cannot be: leave the key out, or write how long it may run, such as `2h`".to_owned());
+                }
+                duration => self.duration = Some(duration),
+            },
             "priority" => {
                 self.priority = Some(value.trim().parse().map_err(|_| {
                     format!(
@@ -348,7 +367,7 @@ impl Submission {
     }
 
     fn set(&mut self, r: Resource, value: &str) -> Result<(), String> {
-        let amount = Amount::parse(r.unit(), value).map_err(|e| e.to_string())?;
+        let amount = Amount::parse_declared(r.unit(), value).map_err(|e| e.to_string())?;
         self.declared.insert(r, amount);
         Ok(())
     }
@@ -381,6 +400,23 @@ impl Submission {
         }
         Ok(())
     }
+}
+
+/// Several mistakes as one: the first with the others below it.
+fn all_of(wrong: Vec<BadRequest>) -> Result<(), BadRequest> {
+    const TOLD: usize = 10;
+    let more = wrong.len().saturating_sub(TOLD);
+    let mut wrong = wrong.into_iter().take(TOLD);
+    let Some(mut first) = wrong.next() else {
+        return Ok(());
+    };
+    for other in wrong {
+        first.message.push_str(&format!("\n  {other}"));
+    }
+    if more > 0 {
+        first.message.push_str(&format!("\n  and {more} more"));
+    }
+    Err(first)
 }
 
 fn at_most(key: &str, entries: usize, most: usize) -> Result<(), BadRequest> {

@@ -156,6 +156,15 @@ impl Running {
             Some(wanted) => Some(bind(wanted).await?),
             None => None,
         };
+        let shown = dashboard.as_ref().map(|(_, at)| *at);
+        for open in [Some(address), shown].into_iter().flatten() {
+            if !open.ip().is_loopback() {
+                tracing::warn!(
+                    address = %open,
+                    "this is no loopback address, and tokens travel to it in clear: put a proxy that speaks TLS in front (docs/configuration.md)"
+                );
+            }
+        }
         let dir = config.data.clone();
         let (journal, loaded) = tokio::task::spawn_blocking(move || open(&dir))
             .await

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use curb_core::decide::{self, Moment};
 use curb_core::ledger::{Job, Outcome, Phase, Refusal, State};
+use curb_core::time::Timestamp;
 use curb_ray::{JobDetails, JobKind, JobStatus};
 
 use crate::spec::{JobSpec, STAMP_KEY, USER_KEY};
 
-/// A job as Ray would tell of it. `record` is what Ray says or said of it, `note` what Curb has to say.
+/// A job as Ray would tell of it. `record` is what Ray says or said of it, `note` what Curb has to say; of one that runs:
+/// that Ray does not answer. Such a one was taken by Ray, and runs unless Ray said something else.
 #[must_use]
 pub fn details(
     job: &Job,
@@ -18,6 +20,7 @@ pub fn details(
 ) -> JobDetails {
     let status = match &job.phase {
         Phase::Queued | Phase::Reserved(_) => JobStatus::Pending,
+        Phase::Running(_) if record.is_none() && note.is_some() => JobStatus::Running,
         Phase::Running(_) | Phase::Quarantined(_) => {
             record.map_or(JobStatus::Pending, |r| r.status.clone())
         }
@@ -36,9 +39,17 @@ pub fn details(
         ),
         Phase::Running(_) => {
             let theirs = record.and_then(|r| r.message.clone());
-            note.map(|n| format!("curb: {n}")).or(theirs)
+            match (note, stopping(job)) {
+                (Some(note), Some(stop)) => Some(format!("curb: {note}; {stop}")),
+                (Some(note), None) => Some(format!("curb: {note}")),
+                (None, Some(stop)) => Some(format!("curb: {stop}")),
+                (None, None) => theirs,
+            }
         }
-        Phase::Ended(end) => Some(end.message.clone()),
+        Phase::Ended(end) => Some(match stopped(job) {
+            Some(stop) => format!("{} curb: {stop}", end.message),
+            None => end.message.clone(),
+        }),
     };
     let (start, end, exit) = match &job.phase {
         Phase::Ended(end) => {
@@ -74,6 +85,45 @@ pub fn details(
         driver_agent_http_address: None,
         driver_node_id: record.and_then(|r| r.driver_node_id.clone()),
         driver_exit_code: record.and_then(|r| r.driver_exit_code).or(exit),
+    }
+}
+
+/// That Ray does not answer, and since when what is told of its jobs is old.
+#[must_use]
+pub fn silent(last_seen: Option<Timestamp>) -> String {
+    let since = last_seen.map_or_else(
+        || "Ray has not answered since Curb was started".to_owned(),
+        |at| format!("Ray does not answer, the last time at {at}"),
+    );
+    format!("{since}; this is what was known then")
+}
+
+/// Who stopped a job that ended by that, and why; `None` where its owner did so without a word.
+#[must_use]
+pub fn stopped(job: &Job) -> Option<String> {
+    match &job.phase {
+        Phase::Ended(end) if end.outcome == Outcome::Stopped && end.ran.is_some() => {
+            wish(job).map(|w| format!("stopped {w}"))
+        }
+        _ => None,
+    }
+}
+
+/// Who wants a job stopped that is not over yet, and why.
+#[must_use]
+pub fn stopping(job: &Job) -> Option<String> {
+    if job.is_ended() {
+        return None;
+    }
+    wish(job).map(|w| format!("being stopped {w}"))
+}
+
+fn wish(job: &Job) -> Option<String> {
+    let stop = job.stop.as_ref()?;
+    match (stop.by == job.new.subject.user, stop.why.is_empty()) {
+        (true, true) => None,
+        (_, true) => Some(format!("by {}", stop.by)),
+        (_, false) => Some(format!("by {}: {}", stop.by, stop.why)),
     }
 }
 

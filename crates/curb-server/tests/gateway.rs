@@ -192,6 +192,22 @@ async fn amounts_and_keys_that_are_wrong_are_400_with_the_key() {
             "curb.gpus",
         ),
         (
+            r#"{"entrypoint":"x","metadata":{"Curb.cpu":"1"}}"#,
+            "did you mean `curb.cpu`?",
+        ),
+        (
+            r#"{"entrypoint":"x","metadata":{"curb.memory":"16"}}"#,
+            "`16GiB`",
+        ),
+        (
+            r#"{"entrypoint":"x","metadata":{"curb.duration":"0s"}}"#,
+            "curb.duration",
+        ),
+        (
+            r#"{"entrypoint":"x","metadata":{"curb.cpu":"lots","curb.gpus":"1"}}"#,
+            "\n  metadata `curb.gpus`: is not known",
+        ),
+        (
             r#"{"entrypoint":"x","metadata":{"curb.team":"serving"}}"#,
             "curb.team",
         ),
@@ -296,6 +312,22 @@ async fn a_taken_id_is_409_and_the_same_again_with_its_key_is_the_first_answer()
         "a key is its user's own: {of_li:?}"
     );
     assert_eq!(w.ray.total_starts(), 3);
+    let gone = w.submit(&w.ana, "x", "1").await;
+    assert!(
+        gone.body.contains("an id is used once, for ever"),
+        "{gone:?}"
+    );
+    let keyed = |cpu: &str| {
+        let metadata = serde_json::json!({"curb.key": "k2", "curb.cpu": cpu});
+        serde_json::json!({"entrypoint": "true", "metadata": metadata}).to_string()
+    };
+    assert_eq!(
+        w.post(&w.ana, "/api/jobs/", &keyed("0.1")).await.status,
+        200
+    );
+    let other = w.post(&w.ana, "/api/jobs/", &keyed("0.2")).await;
+    assert_eq!(other.status, 409);
+    assert!(other.body.contains("the key `k2`"), "{other:?}");
     w.curb.stop().await;
 }
 
@@ -393,6 +425,136 @@ async fn while_ray_is_down_jobs_wait_and_start_when_it_is_back() {
         .filter(|s| s.id.starts_with("patient") && !s.claim)
         .count();
     assert_eq!(real, 1);
+    w.curb.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_curb_stamps_may_be_sent_back_and_means_nothing() {
+    let w = World::new().await;
+    assert_eq!(w.submit(&w.ana, "first", "1").await.status, 200);
+    let mut told = w.get(&w.ana, "/api/jobs/first").await.json()["metadata"].clone();
+    assert_eq!(told["curb.user"], "ana");
+    told["curb.user"] = "li".into();
+    told["curb.stamp"] = "mine".into();
+    let body =
+        serde_json::json!({"entrypoint": "true", "submission_id": "again", "metadata": told});
+    let answer = w.post(&w.ana, "/api/jobs/", &body.to_string()).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let again = w.get(&w.ana, "/api/jobs/again").await.json();
+    assert_eq!(again["metadata"]["curb.user"], "ana");
+    w.curb.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_ray_is_down_a_running_job_stays_running_and_its_message_says_so() {
+    let w = World::new().await;
+    assert_eq!(w.submit(&w.ana, "run", "1").await.status, 200);
+    w.until(&w.ana, "run", "RUNNING").await;
+    w.ray.refuse_connections(Duration::from_secs(3));
+    let job = w.get(&w.ana, "/api/jobs/run").await.json();
+    assert_eq!(job["status"], "RUNNING");
+    let message = job["message"].as_str().unwrap_or_default();
+    assert!(
+        message.starts_with("curb: Ray does not answer, the last time at 20"),
+        "{message}"
+    );
+    w.curb.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stopped_a_job_and_why_is_in_its_message() {
+    let w = World::new().await;
+    for id in ["ops", "own"] {
+        assert_eq!(w.submit(&w.ana, id, "1").await.status, 200);
+        w.until(&w.ana, id, "RUNNING").await;
+    }
+    let path = "/curb/v1/jobs/ops/stop";
+    let stopped = w
+        .post(&w.ops, path, r#"{"why":"the nodes are needed"}"#)
+        .await;
+    assert_eq!(stopped.status, 200, "{stopped:?}");
+    assert_eq!(w.post(&w.ana, "/api/jobs/own/stop", "").await.status, 200);
+    w.until(&w.ana, "ops", "STOPPED").await;
+    w.until(&w.ana, "own", "STOPPED").await;
+    let message = |id: &'static str| {
+        let (w, path) = (&w, format!("/api/jobs/{id}"));
+        async move { w.get(&w.ana, &path).await.json()["message"].to_string() }
+    };
+    let (ops, own) = (message("ops").await, message("own").await);
+    assert!(
+        ops.contains("curb: stopped by ops: the nodes are needed"),
+        "{ops}"
+    );
+    assert!(!own.contains("curb:"), "the owner knows: {own}");
+    let list = w.get(&w.ana, "/api/jobs/").await.body;
+    assert!(
+        list.contains("stopped by ops: the nodes are needed"),
+        "{list}"
+    );
+    w.curb.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_token_of_an_admin_is_revoked_only_by_force() {
+    let w = World::new().await;
+    let tokens = w.get(&w.admin, "/curb/v1/tokens").await.json();
+    let admins: Vec<String> = tokens["tokens"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|t| t["role"] == "admin")
+        .map(|t| t["id"].as_str().expect("an id").to_owned())
+        .collect();
+    let own = curb_api::token::id_of(&w.admin).expect("an id").to_owned();
+    let revoke = |path: String| {
+        let w = &w;
+        async move { send(w.curb.address(), "DELETE", &path, Some(&w.admin), "", b"").await }
+    };
+    for id in admins.iter().filter(|id| **id != own) {
+        assert_eq!(revoke(format!("/curb/v1/tokens/{id}")).await.status, 200);
+    }
+    let answer = revoke(format!("/curb/v1/tokens/{own}")).await;
+    assert_eq!(answer.status, 409, "{answer:?}");
+    assert!(answer.body.contains("last token of an admin"), "{answer:?}");
+    assert_eq!(w.get(&w.admin, "/curb/v1/tokens").await.status, 200);
+    assert_eq!(
+        revoke(format!("/curb/v1/tokens/{own}?force=true"))
+            .await
+            .status,
+        200
+    );
+    assert_eq!(w.get(&w.admin, "/curb/v1/tokens").await.status, 401);
+    w.curb.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_says_who_set_the_mode_over_the_policy_and_what_the_policy_invents() {
+    let policy = format!("capacity: {{cpu: 6400}}\n{POLICY}");
+    let w = World::with(&policy, |_| {}).await;
+    let status = w.get(&w.admin, "/curb/v1/status").await.json();
+    assert!(status["mode_set"].is_null(), "{status}");
+    let warnings = status["warnings"].to_string();
+    assert!(
+        warnings.contains("above what Ray has: 6400 CPU (Ray has "),
+        "{warnings}"
+    );
+    let body = br#"{"mode":"observe","why":"a quiet week"}"#;
+    let set = send(
+        w.curb.address(),
+        "PUT",
+        "/curb/v1/mode",
+        Some(&w.admin),
+        "",
+        body,
+    )
+    .await;
+    assert_eq!(set.status, 200, "{set:?}");
+    let set = w.get(&w.ana, "/curb/v1/status").await.json()["mode_set"].clone();
+    assert_eq!(set["by"], "root");
+    assert_eq!(
+        (&set["why"], &set["policy"]),
+        (&"a quiet week".into(), &"enforce".into())
+    );
     w.curb.stop().await;
 }
 

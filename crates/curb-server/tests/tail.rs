@@ -91,6 +91,24 @@ async fn a_job_that_is_cancelled_while_it_waits_says_so_and_ends_the_tail() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_an_operator_stops_ends_its_tail_with_who_and_why() {
+    let w = World::new().await;
+    assert_eq!(w.submit(&w.ana, "run", "1").await.status, 200);
+    w.until(&w.ana, "run", "RUNNING").await;
+    let socket = follow(&w, &w.ana, "run").await;
+    let body = r#"{"why":"the nodes are needed"}"#;
+    let stopped = w.post(&w.ops, "/curb/v1/jobs/run/stop", body).await;
+    assert_eq!(stopped.status, 200, "{stopped:?}");
+    let (text, code) = to_the_end(socket).await;
+    assert!(
+        text.ends_with("stopped by ops: the nodes are needed\n"),
+        "{text}"
+    );
+    assert_eq!(code, Some(1000));
+    w.curb.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_token_ends_a_tail_within_seconds() {
     let w = World::new().await;
     let made = w

@@ -10,13 +10,39 @@ client.submit_job(**job)        # as Ray's; raises QuotaExceeded with Curb's wor
 
 from typing import TYPE_CHECKING, Any
 
-from curb._answers import Explanation, QuotaExceeded, Verdict, Violation
+from curb._answers import (
+    BadRequest,
+    Conflict,
+    CurbError,
+    Explanation,
+    NotAllowed,
+    NotFound,
+    NotSignedIn,
+    QuotaExceeded,
+    Unavailable,
+    Verdict,
+    Violation,
+)
 from curb._quantity import Quantity
 
 if TYPE_CHECKING:
     from curb._client import JobSubmissionClient
 
-__all__ = ["Explanation", "JobSubmissionClient", "Quantity", "QuotaExceeded", "Verdict", "Violation"]
+__all__ = [
+    "BadRequest",
+    "Conflict",
+    "CurbError",
+    "Explanation",
+    "JobSubmissionClient",
+    "NotAllowed",
+    "NotFound",
+    "NotSignedIn",
+    "Quantity",
+    "QuotaExceeded",
+    "Unavailable",
+    "Verdict",
+    "Violation",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -100,18 +100,68 @@ class Explanation:
         return self.text or str(self.verdict)
 
 
-class QuotaExceeded(RuntimeError):
-    """Curb refused a job. `str()` is Curb's own text, with every limit in the way.
+class CurbError(RuntimeError):
+    """Curb said no. `str()` is what it said, with what to do next.
 
     A RuntimeError, as Ray's client raises for any refusal: code that catches that keeps working.
     """
 
-    def __init__(self, text: str, *, status: int, code: str | None = None, violations: tuple[Violation, ...] = ()):
+    def __init__(self, text: str, *, status: int, code: str | None = None, request_id: str | None = None):
         super().__init__(text.strip())
         self.status = status
-        """429: over a limit now; 422: it can never fit as it is."""
+        """The HTTP status."""
         self.code = code
+        """Curb's own word for the kind of error, always the same."""
+        self.request_id = request_id
+        """Under which the server's log tells more."""
+
+
+class BadRequest(CurbError):
+    """The request is wrong: the text names the key and the right form."""
+
+
+class NotSignedIn(CurbError):
+    """There is no token, or it is wrong, expired or revoked."""
+
+
+class NotAllowed(CurbError):
+    """The token is good, but its role does not let it do this."""
+
+
+class NotFound(CurbError):
+    """There is no such job, or it is somebody else's."""
+
+
+class Conflict(CurbError):
+    """The id is taken, or the job is not in the state that this needs."""
+
+
+class Unavailable(CurbError):
+    """Curb or Ray cannot do it at the moment."""
+
+    retry_after: int | None = None
+    """In how many seconds to try again, if Curb said so."""
+
+
+class QuotaExceeded(CurbError):
+    """Curb refused a job. `str()` is Curb's own text, with every limit in the way."""
+
+    def __init__(self, text: str, *, status: int, code: str | None = None, violations: tuple[Violation, ...] = ()):
+        super().__init__(text, status=status, code=code)
         self.violations = violations
+        """Every limit in the way, the binding one first. `status` is 429: over a limit now; 422: it can never fit."""
+
+
+BY_STATUS: Mapping[int, type[CurbError]] = {
+    400: BadRequest,
+    401: NotSignedIn,
+    403: NotAllowed,
+    404: NotFound,
+    409: Conflict,
+    502: Unavailable,
+    503: Unavailable,
+    504: Unavailable,
+}
 
 
 def violations_from_json(raw: Any) -> tuple[Violation, ...]:

@@ -9,9 +9,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from curb._answers import Explanation, QuotaExceeded, Violation, violations_from_json
+from curb._answers import (
+    BY_STATUS,
+    CurbError,
+    Explanation,
+    QuotaExceeded,
+    Unavailable,
+    violations_from_json,
+)
 
 try:
+    import requests
+    from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient as _RayClient
 except ImportError as error:
     raise ImportError("curb.JobSubmissionClient is Ray's own with more: pip install 'curb[ray]'") from error
@@ -66,7 +75,8 @@ class JobSubmissionClient(_RayClient):
     ) -> Explanation:
         """Would this job start now? If not, why and when. Takes what `submit_job` takes; submits and uploads nothing.
 
-        Raises RuntimeError where Curb could not answer: no token, a malformed request, no connection.
+        Raises CurbError (a RuntimeError) where Curb could not answer: no token, a malformed request; ConnectionError
+        where there is nobody to answer.
         """
         body = {
             "entrypoint": entrypoint,
@@ -82,16 +92,23 @@ class JobSubmissionClient(_RayClient):
         body = {key: value for key, value in body.items() if value is not None}
         response = self._do_request("POST", "/curb/v1/explain", json_data=body, timeout=_CHECK_TIMEOUT)
         if response.status_code != 200:
-            raise RuntimeError(f"{self._address} could not check this job: {response.text.strip()}")
+            raise _error(response, f"{self._address} could not check this job")
         try:
             return Explanation.from_json(response.json())
         except ValueError as error:
             raise RuntimeError(f"{self._address} did not answer as Curb does ({error}); is it Ray's own?") from error
 
     def _do_request(self, method: str, endpoint: str, **kwargs: Any) -> Any:
+        try:
+            return self._send(method, endpoint, **kwargs)
+        except AuthenticationError as error:
+            # Ray's words are about its own tokens and hide Curb's.
+            raise _signing_in_failed(str(error)) from error
+
+    def _send(self, method: str, endpoint: str, **kwargs: Any) -> Any:
         if method != "POST" or endpoint not in ("/api/jobs/", "/curb/v1/explain"):
             return super()._do_request(method, endpoint, **kwargs)
-        accept = _ACCEPT_PROBLEM if endpoint == "/api/jobs/" else "application/json"
+        accept = _ACCEPT_PROBLEM if endpoint == "/api/jobs/" else f"application/json, {_PROBLEM}"
         # Ray's client has one set of headers for all requests, and this one request needs another. A shallow copy
         # keeps the client usable from several threads at once.
         once = object.__new__(_RayClient)
@@ -99,23 +116,69 @@ class JobSubmissionClient(_RayClient):
         return once._do_request(method, endpoint, **kwargs)
 
     def _raise_error(self, r: Any) -> None:
-        if r.status_code in _REFUSALS:
-            text, code, violations = _read_refusal(r)
-            raise QuotaExceeded(text, status=r.status_code, code=code, violations=violations)
-        super()._raise_error(r)
+        raise _error(r, f"Request failed with status code {r.status_code}")
 
 
-def _read_refusal(response: Any) -> tuple[str, str | None, tuple[Violation, ...]]:
+def _error(response: Any, attempt: str) -> CurbError:
+    """What Curb said, as an exception of its kind; `attempt` goes before words that are not Curb's."""
+    status: int = response.status_code
+    problem = _read_problem(response)
+    if status in _REFUSALS and (problem is None or {"verdict", "violations"} & problem.keys()):
+        return _refusal(response, problem)
+    if problem is None:
+        text, code, request_id = response.text.strip(), None, response.headers.get("x-request-id")
+        said = text.removeprefix("curb: ") if text.startswith("curb: ") else f"{attempt}: {text}"
+    else:
+        said = str(problem.get("detail") or problem.get("title") or f"status {status}").removeprefix("curb: ")
+        code, request_id = problem.get("code"), problem.get("request_id")
+    kind = BY_STATUS.get(status, CurbError)
+    lines = [said.strip()]
+    if status == 401 and "CURB_TOKEN" not in said:
+        lines.append("Set CURB_TOKEN to a valid token (`curb token create`), or give the client token=...")
+    wait = response.headers.get("retry-after", "")
+    if wait.isdecimal():
+        lines.append(f"Try again in {wait} s.")
+    if status >= 500 and request_id:
+        lines.append(f"The server's log tells more under request {request_id}.")
+    error = kind("\n".join(lines), status=status, code=code, request_id=request_id)
+    if isinstance(error, Unavailable) and wait.isdecimal():
+        error.retry_after = int(wait)
+    return error
+
+
+def _signing_in_failed(text: str) -> CurbError:
+    """Ray's client puts the body of a 401 or 403 between its own words."""
+    head, _, rest = text.partition(": ")
+    body = rest.partition("\n\n")[0]
+    response = requests.Response()
+    response.status_code = 401 if head == "Authentication required" else 403
+    response._content = body.encode()
+    response.headers["content-type"] = _PROBLEM if body.startswith("{") else "text/plain"
+    return _error(response, f"Request failed with status code {response.status_code}")
+
+
+def _refusal(response: Any, problem: Mapping[str, Any] | None) -> QuotaExceeded:
+    status = response.status_code
+    try:
+        violations = violations_from_json((problem or {}).get("violations"))
+    except ValueError:
+        # The job was refused, whatever shape the reason has: show it as it came.
+        return QuotaExceeded(response.text, status=status)
+    if problem is None:
+        return QuotaExceeded(response.text, status=status)
+    text = problem.get("detail") or problem.get("title") or response.text
+    return QuotaExceeded(str(text), status=status, code=problem.get("code"), violations=violations)
+
+
+def _read_problem(response: Any) -> Mapping[str, Any] | None:
+    """The members of an RFC 9457 body; None where the answer is not one."""
     if response.headers.get("content-type", "").partition(";")[0].strip().lower() != _PROBLEM:
-        return response.text, None, ()
+        return None
     try:
         problem = response.json()
-        code = problem.get("code")
-        text = problem.get("detail") or problem.get("title")
-        return str(text or response.text), code, violations_from_json(problem.get("violations"))
-    except (ValueError, AttributeError):
-        # The job was refused, whatever shape the reason has: show it as it came.
-        return response.text, None, ()
+    except ValueError:
+        return None
+    return problem if isinstance(problem, Mapping) else None
 
 
 def _with_token(headers: Mapping[str, str] | None, token: str | None) -> dict[str, str]:

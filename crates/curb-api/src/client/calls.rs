@@ -132,13 +132,11 @@ impl Client {
         .await
     }
 
-    /// Revokes a token.
-    pub async fn revoke_token(&self, id: &str) -> Answer<()> {
-        self.delete(
-            &format!("revoke token {id}"),
-            at(routes::TOKEN, "token", id)?,
-        )
-        .await
+    /// Revokes a token; the last one of an admin only with `force`.
+    pub async fn revoke_token(&self, id: &str, force: bool) -> Answer<()> {
+        let query = Query::new().with("force", force.then_some("true"));
+        let target = query.on(&at(routes::TOKEN, "token", id)?);
+        self.delete(&format!("revoke token {id}"), target).await
     }
 
     /// The temporary changes in force.

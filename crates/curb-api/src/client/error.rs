@@ -148,7 +148,11 @@ fn next_step_of(problem: &Problem) -> Option<String> {
             "set CURB_TOKEN to a token that is valid; an admin makes one: `curb token create --user YOU`"
         }
         403 => "ask somebody with the role for it; `curb status` says who you are",
-        421 => "use the address that the server was told to answer to (its --allow-host)",
+        421 => "use the address that the server was told to answer to (its --host)",
+        // Curb names every error of its own.
+        404 | 405 if problem.code.is_empty() => {
+            "is that the address of a Curb server, and not of Ray itself? Set CURB_ADDRESS or --address"
+        }
         503 => "try again in a while; `curb status` and /readyz say what is missing",
         _ => return None,
     };
@@ -185,6 +189,20 @@ mod tests {
             "cannot list the jobs: the token has expired. Set CURB_TOKEN to a new one."
         );
         assert_eq!(error.next_step(), None);
+    }
+
+    #[test]
+    fn a_404_that_is_not_curbs_asks_whether_it_is_curb() {
+        let other = ClientError::Refused {
+            doing: "list the jobs".into(),
+            problem: Box::new(Problem::read(404, "text/plain", b"404: Not Found")),
+        };
+        assert!(
+            other
+                .next_step()
+                .is_some_and(|t| t.contains("not of Ray itself"))
+        );
+        assert_eq!(refused(404, "no such job").next_step(), None);
     }
 
     #[test]

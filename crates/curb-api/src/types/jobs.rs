@@ -261,6 +261,13 @@ pub struct Waiting {
 }
 
 impl JobView {
+    /// Whether it was refused and is only told as a job (`refusal: job` in the policy): it failed, and nobody ever tried to
+    /// start it.
+    #[must_use]
+    pub fn was_refused(&self) -> bool {
+        self.state == JobState::Failed && self.attempt == 0
+    }
+
     /// A job as the ledger has it. What needs more than the ledger ([`JobView::entrypoint`], [`JobView::waiting`]) is
     /// left out.
     #[must_use]

@@ -24,6 +24,9 @@ pub struct Status {
     pub you: Caller,
     /// Whether refusals are enforced or only recorded.
     pub mode: Mode,
+    /// That somebody set the mode, whatever the policy says; missing when the policy rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode_set: Option<ModeSwitch>,
     /// Version of the policy in force; 0 when there is none.
     pub policy_version: u32,
     /// SHA-256 of its text, in hex.
@@ -37,6 +40,20 @@ pub struct Status {
     /// What somebody should look at.
     #[serde(default)]
     pub warnings: Vec<String>,
+}
+
+/// A mode that was set over what the policy says (`curb enforce`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ModeSwitch {
+    /// What the policy says.
+    pub policy: Mode,
+    /// Who set it.
+    pub by: String,
+    /// Why.
+    pub why: String,
+    /// When.
+    #[schemars(with = "s::Timestamp")]
+    pub at: Timestamp,
 }
 
 /// Who a token belongs to.

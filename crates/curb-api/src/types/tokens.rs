@@ -77,6 +77,15 @@ pub struct TokenView {
     pub created: Timestamp,
 }
 
+/// Whether this token is the last one of an admin: without it nobody is left who may make tokens.
+pub fn last_admin(tokens: impl IntoIterator<Item = TokenView>, id: &str, now: Timestamp) -> bool {
+    let admins: Vec<TokenView> = tokens
+        .into_iter()
+        .filter(|t| t.role == Role::Admin && t.expires.is_none_or(|at| now < at))
+        .collect();
+    matches!(&admins[..], [only] if only.id == id)
+}
+
 impl From<&Token> for TokenView {
     fn from(token: &Token) -> TokenView {
         TokenView {

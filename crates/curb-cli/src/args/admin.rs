@@ -174,6 +174,9 @@ pub struct TokenListArgs {
 pub struct TokenRevokeArgs {
     /// Its id: the 8 characters after `curb_`
     pub id: String,
+    /// Even if it is the last one of an admin, after which nobody can make tokens while the server runs
+    #[arg(long)]
+    pub force: bool,
     /// Write straight to the journal in this directory, while no server runs on it
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -249,8 +252,8 @@ fn delta(resource: Resource, text: &str) -> Result<Change, String> {
             ));
         }
     };
-    let amount =
-        curb_core::amount::Amount::parse(resource.unit(), amount).map_err(|e| e.to_string())?;
+    let amount = curb_core::amount::Amount::parse_declared(resource.unit(), amount)
+        .map_err(|e| e.to_string())?;
     let amount = i64::try_from(amount.0).map_err(|e| e.to_string())?;
     Ok((resource, sign * amount))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use curb_api::metadata as keys;
-use curb_core::amount::Amount;
+use curb_core::amount::{Amount, Unit};
 use curb_core::resource::Resource;
 use curb_core::subject::check_name;
 use curb_core::time::Millis;
@@ -29,7 +29,7 @@ pub struct AskArgs {
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub duration: Option<String>,
     /// Higher goes first, as far as the job type allows
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = priority)]
     pub priority: Option<i32>,
     /// What kind of job it is
     #[arg(long, value_name = "NAME", value_parser = name)]
@@ -80,7 +80,7 @@ fn count(text: &str) -> Result<String, String> {
 }
 
 fn memory(text: &str) -> Result<String, String> {
-    Amount::parse_memory(text)
+    Amount::parse_declared(Unit::Bytes, text)
         .map(|_| text.to_owned())
         .map_err(|e| e.to_string())
 }
@@ -113,9 +113,16 @@ fn resource(text: &str) -> Result<(String, String), String> {
 }
 
 fn span(text: &str) -> Result<String, String> {
-    Millis::parse(text)
-        .map(|_| text.to_owned())
-        .map_err(|e| e.to_string())
+    match millis(text)? {
+        Millis(0) => Err("a job of no duration cannot be: write how long it may run".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+fn priority(text: &str) -> Result<i32, String> {
+    text.trim()
+        .parse()
+        .map_err(|_| "write a whole number such as 10 or -5; higher goes first".to_owned())
 }
 
 pub(super) fn millis(text: &str) -> Result<Millis, String> {

@@ -45,7 +45,9 @@ pub struct SubmitArgs {
 
 /// `curb explain`
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code: 0 it would start now or later, 3 it would be refused.")]
+#[command(
+    after_help = "Exit code: 0 it would start now or later, 3 it would be refused, 5 Ray does not answer and the policy refuses meanwhile."
+)]
 pub struct ExplainArgs {
     #[command(flatten)]
     #[allow(missing_docs)]

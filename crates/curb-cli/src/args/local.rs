@@ -80,7 +80,7 @@ pub enum PolicyCommand {
     after_help = "Exit code: 0 nothing is wrong (warnings are told), 1 something is, 7 a file cannot be read."
 )]
 pub struct PolicyCheckArgs {
-    /// The files
+    /// The files; `-` reads stdin
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
@@ -102,7 +102,7 @@ pub struct PolicySchemaArgs {
 pub struct PolicyShowArgs {
     /// A file [default: the policy in force]
     pub file: Option<PathBuf>,
-    /// The policy in force, as it was written
+    /// The server's policy as it was written, without the defaults
     #[arg(long)]
     pub server: bool,
     /// An older version of the server's
@@ -146,6 +146,8 @@ pub enum JournalCommand {
     Tail(JournalTailArgs),
     /// Write all records as lines that anybody can verify with SHA-256 alone
     Export(JournalExportArgs),
+    /// Copy the journal and the packages to a new directory, beside a running server
+    Backup(JournalBackupArgs),
 }
 
 /// Where the journal is.
@@ -184,7 +186,7 @@ pub struct JournalTailArgs {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     pub lines: u32,
     /// Only this kind, such as ended or refused; may be repeated
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", value_parser = kind)]
     pub kind: Vec<String>,
     /// Read the journal in this directory instead of asking the server; works beside a running one
     #[arg(long, value_name = "DIR")]
@@ -197,8 +199,36 @@ pub struct JournalTailArgs {
     pub remote: Remote,
 }
 
+/// `curb journal backup`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The copy is a data directory as it was at one moment: `curb serve --data DIR` starts on it.\n\
+    Exit code: 0 the copy is whole and its chain is sound, 6 the journal is damaged."
+)]
+pub struct JournalBackupArgs {
+    /// The directory to make; what is there is never overwritten
+    #[arg(value_name = "NEW_DIR")]
+    pub to: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub dir: DataDir,
+}
+
+/// A kind of event that there is.
+fn kind(text: &str) -> Result<String, String> {
+    let known = curb_core::ledger::Event::KINDS;
+    if known.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "there is no such kind; there are: {}",
+        known.join(", ")
+    ))
+}
+
 /// `curb journal export`
 #[derive(Debug, Args)]
+#[command(after_help = "Exit code: 0 done, 6 all is written but the chain is damaged.")]
 pub struct JournalExportArgs {
     /// Write to this file, which must not be there yet [default: stdout]
     #[arg(long, value_name = "FILE")]

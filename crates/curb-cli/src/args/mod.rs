@@ -70,17 +70,36 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Server")]
 pub struct Remote {
-    /// Where the server is
-    #[arg(long, value_name = "URL", env = "CURB_ADDRESS", hide_env_values = true, default_value = curb_api::client::DEFAULT_ADDRESS)]
-    pub address: String,
-    /// A file with your token [default: what CURB_TOKEN says]
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "CURB_TOKEN_FILE",
-        hide_env_values = true
-    )]
-    pub token_file: Option<PathBuf>,
+    /// Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]
+    #[arg(long, value_name = "URL")]
+    address: Option<String>,
+    /// A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+// The environment is read here and not by clap, which would name what it finds there in the usage of every error.
+impl Remote {
+    /// Where the server is: the flag, else `CURB_ADDRESS`, else the default.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.address
+            .clone()
+            .or_else(|| variable("CURB_ADDRESS"))
+            .unwrap_or_else(|| curb_api::client::DEFAULT_ADDRESS.to_owned())
+    }
+
+    /// The file with the token: the flag, else `CURB_TOKEN_FILE`.
+    #[must_use]
+    pub fn token_file(&self) -> Option<PathBuf> {
+        let from_environment = || variable("CURB_TOKEN_FILE").map(PathBuf::from);
+        self.token_file.clone().or_else(from_environment)
+    }
+}
+
+/// A variable of the environment that says something.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|v| !v.trim().is_empty())
 }
 
 /// For programs.

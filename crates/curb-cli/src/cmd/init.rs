@@ -5,7 +5,7 @@ use std::path::Path;
 
 use curb_core::amount::Amount;
 use curb_core::resource::{Resource, Resources};
-use curb_ray::{ClusterTotals, JobDetails, RayClient, RayConfig, Secret};
+use curb_ray::{ClusterTotals, JobDetails, RayClient, RayConfig, RayError, Secret};
 
 use crate::args::InitArgs;
 use crate::cmd::journal::create_new;
@@ -73,7 +73,13 @@ async fn look(address: &str) -> Result<Found, Failure> {
     let help = |failure: Failure| {
         failure.help(format!("is {address} the dashboard of a running Ray (port 8265)? Its token, if it has one, goes into CURB_RAY_TOKEN"))
     };
-    let version = ray.version().await.map_err(|e| help(e.into()))?;
+    let version = ray.version().await.map_err(|e| match e {
+        RayError::NotFound { .. } => help(Failure::new(
+            Exit::Other,
+            format!("what answers at {address} is no Ray dashboard: it has no /api/version"),
+        )),
+        other => help(other.into()),
+    })?;
     let cluster = ray.nodes().await.map_err(|e| help(e.into()))?;
     let jobs = ray.list().await.map_err(|e| help(e.into()))?;
     let totals = cluster.totals();
@@ -161,7 +167,7 @@ pub fn policy(found: &Found, address: &str) -> String {
 version: 1
 mode: observe
 
-# A suggestion is a line with `#` and no space after it: take the `#` away to have it.
+# A suggestion is a line with `#` and no space after it: take the `#` away, and only that, to have it.
 
 # What the cluster has is asked of Ray again and again. To fix it instead:
 #capacity: {all}
@@ -171,13 +177,13 @@ default_request: {{cpu: 1}}
 
 # Who belongs where. A user need not be listed: a token makes one.
 #teams:
-#  vision:  {{org: research, members: [ana, li]}}
-#  serving: {{org: product, members: [kim]}}
+  #vision: {{org: research, members: [ana, li]}}
+  #serving: {{org: product, members: [kim]}}
 
 # Kinds of jobs.
 #job_types:
-#  training:  {{default_request: {{cpu: 4, duration: 4h}}, allowed: {{org: research}}}}
-#  inference: {{default_request: {{cpu: 1}}, priority: 5}}
+  #training: {{default_request: {{cpu: 4, duration: 4h}}, allowed: {{org: research}}}}
+  #inference: {{default_request: {{cpu: 1}}, priority: 5}}
 
 quotas:
   # Each user: at most half of the cluster at once; the rest of their jobs waits.
@@ -188,19 +194,19 @@ quotas:
 
   # Each team: a quarter, and more while nobody else wants it.
   #- name: each-team
-  #  for: {{team: "*"}}
-  #  limits: {quarter}
-  #  borrow: {quarter}
+    #for: {{team: "*"}}
+    #limits: {quarter}
+    #borrow: {quarter}
 
   # The longest that a job may declare.
   #- name: no-endless-jobs
-  #  for: everybody
-  #  per_job: {{duration: 7d}}
+    #for: everybody
+    #per_job: {{duration: 7d}}
 
   # A budget: so much in a month, whoever spends it first.
   #- name: month
-  #  for: {{team: "*"}}
-  #  budget: {{cpu_hours: 5000, per: month}}
+    #for: {{team: "*"}}
+    #budget: {{cpu_hours: 5000, per: month}}
 "#,
         nodes = found.nodes,
         all = limits(1),
@@ -244,15 +250,11 @@ mod tests {
         }
     }
 
-    /// As the file says: a `#` without a space after it, or with the two or more of an indented line.
+    /// As the file says: a `#` without a space after it is taken away, and nothing else.
     fn uncommented(line: &str) -> String {
         let (indent, rest) = line.split_at(line.len() - line.trim_start().len());
         match rest.strip_prefix('#') {
-            Some(said)
-                if !said.is_empty() && (!said.starts_with(' ') || said.starts_with("  ")) =>
-            {
-                format!("{indent}{said}")
-            }
+            Some(said) if !said.starts_with(' ') => format!("{indent}{said}"),
             _ => line.to_owned(),
         }
     }
@@ -288,6 +290,7 @@ mod tests {
         let said = said.join("\n");
         let parsed = Policy::parse("curb.yaml", &said)
             .unwrap_or_else(|e| panic!("{}\n{said}", e[0].render()));
+        assert_eq!(parsed.warnings, [], "{said}");
         assert_eq!(
             (
                 parsed.policy.teams.len(),

@@ -1,11 +1,12 @@
 //! `curb jobs`
 
+use curb_api::client::Client;
 use curb_api::{JobQuery, JobState, ReleaseRequest, StateFilter, StopOutcome, StopRequest};
 
 use crate::args::{JobReleaseArgs, JobShowArgs, JobStopArgs, JobsArgs, JobsCommand, JobsListArgs};
 use crate::ctx::{Ctx, block};
 use crate::exit::Exit;
-use crate::fail::Done;
+use crate::fail::{Done, Failure};
 use crate::show;
 
 /// `curb jobs ...`
@@ -37,6 +38,9 @@ fn list(args: &JobsListArgs, ctx: &mut Ctx) -> Done {
         return Ok(Exit::Ok);
     }
     if page.jobs.is_empty() {
+        if let Some(wanted) = &args.cluster {
+            known_cluster(&client, wanted)?;
+        }
         let hint = if query.state == StateFilter::Open {
             "; those that are over: curb jobs --all"
         } else {
@@ -54,6 +58,19 @@ fn list(args: &JobsListArgs, ctx: &mut Ctx) -> Done {
         ));
     }
     Ok(Exit::Ok)
+}
+
+/// An empty list may be that of a cluster that is not there.
+fn known_cluster(client: &Client, wanted: &str) -> Result<(), Failure> {
+    let status = block(async { Ok(client.status().await?) })?;
+    let names: Vec<_> = status.clusters.iter().map(|c| c.name.as_str()).collect();
+    if names.contains(&wanted) {
+        return Ok(());
+    }
+    Err(
+        Failure::new(Exit::Other, format!("there is no cluster {wanted}"))
+            .help(format!("there are: {}", names.join(", "))),
+    )
 }
 
 fn one(args: &JobShowArgs, ctx: &mut Ctx) -> Done {

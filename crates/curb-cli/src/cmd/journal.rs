@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use curb_api::{JournalPage, JournalQuery, JournalRecord};
 use curb_core::time::{Millis, Timestamp};
-use curb_journal::{Filter, OwnedRecord, ReadError, Reader};
+use curb_journal::{Filter, JOURNAL_FILE, OwnedRecord, ReadError, Reader};
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::args::{
-    JournalArgs, JournalCommand, JournalExportArgs, JournalTailArgs, JournalVerifyArgs,
+    JournalArgs, JournalBackupArgs, JournalCommand, JournalExportArgs, JournalTailArgs,
+    JournalVerifyArgs,
 };
 use crate::cmd::token::open_failure;
 use crate::ctx::{Ctx, block};
@@ -32,6 +33,7 @@ pub fn run(args: &JournalArgs, ctx: &mut Ctx) -> Done {
         JournalCommand::Verify(args) => verify(args, ctx),
         JournalCommand::Tail(args) => tail(args, ctx),
         JournalCommand::Export(args) => export(args, ctx),
+        JournalCommand::Backup(args) => backup(args, ctx),
     }
 }
 
@@ -88,6 +90,7 @@ fn tail_local(args: &JournalTailArgs, dir: &Path, ctx: &mut Ctx) -> Done {
         since_ms: None,
     };
     let fail = |error: ReadError| damaged(dir, &error);
+    head(args, ctx);
     let mut after = reader.head().map_err(fail)?.seq;
     for record in reader.last(&filter, args.lines as usize).map_err(fail)? {
         after = after.max(record.seq);
@@ -132,6 +135,7 @@ fn tail_remote(args: &JournalTailArgs, ctx: &mut Ctx) -> Done {
     let ask = |query: JournalQuery| -> Result<JournalPage, Failure> {
         block(async { Ok(client.journal(&query).await?) })
     };
+    head(args, ctx);
     let limit = args.lines.clamp(1, curb_api::MAX_RECORDS);
     let mut page = ask(JournalQuery {
         limit: Some(limit),
@@ -158,6 +162,13 @@ fn tail_remote(args: &JournalTailArgs, ctx: &mut Ctx) -> Done {
     }
 }
 
+fn head(args: &JournalTailArgs, ctx: &mut Ctx) {
+    if ctx.view.width.is_some() && !args.json {
+        let text = show::records_head(&ctx.view);
+        ctx.say(&text);
+    }
+}
+
 fn line(record: &JournalRecord, json: bool, ctx: &mut Ctx) -> Result<(), Failure> {
     if !json {
         let text = show::record_line(
@@ -181,15 +192,97 @@ fn line(record: &JournalRecord, json: bool, ctx: &mut Ctx) -> Result<(), Failure
 
 fn export(args: &JournalExportArgs, ctx: &mut Ctx) -> Done {
     let reader = Reader::open(&args.dir.data).map_err(open_failure)?;
-    let Some(path) = &args.out else {
-        write_export(&reader, std::io::stdout().lock())?;
-        return Ok(Exit::Ok);
+    match &args.out {
+        None => {
+            write_export(&reader, std::io::stdout().lock())?;
+        }
+        Some(path) => {
+            let file = create_new(path)?;
+            let records = write_export(&reader, &file)?;
+            file.sync_all()?;
+            ctx.say(&format!("wrote {records} records to {}", path.display()));
+        }
+    }
+    // What was written is only worth something if the chain holds.
+    sound(&reader)
+}
+
+/// Walks the chain, and fails where it is broken.
+fn sound(reader: &Reader) -> Done {
+    let dir = reader.dir();
+    let report = curb_journal::verify(reader, None).map_err(|error| damaged(dir, &error))?;
+    match &report.first_break {
+        None => Ok(Exit::Ok),
+        Some(first) => Err(Failure::new(
+            Exit::Journal,
+            format!("the journal in {} is DAMAGED: {first}", dir.display()),
+        )
+        .help("`curb journal verify` tells all of it; keep a copy of the directory as it is")),
+    }
+}
+
+fn backup(args: &JournalBackupArgs, ctx: &mut Ctx) -> Done {
+    let (from, to) = (&args.dir.data, &args.to);
+    let reader = Reader::open(from).map_err(open_failure)?;
+    let fail =
+        |what: &str, why: String| Failure::local(format!("cannot {what} {}: {why}", to.display()));
+    std::fs::create_dir(to).map_err(|e| {
+        fail("make", e.to_string())
+            .help("nothing is overwritten: name a directory that is not there")
+    })?;
+    reader
+        .backup(&to.join(JOURNAL_FILE))
+        .map_err(|error| damaged(from, &error))?;
+    // After the journal: whatever a job in the copy still needs is kept for longer than this takes.
+    let packages = copy_files(&from.join(PACKAGES), &to.join(PACKAGES), DEPTH)
+        .map_err(|e| fail("copy packages to", e.to_string()))?;
+    let copy = Reader::open(to).map_err(open_failure)?;
+    let head = copy.head().map_err(|error| damaged(to, &error))?;
+    ctx.say(&format!(
+        "copied {} records and {packages} packages to {}",
+        head.seq,
+        to.display()
+    ));
+    sound(&copy)
+}
+
+/// Where a data directory has its packages, and how deep they lie.
+const PACKAGES: &str = "packages";
+const DEPTH: usize = 4;
+
+/// Copies the files below a directory, syncing each. One that goes away meanwhile was not needed any more.
+fn copy_files(from: &Path, to: &Path, depth: usize) -> std::io::Result<u64> {
+    let gone = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    let entries = match std::fs::read_dir(from) {
+        Ok(entries) => entries,
+        Err(error) if gone(&error) => return Ok(0),
+        Err(error) => return Err(error),
     };
-    let file = create_new(path)?;
-    let records = write_export(&reader, &file)?;
-    file.sync_all()?;
-    ctx.say(&format!("wrote {records} records to {}", path.display()));
-    Ok(Exit::Ok)
+    std::fs::create_dir(to)?;
+    let mut copied = 0;
+    for entry in entries {
+        let entry = entry?;
+        // What is still being uploaded is nobody's package yet.
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        let target = to.join(entry.file_name());
+        let kind = entry.file_type()?;
+        if kind.is_dir() && depth > 0 {
+            copied += copy_files(&entry.path(), &target, depth - 1)?;
+        } else if kind.is_file() {
+            match std::fs::copy(entry.path(), &target) {
+                Ok(_) => {
+                    File::open(&target)?.sync_all()?;
+                    copied += 1;
+                }
+                Err(error) if gone(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    File::open(to)?.sync_all()?;
+    Ok(copied)
 }
 
 fn write_export(reader: &Reader, out: impl Write) -> Result<u64, Failure> {

@@ -37,10 +37,11 @@ pub fn explain(args: &ExplainArgs, ctx: &mut Ctx) -> Done {
         let text = show::explain(&reply, &ctx.view);
         ctx.print(&text)?;
     }
-    Ok(if reply.refused {
-        Exit::Refused
-    } else {
-        Exit::Ok
+    Ok(match (reply.refused, reply.status) {
+        // As a submission would end: no quota is in the way, but nobody is there.
+        (true, 503) => Exit::Unreachable,
+        (true, _) => Exit::Refused,
+        _ => Exit::Ok,
     })
 }
 
@@ -51,7 +52,7 @@ pub fn status(args: &StatusArgs, ctx: &mut Ctx) -> Done {
     if args.json.json {
         ctx.json(&status)?;
     } else {
-        let text = show::status(&status, &args.remote.address, &ctx.view);
+        let text = show::status(&status, &args.remote.address(), &ctx.view);
         ctx.print(&text)?;
     }
     Ok(Exit::Ok)

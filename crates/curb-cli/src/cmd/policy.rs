@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use curb_api::{Finding, PolicyCheck};
+use curb_api::{Finding, PolicyCheck, PolicyView};
 use curb_core::policy::{self, Policy};
 use serde::Serialize;
 
@@ -118,18 +118,43 @@ fn show(args: &PolicyShowArgs, ctx: &mut Ctx) -> Done {
         return Ok(Exit::Ok);
     }
     let client = ctx.client(&args.remote)?;
-    let view = block(async { Ok(client.policy(args.version).await?) })?;
+    let (view, newest) = block(async {
+        let view = client.policy(args.version).await?;
+        let newest = match args.version {
+            Some(_) => client.policy(None).await?.version,
+            None => view.version,
+        };
+        Ok((view, newest))
+    })?;
     if args.json.json {
         ctx.json(&view)?;
         return Ok(Exit::Ok);
     }
+    let (version, by) = (view.version, &view.by);
     let since = ctx.view.at_and_far(view.applied);
-    ctx.say(&format!(
-        "policy version {}, in force since {since}, applied by {}",
-        view.version, view.by
-    ));
-    ctx.print(&crate::term::clean_text(&view.text))?;
+    ctx.say(&if version == newest {
+        format!("policy version {version}, in force since {since}, applied by {by}")
+    } else {
+        format!("policy version {version}, applied {since} by {by}; in force is version {newest}")
+    });
+    let text = if args.server {
+        view.text
+    } else {
+        written_out(view, ctx)
+    };
+    ctx.print(&crate::term::clean_text(&text))?;
     Ok(Exit::Ok)
+}
+
+/// The server's policy with every default. What this program does not understand is shown as it was written.
+fn written_out(view: PolicyView, ctx: &mut Ctx) -> String {
+    match Policy::parse("policy", &view.text) {
+        Ok(parsed) => policy::show(&parsed.policy),
+        Err(_) => {
+            ctx.say("as it was written: this curb is of another version than the server and cannot read it");
+            view.text
+        }
+    }
 }
 
 fn parse(path: &Path, text: &str) -> Result<Policy, Failure> {

@@ -1,6 +1,6 @@
 //! `curb serve`
 
-use curb_server::{Config, Flags, LoadError, ServeError};
+use curb_server::{Config, ConfigError, Flags, LoadError, ServeError};
 
 use crate::args::ServeArgs;
 use crate::cmd::token::open_failure;
@@ -20,8 +20,8 @@ pub fn run(args: &ServeArgs) -> Done {
         hosts: args.hosts.clone(),
         log: args.log.clone(),
     };
-    let config = Config::resolve(&flags, |name| std::env::var(name).ok())
-        .map_err(|error| Failure::local(error.to_string()).help("curb help serve"))?;
+    let config =
+        Config::resolve(&flags, |name| std::env::var(name).ok()).map_err(not_configured)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -30,6 +30,15 @@ pub fn run(args: &ServeArgs) -> Done {
         .block_on(curb_server::run(config))
         .map_err(not_started)?;
     Ok(Exit::Ok)
+}
+
+/// A wrong flag is a wrong command line; what a file or the environment says wrong is a wrong configuration.
+fn not_configured(error: ConfigError) -> Failure {
+    let exit = match &error {
+        ConfigError::Value { from, .. } if from.starts_with("--") => Exit::Usage,
+        _ => Exit::Local,
+    };
+    Failure::new(exit, error.to_string()).help("curb help serve, and docs/configuration.md")
 }
 
 fn not_started(error: ServeError) -> Failure {

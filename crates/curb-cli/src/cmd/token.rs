@@ -103,7 +103,9 @@ pub fn open_failure(error: OpenError) -> Failure {
         OpenError::Locked { .. } => {
             Failure::local(text).help("a server runs on it: leave --data out, and the server is asked (CURB_ADDRESS, CURB_TOKEN)")
         }
-        OpenError::Damaged { .. } => Failure::new(Exit::Journal, text),
+        OpenError::Damaged { .. } | OpenError::NotAJournal { .. } | OpenError::Storage { .. } => {
+            Failure::new(Exit::Journal, text)
+        }
         _ => Failure::local(text),
     }
 }
@@ -194,11 +196,19 @@ fn revoke(args: &TokenRevokeArgs, ctx: &mut Ctx) -> Done {
                 return Err(open_failure(OpenError::Missing { dir: dir.clone() }));
             }
             let (mut journal, now) = open(dir, ctx)?;
-            if !tokens_in(dir)?.iter().any(|t| t.id == args.id) {
+            let tokens = tokens_in(dir)?;
+            if !tokens.iter().any(|t| t.id == args.id) {
                 return Err(
                     Failure::new(Exit::Other, format!("there is no token {}", args.id))
                         .help("curb token list --data DIR"),
                 );
+            }
+            if !args.force && curb_api::last_admin(tokens, &args.id, now) {
+                return Err(Failure::new(
+                    Exit::Other,
+                    format!("token {} is the last one of an admin", args.id),
+                )
+                .help("make another one first, or revoke it all the same with --force"));
             }
             append(
                 &mut journal,
@@ -212,7 +222,7 @@ fn revoke(args: &TokenRevokeArgs, ctx: &mut Ctx) -> Done {
         }
         None => {
             let client = ctx.client(&args.remote)?;
-            block(async { Ok(client.revoke_token(&args.id).await?) })?;
+            block(async { Ok(client.revoke_token(&args.id, args.force).await?) })?;
         }
     }
     ctx.say(&format!("token {} is revoked", args.id));

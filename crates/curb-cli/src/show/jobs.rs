@@ -87,7 +87,38 @@ pub fn reason(job: &JobView, view: &View) -> String {
         JobState::Quarantined => {
             "Ray restarted under it: `curb jobs release` once nothing of it runs".to_owned()
         }
-        _ => job.message.clone(),
+        JobState::Succeeded => String::new(),
+        JobState::Stopped if job.stop.is_some() => stopped(job),
+        JobState::Failed | JobState::Stopped => first_line(&job.message),
+    }
+}
+
+/// Who stopped it, and why if that was said.
+fn stopped(job: &JobView) -> String {
+    let Some(stop) = &job.stop else {
+        return String::new();
+    };
+    let why = if stop.why.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", stop.why)
+    };
+    first_line(&format!("by {}{why}", stop.by))
+}
+
+/// Ray puts the end of the log behind what it says of a job that failed.
+const LOG_FOLLOWS: &str = ", last available logs";
+/// Characters of a message in a list.
+const LINE: usize = 120;
+
+/// What a message says in its first line, without the log that may follow.
+#[must_use]
+pub fn first_line(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default().trim();
+    let said = line.split_once(LOG_FOLLOWS).map_or(line, |(said, _)| said);
+    match said.char_indices().nth(LINE) {
+        Some((end, _)) => format!("{}…", &said[..end]),
+        None => said.to_owned(),
     }
 }
 
@@ -137,7 +168,15 @@ pub fn job(job: &JobView, view: &View) -> String {
         };
         line("holds", &format!("{}{lent}", job.holds));
     }
-    line("came in", &view.at_and_far(job.submitted));
+    // This one in full, with the zone that the others are in.
+    line(
+        "came in",
+        &format!(
+            "{} ({} ago)",
+            view.at_full(job.submitted),
+            view.age(job.submitted)
+        ),
+    );
     if let Some(at) = job.started {
         line("started", &view.at_and_far(at));
     }

@@ -5,7 +5,7 @@ use curb_core::time::{Millis, Timestamp};
 use curb_journal::VerifyReport;
 
 use super::event::{Told, tell};
-use crate::term::{Ink, View, clean_line};
+use crate::term::{Ink, View, clean_line, cut};
 
 /// An event that is not understood is shown up to so many characters.
 const UNKNOWN_SHOWN: usize = 200;
@@ -23,13 +23,29 @@ pub fn record_line(seq: u64, at: Timestamp, kind: &str, payload: &[u8], view: &V
                 .collect(),
         },
     };
-    let time = view.ink(Ink::Dim, &view.at_full(at));
-    let kind = view.ink(Ink::Bold, &format!("{:<16}", clean_line(kind)));
-    format!(
-        "{time}  {seq:>7}  {kind}  {:<10}  {}\n",
-        clean_line(&told.who),
-        clean_line(&told.what)
-    )
+    let kind = format!("{:<16}", clean_line(kind));
+    let (who, what) = (clean_line(&told.who), clean_line(&told.what));
+    // In a pipe the line is whole and says the zone; a terminal's line fits, and the zone is in the head.
+    let time = match view.width {
+        None => view.at_full(at),
+        Some(_) => view.at_second(at),
+    };
+    let head = time.chars().count() + 7 + kind.chars().count() + who.chars().count().max(10) + 8;
+    let what = match view.width {
+        None => what.into_owned(),
+        Some(columns) => cut(&what, columns.saturating_sub(head).max(LEAST_WHAT)),
+    };
+    let (time, kind) = (view.ink(Ink::Dim, &time), view.ink(Ink::Bold, &kind));
+    format!("{time}  {seq:>7}  {kind}  {who:<10}  {what}\n")
+}
+
+/// What happened is never cut to fewer columns.
+const LEAST_WHAT: usize = 20;
+
+/// The head above records on a terminal: in which zone the times are.
+#[must_use]
+pub fn records_head(view: &View) -> String {
+    view.ink(Ink::Dim, &format!("times are {} of UTC", view.offset()))
 }
 
 /// What `curb journal verify` found.

@@ -11,8 +11,8 @@ mod tokens;
 
 pub use event::{Told, tell};
 pub use explain::explain;
-pub use jobs::{job, jobs, reason, short};
-pub use journal::{record_line, verify};
+pub use jobs::{first_line, job, jobs, reason, short};
+pub use journal::{record_line, records_head, verify};
 pub use preview::preview;
 pub use quota::quotas;
 pub use status::status;

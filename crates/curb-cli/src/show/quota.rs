@@ -10,8 +10,9 @@ use crate::term::{Cell, Ink, Table, View};
 /// The table of `curb quota`.
 #[must_use]
 pub fn quotas(quotas: &Quotas, view: &View) -> String {
-    let mut table =
-        Table::new(&["QUOTA", "BUCKET", "RESOURCE", "USED", "LIMIT", "LEFT", ""]).right(&[3, 4, 5]);
+    let mut table = Table::new(&["QUOTA", "BUCKET", "RESOURCE", "USED", "LIMIT", "LEFT", ""])
+        .right(&[3, 4, 5])
+        .whole(&[1]);
     for bucket in &quotas.buckets {
         for row in rows(bucket, view) {
             table.row(row.cells(bucket, view));

@@ -56,10 +56,20 @@ pub fn status(status: &Status, address: &str, view: &View) -> String {
 }
 
 fn mode(status: &Status) -> String {
-    match status.mode {
-        curb_api::Mode::Enforce => "enforce: what is above a limit waits or is refused".to_owned(),
-        curb_api::Mode::Observe => "observe: everything passes, what would have been refused is recorded (curb enforce --preview)".to_owned(),
-    }
+    let mode = match status.mode {
+        curb_api::Mode::Enforce => "enforce: what is above a limit waits or is refused",
+        curb_api::Mode::Observe => {
+            "observe: everything passes, what would have been refused is recorded (curb enforce --preview)"
+        }
+    };
+    let Some(set) = &status.mode_set else {
+        return mode.to_owned();
+    };
+    let far = status.now.since(set.at);
+    format!(
+        "{mode}. Set by {} {far} ago over the policy, which says {}: {} (back: curb enforce --as-policy --why ...)",
+        set.by, set.policy, set.why
+    )
 }
 
 fn policy(status: &Status) -> String {
@@ -77,6 +87,11 @@ fn cluster_words(c: &ClusterStatus, default: bool, status: &Status) -> String {
     let seen = c.last_seen.map_or("never seen".to_owned(), |at| {
         format!("seen {} ago", status.now.since(at))
     });
+    let session = c
+        .session
+        .as_deref()
+        .map(|s| format!(", {s}"))
+        .unwrap_or_default();
     let state = match (c.reachable, c.problem.as_str()) {
         (true, _) => format!("answers, {seen}"),
         (false, "") => format!("DOES NOT ANSWER, {seen}"),
@@ -97,16 +112,12 @@ fn cluster_words(c: &ClusterStatus, default: bool, status: &Status) -> String {
         Millis(0) => "starts are not paced".to_owned(),
         gap => format!("one start in {gap}"),
     };
-    let lost = if c.quarantined > 0 {
-        format!(
-            ", {} quarantined (curb jobs list --state quarantined)",
-            c.quarantined
-        )
-    } else {
-        String::new()
+    let lost = match c.quarantined {
+        0 => ", 0 quarantined".to_owned(),
+        n => format!(", {n} quarantined (curb jobs list --state quarantined)"),
     };
     format!(
-        "{}{default}{ray}: {state}; {has}; held {}; {} running, {} starting, {} queued{lost}; {pace}",
+        "{}{default}{ray}{session}: {state}; {has}; held {}; {} running, {} starting, {} queued{lost}; {pace}",
         c.name, c.held, c.running, c.starting, c.queued
     )
 }

@@ -53,7 +53,7 @@ pub fn json_for_terminal(json: &str) -> String {
     out
 }
 
-/// The last gate before stdout and stderr: lets through text, line breaks and the colours that this program uses.
+/// The last gate before stdout and stderr: lets through text, line breaks, tabs and the colours that this program uses.
 ///
 /// What is shown has been cleaned piece by piece already; this holds even where that was forgotten.
 #[must_use]
@@ -66,7 +66,7 @@ pub fn sink_filter(text: &str) -> String {
             rest = &rest[length..];
             continue;
         }
-        if c == '\n' || !is_unsafe(c) {
+        if matches!(c, '\n' | '\t') || !is_unsafe(c) {
             out.push(c);
         }
         rest = &rest[c.len_utf8()..];
@@ -106,6 +106,11 @@ mod tests {
             "\x1b[1;31mred\x1b[0m[2J]0;t"
         );
         assert_eq!(sink_filter("\x1b[31"), "[31");
+    }
+
+    #[test]
+    fn tabs_pass_the_last_gate() {
+        assert_eq!(sink_filter("a\tb\n"), "a\tb\n");
     }
 
     #[test]

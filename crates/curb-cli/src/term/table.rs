@@ -36,6 +36,7 @@ impl Cell {
 pub struct Table {
     heads: Vec<&'static str>,
     right: Vec<usize>,
+    whole: Vec<usize>,
     rows: Vec<Vec<Cell>>,
 }
 
@@ -59,6 +60,7 @@ impl Table {
         Table {
             heads: heads.to_vec(),
             right: Vec::new(),
+            whole: vec![0],
             rows: Vec::new(),
         }
     }
@@ -67,6 +69,13 @@ impl Table {
     #[must_use]
     pub fn right(mut self, columns: &[usize]) -> Table {
         self.right.extend_from_slice(columns);
+        self
+    }
+
+    /// Columns that are cut only when no other can be, as the first is (an id is no good in part).
+    #[must_use]
+    pub fn whole(mut self, columns: &[usize]) -> Table {
+        self.whole.extend_from_slice(columns);
         self
     }
 
@@ -118,7 +127,7 @@ impl Table {
         let room = columns.saturating_sub(taken(others) + 2);
         let below = room < (*last).min(LAST_ROOM);
         if below {
-            squeeze(others, columns);
+            squeeze(others, columns, &self.whole);
         } else {
             *last = (*last).min(room);
         }
@@ -152,12 +161,17 @@ fn taken(widths: &[usize]) -> usize {
     widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1)
 }
 
-/// Cuts the widest column but the first (an id is no good in part) until all fit, or none can be cut any more.
-fn squeeze(widths: &mut [usize], columns: usize) {
-    while taken(widths) > columns {
-        match widths.iter_mut().skip(1).max() {
-            Some(widest) if *widest > LEAST => *widest -= 1,
-            _ => return,
+/// Cuts the widest column that may be cut until all fit, or none can be cut any more; then those that should stay whole,
+/// but for the first.
+fn squeeze(widths: &mut [usize], columns: usize, whole: &[usize]) {
+    for keep in [whole, &[0]] {
+        while taken(widths) > columns {
+            let cut = widths.iter_mut().enumerate();
+            let widest = cut.filter(|(i, _)| !keep.contains(i)).map(|(_, w)| w).max();
+            match widest {
+                Some(widest) if *widest > LEAST => *widest -= 1,
+                _ => break,
+            }
         }
     }
 }
@@ -177,7 +191,7 @@ fn below(out: &mut String, cell: &Cell, view: &View) {
 }
 
 /// At most `width` columns, with `…` where something is cut.
-fn cut(text: &str, width: usize) -> String {
+pub fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }

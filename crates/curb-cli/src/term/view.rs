@@ -87,6 +87,17 @@ impl View {
             .to_string()
     }
 
+    /// A moment to the second, without the day where that is today: `14:20:05`, `11-21 14:20:05`.
+    #[must_use]
+    pub fn at_second(&self, moment: Timestamp) -> String {
+        let there = moment.to_jiff().to_zoned(self.zone.clone());
+        let here = self.now.to_jiff().to_zoned(self.zone.clone());
+        if there.date() == here.date() {
+            return self.clock(moment);
+        }
+        there.strftime("%m-%d %H:%M:%S").to_string()
+    }
+
     /// How long ago a moment is, in whole seconds and more.
     #[must_use]
     pub fn age(&self, moment: Timestamp) -> String {
@@ -106,7 +117,25 @@ impl View {
         } else {
             format!("{} ago", self.age(moment))
         };
+        // Near moments are told apart by seconds only.
+        if moment.0.abs_diff(self.now.0) < 10 * 60_000 {
+            return format!("{} ({far})", self.clock(moment));
+        }
         format!("{} ({far})", self.at(moment))
+    }
+
+    /// The time of day to the second: `14:20:05`.
+    #[must_use]
+    pub fn clock(&self, moment: Timestamp) -> String {
+        let there = moment.to_jiff().to_zoned(self.zone.clone());
+        there.strftime("%H:%M:%S").to_string()
+    }
+
+    /// How far the reader's zone is from UTC now: `+01:00`.
+    #[must_use]
+    pub fn offset(&self) -> String {
+        let here = self.now.to_jiff().to_zoned(self.zone.clone());
+        here.strftime("%:z").to_string()
     }
 }
 
@@ -175,7 +204,7 @@ mod tests {
         );
         assert_eq!(
             view.at_and_far(Timestamp(view.now.0 - 90_000)),
-            "13:58 (1m 30s ago)"
+            "13:58:30 (1m 30s ago)"
         );
         assert_eq!(view.at(Timestamp(view.now.0 + 20 * hour)), "Mon 10:00");
         assert_eq!(

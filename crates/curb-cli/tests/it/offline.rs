@@ -174,6 +174,114 @@ fn a_sound_journal_is_told_apart_from_a_damaged_one() {
         (&report["sound"], &report["first_break"]["seq"]),
         (&false.into(), &2.into())
     );
+    let exported = curb(&dir, &["journal", "export", "--data", "d"]);
+    assert_eq!(exported.code, 6, "{}", exported.err);
+    assert_eq!(exported.out.lines().count(), 4, "all of it is written");
+    assert!(exported.err.contains("DAMAGED"), "{}", exported.err);
+    let copied = curb(&dir, &["journal", "backup", "--data", "d", "copy"]);
+    assert_eq!(copied.code, 6, "{}", copied.err);
+}
+
+#[test]
+fn a_backup_is_a_data_directory_with_all_that_is_in_the_first() {
+    let dir = here();
+    assert_eq!(
+        curb(&dir, &["token", "create", "--user", "ana", "--data", "d"]).code,
+        0
+    );
+    let place = dir.path().join("d/packages/ana");
+    std::fs::create_dir_all(&place).expect("made");
+    std::fs::write(place.join("p.zip"), b"zip").expect("written");
+    std::fs::create_dir_all(dir.path().join("d/packages/.partial")).expect("made");
+    // As beside a running server.
+    let held = Journal::open(&dir.path().join("d")).expect("a journal");
+    let made = curb(&dir, &["journal", "backup", "--data", "d", "copy"]);
+    assert_eq!(made.code, 0, "{}", made.err);
+    assert!(
+        made.err.contains("copied 1 records and 1 packages to copy"),
+        "{}",
+        made.err
+    );
+    drop(held);
+    assert_eq!(
+        std::fs::read(dir.path().join("copy/packages/ana/p.zip")).expect("it is there"),
+        b"zip"
+    );
+    assert!(!dir.path().join("copy/packages/.partial").exists());
+    let listed = curb(&dir, &["token", "list", "--data", "copy"]);
+    assert!(listed.out.contains("ana"), "{}", listed.out);
+    let more = curb(&dir, &["token", "create", "--user", "li", "--data", "copy"]);
+    assert_eq!(more.code, 0, "the copy can be written: {}", more.err);
+    let sound = curb(&dir, &["journal", "verify", "--data", "copy"]);
+    assert!(sound.out.starts_with("sound: 2 records"), "{}", sound.out);
+    let again = curb(&dir, &["journal", "backup", "--data", "d", "copy"]);
+    assert!(
+        again.code == 7 && again.err.contains("nothing is overwritten"),
+        "{}",
+        again.err
+    );
+}
+
+#[test]
+fn what_is_no_journal_at_all_is_told_as_a_damaged_one() {
+    let dir = here();
+    std::fs::create_dir(dir.path().join("d")).expect("made");
+    write(&dir, "d/journal.sqlite", &"junk ".repeat(1000));
+    for command in ["verify", "export"] {
+        let ran = curb(&dir, &["journal", command, "--data", "d"]);
+        assert_eq!((ran.code, ran.out.as_str()), (6, ""), "{}", ran.err);
+    }
+}
+
+#[test]
+fn the_last_token_of_an_admin_is_revoked_only_by_force() {
+    let dir = here();
+    let admin = [
+        "token", "create", "--user", "ana", "--role", "admin", "--data", "d",
+    ];
+    let made = curb(&dir, &admin);
+    let id = curb_api::token::id_of(made.out.trim())
+        .expect("a token")
+        .to_owned();
+    let refused = curb(&dir, &["token", "revoke", &id, "--data", "d"]);
+    assert_eq!(refused.code, 8);
+    assert!(
+        refused.err.contains("the last one of an admin"),
+        "{}",
+        refused.err
+    );
+    assert_eq!(curb(&dir, &admin).code, 0);
+    assert_eq!(curb(&dir, &["token", "revoke", &id, "--data", "d"]).code, 0);
+    let listed = curb(&dir, &["token", "list", "--data", "d", "--json"]);
+    let listed: curb_api::Tokens = serde_json::from_str(&listed.out).expect("JSON");
+    let last = &listed.tokens[0].id;
+    assert_eq!(
+        curb(&dir, &["token", "revoke", last, "--data", "d"]).code,
+        8
+    );
+    assert_eq!(
+        curb(&dir, &["token", "revoke", last, "--force", "--data", "d"]).code,
+        0
+    );
+}
+
+#[test]
+fn a_policy_may_come_on_stdin() {
+    let dir = here();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_curb"))
+        .args(["policy", "check", "-"])
+        .current_dir(dir.path())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("curb runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    std::io::Write::write_all(&mut stdin, b"version: 1\nmodus: x\n").expect("written");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    let out = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(out.contains("-:2:1: error:"), "{out}");
 }
 
 #[test]
@@ -192,6 +300,15 @@ fn the_journal_is_shown_and_exported_without_a_server() {
     assert_eq!(
         curb(&dir, &["journal", "tail", "--data", "d", "--kind", "ended"]).out,
         ""
+    );
+    let foo = curb(&dir, &["journal", "tail", "--data", "d", "--kind", "foo"]);
+    assert!(
+        foo.code == 2
+            && foo
+                .err
+                .contains("there is no such kind; there are: policy_applied"),
+        "{}",
+        foo.err
     );
     let json = curb(&dir, &["journal", "tail", "--data", "d", "--json"]);
     let record: curb_api::JournalRecord =
@@ -309,6 +426,19 @@ fn a_wrong_command_line_ends_with_2_and_says_what_is_right() {
         ),
         (&["submit"], "<CMD>"),
         (
+            &["submit", "--priority", "high", "--", "true"],
+            "write a whole number such as 10",
+        ),
+        (&["submit", "--memory", "16", "--", "true"], "`16GiB`"),
+        (
+            &["submit", "--duration", "0s", "--", "true"],
+            "a job of no duration cannot be",
+        ),
+        (
+            &["token", "create", "--user", "ana", "--expires", "9999d"],
+            "too long",
+        ),
+        (
             &[
                 "override", "add", "--user", "ana", "--gpu", "2", "--for", "48h", "--why", "x",
             ],
@@ -351,6 +481,13 @@ fn no_server_ends_with_5_and_asks_whether_it_runs() {
         .expect("a free port")
         .port();
     let address = format!("http://127.0.0.1:{port}");
+    // What the environment says is not in the usage of a wrong command line.
+    let wrong = curb_with(dir.path(), &["submit"], &[("CURB_ADDRESS", &address)]);
+    assert!(
+        wrong.code == 2 && !wrong.err.contains("--address"),
+        "{}",
+        wrong.err
+    );
     for args in [
         &["status"][..],
         &["jobs"],
@@ -388,6 +525,13 @@ fn a_flag_goes_before_the_environment() {
     );
     assert!(
         ran.code == 7 && ran.err.contains("cannot read the token file none"),
+        "{}",
+        ran.err
+    );
+    write(&dir, "empty", "\n");
+    let ran = curb(&dir, &["status", "--token-file", "empty"]);
+    assert!(
+        ran.code == 7 && ran.err.contains("the token file empty is empty"),
         "{}",
         ran.err
     );
@@ -447,13 +591,19 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
-fn a_server_that_cannot_start_says_why_and_ends_with_7() {
+fn a_server_that_cannot_start_says_why_and_ends_with_7_or_2_for_a_flag() {
     let dir = here();
     let held = Journal::open(&dir.path().join("held")).expect("a journal");
     write(&dir, "bad.yaml", "version: 1\nmodus: x\n");
     let ray = "http://127.0.0.1:1";
+    write(&dir, "slip.yaml", "listn: x\n");
     for (args, told) in [
         (&["serve"][..], "no Ray cluster is configured"),
+        (
+            &["serve", "--ray", ray, "--config", "slip.yaml"],
+            "did you mean `listen`?",
+        ),
+        (&["serve", "--ray", "ftp://x"], "--ray"),
         (&["serve", "--ray", ray, "--listen", "nowhere"], "--listen"),
         (
             &["serve", "--ray", ray, "--config", "none.yaml"],
@@ -487,9 +637,10 @@ fn a_server_that_cannot_start_says_why_and_ends_with_7() {
         ),
     ] {
         let ran = curb(&dir, args);
+        let wrong_flag = told.starts_with("--");
         assert_eq!(
             (ran.code, ran.out.as_str()),
-            (7, ""),
+            (if wrong_flag { 2 } else { 7 }, ""),
             "{args:?}: {}",
             ran.err
         );

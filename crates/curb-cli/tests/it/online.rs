@@ -147,6 +147,11 @@ fn submitted() -> Answer {
     )
 }
 
+/// What `curb submit` asks first: whether it was refused in the `job` style.
+fn taken() -> (&'static str, Answer) {
+    ("GET /curb/v1/jobs/train-1 ", job(JobState::Running))
+}
+
 fn job(state: JobState) -> Answer {
     let mut job = sample::jobs()
         .into_iter()
@@ -176,6 +181,7 @@ fn a_job_is_followed_from_the_queue_to_its_end() {
     ];
     let server = Server::start(vec![
         ("POST /api/jobs/ ", submitted()),
+        taken(),
         ("GET /api/jobs/train-1/logs/tail", Answer::Tail(tail, true)),
         ("GET /curb/v1/jobs/train-1 ", job(JobState::Succeeded)),
     ]);
@@ -216,6 +222,7 @@ fn a_job_is_followed_from_the_queue_to_its_end() {
 fn a_job_that_fails_ends_with_1_and_says_why() {
     let server = Server::start(vec![
         ("POST /api/jobs/ ", submitted()),
+        taken(),
         (
             "GET /api/jobs/train-1/logs/tail",
             Answer::Tail(vec!["Traceback\n"], true),
@@ -239,6 +246,7 @@ fn a_job_that_fails_ends_with_1_and_says_why() {
 fn a_lost_connection_shows_no_line_twice() {
     let server = Server::start(vec![
         ("POST /api/jobs/ ", submitted()),
+        taken(),
         ("GET tail", Answer::Tail(vec!["one\ntwo\n"], false)),
         ("GET /curb/v1/jobs/train-1 ", job(JobState::Running)),
         (
@@ -274,8 +282,131 @@ fn a_refusal_is_the_servers_text_and_ends_with_3() {
 }
 
 #[test]
+fn a_refusal_that_is_told_as_a_job_ends_with_3_too() {
+    let text_of_it = "curb: refused (per-job-limit)\n  asked: 3 GPU\n";
+    let refused = || {
+        let mut job = sample::jobs()
+            .into_iter()
+            .find(|j| j.state == JobState::Failed)
+            .expect("a sample");
+        (job.attempt, job.started, job.exit_code) = (0, None, None);
+        job.message = text_of_it.to_owned();
+        job
+    };
+    for args in [
+        &["submit", "--", "x"][..],
+        &["submit", "--no-wait", "--", "x"],
+        &["submit", "--json", "--", "x"],
+    ] {
+        let body = serde_json::to_string(&refused()).expect("JSON");
+        let server = Server::start(vec![
+            ("POST /api/jobs/ ", submitted()),
+            ("GET /curb/v1/jobs/train-1 ", Answer::Json(200, body)),
+        ]);
+        let ran = server.curb(args);
+        let err = text(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(3), "{err}");
+        assert!(
+            err.starts_with("error: refused (per-job-limit)\n  asked: 3 GPU\nhelp: "),
+            "{err}"
+        );
+        if args.contains(&"--json") {
+            let told: curb_api::JobView = serde_json::from_slice(&ran.stdout).expect("JSON");
+            assert_eq!(told, refused());
+        } else {
+            assert_eq!(text(&ran.stdout), "");
+        }
+        server.done();
+    }
+}
+
+#[test]
+fn whoever_asked_for_json_gets_the_refusal_as_json() {
+    let server = Server::start(vec![("POST /api/jobs/ ", refusal(422, "Refused: 3 GPU."))]);
+    let ran = server.curb(&["submit", "--json", "--", "x"]);
+    assert_eq!(ran.status.code(), Some(3));
+    let told: Problem = serde_json::from_slice(&ran.stdout).expect("JSON");
+    assert_eq!(
+        (told.status, told.code.as_str(), told.verdict),
+        (422, "per-job-limit", Some(Verdict::AfterPolicyChange))
+    );
+    assert_eq!(text(&ran.stderr), "error: Refused: 3 GPU.\n");
+    server.done();
+}
+
+#[test]
+fn a_job_that_cannot_be_looked_at_was_submitted_all_the_same() {
+    let server = Server::start(vec![
+        ("POST /api/jobs/ ", submitted()),
+        ("GET /curb/v1/jobs/train-1 ", refusal(503, "later")),
+    ]);
+    let ran = server.curb(&["submit", "--no-wait", "--", "x"]);
+    assert_eq!(
+        (ran.status.code(), text(&ran.stdout).as_str()),
+        (Some(0), "train-1\n")
+    );
+    server.done();
+}
+
+#[test]
+fn with_json_the_log_is_on_stderr_as_it_is() {
+    let server = Server::start(vec![
+        ("POST /api/jobs/ ", submitted()),
+        taken(),
+        ("GET tail", Answer::Tail(vec!["a\tb\nep", "och 1\n"], true)),
+        ("GET /curb/v1/jobs/train-1 ", job(JobState::Succeeded)),
+    ]);
+    let ran = server.curb(&["submit", "--json", "--", "x"]);
+    let err = text(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(0), "{err}");
+    assert!(err.contains("a\tb\nepoch 1\njob train-1"), "{err}");
+    server.done();
+}
+
+#[test]
+fn the_policy_in_force_is_shown_with_every_default_or_as_it_was_written() {
+    let written = "# mine\nversion: 1\n";
+    let view = |version: u32| {
+        let view = curb_api::PolicyView {
+            version,
+            sha256: "x".into(),
+            applied: curb_core::time::Timestamp(1_795_356_000_000),
+            by: "ana".into(),
+            text: written.into(),
+        };
+        Answer::Json(200, serde_json::to_string(&view).expect("JSON"))
+    };
+    let server = Server::start(vec![("GET /curb/v1/policy ", view(2))]);
+    let ran = server.curb(&["policy", "show"]);
+    let (out, err) = (text(&ran.stdout), text(&ran.stderr));
+    assert!(
+        out.contains("capacity: discover") && !out.contains("mine"),
+        "{out}"
+    );
+    assert!(err.contains("policy version 2, in force since"), "{err}");
+    server.done();
+
+    let server = Server::start(vec![("GET /curb/v1/policy ", view(2))]);
+    let ran = server.curb(&["policy", "show", "--server"]);
+    assert_eq!(text(&ran.stdout), written);
+    server.done();
+
+    let server = Server::start(vec![
+        ("GET /curb/v1/policy?version=1 ", view(1)),
+        ("GET /curb/v1/policy ", view(2)),
+    ]);
+    let ran = server.curb(&["policy", "show", "--version", "1"]);
+    let err = text(&ran.stderr);
+    assert!(
+        err.contains("policy version 1, applied") && err.contains("in force is version 2"),
+        "{err}"
+    );
+    server.done();
+}
+
+#[test]
 fn without_waiting_only_the_id_is_on_stdout() {
-    let server = Server::start(vec![("POST /api/jobs/ ", submitted())]);
+    let server = Server::start(vec![("POST /api/jobs/ ", submitted()), taken()]);
     let ran = server.curb(&[
         "submit",
         "--no-wait",
@@ -316,6 +447,7 @@ fn files_are_sent_once_and_named_by_their_content() {
             Answer::Json(200, String::new()),
         ),
         ("POST /api/jobs/ ", submitted()),
+        taken(),
     ]);
     let ran = fresh.curb(&[
         "submit",
@@ -339,7 +471,7 @@ fn files_are_sent_once_and_named_by_their_content() {
         heard[2]
     );
 
-    let known = Server::start(vec![found(200), ("POST /api/jobs/ ", submitted())]);
+    let known = Server::start(vec![found(200), ("POST /api/jobs/ ", submitted()), taken()]);
     let ran = known.curb(&[
         "submit",
         "--no-wait",
@@ -368,6 +500,59 @@ fn an_explanation_ends_with_3_only_when_the_job_would_be_refused() {
         assert_eq!(ran.status.code(), Some(code), "{verdict:?} {refused}");
         let back: curb_api::ExplainReply = serde_json::from_slice(&ran.stdout).expect("JSON");
         assert_eq!(back, reply);
+        server.done();
+    }
+}
+
+#[test]
+fn while_ray_is_down_explain_ends_as_a_submission_would() {
+    let mut reply = sample::reply(Verdict::Later, true, vec![sample::per_job()]);
+    reply.status = 503;
+    let body = serde_json::to_string(&reply).expect("JSON");
+    let server = Server::start(vec![("POST /curb/v1/explain ", Answer::Json(200, body))]);
+    assert_eq!(server.curb(&["explain", "--json"]).status.code(), Some(5));
+    server.done();
+}
+
+#[test]
+fn a_cluster_that_is_not_there_is_told_apart_from_an_empty_one() {
+    let status = || Answer::Json(200, serde_json::to_string(&sample::status()).expect("JSON"));
+    let none = || Answer::Json(200, r#"{"jobs":[]}"#.to_owned());
+    for (cluster, code, told) in [("nope", 8, "there are: main, lab"), ("lab", 0, "no jobs")] {
+        let server = Server::start(vec![
+            ("GET /curb/v1/jobs?state=open&cluster=", none()),
+            ("GET /curb/v1/status ", status()),
+        ]);
+        let ran = server.curb(&["jobs", "--cluster", cluster]);
+        let err = text(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(code), "{err}");
+        assert!(err.contains(told), "{err}");
+        server.done();
+    }
+}
+
+#[test]
+fn a_log_that_was_shown_is_not_repeated_with_the_message() {
+    let mut failed = sample::jobs()
+        .into_iter()
+        .find(|j| j.state == JobState::Failed)
+        .expect("a sample");
+    failed.message = "Job entrypoint command failed with exit code 1, last available logs (truncated to 20,000 chars):\nTraceback\n".into();
+    for (log, told) in [(vec!["Traceback\n"], false), (vec![], true)] {
+        let body = serde_json::to_string(&failed).expect("JSON");
+        let server = Server::start(vec![
+            ("POST /api/jobs/ ", submitted()),
+            taken(),
+            ("GET tail", Answer::Tail(log, true)),
+            ("GET /curb/v1/jobs/train-1 ", Answer::Json(200, body)),
+        ]);
+        let ran = server.curb(&["submit", "--", "false"]);
+        let err = text(&ran.stderr);
+        assert!(
+            err.contains("Job entrypoint command failed with exit code 1"),
+            "{err}"
+        );
+        assert_eq!(err.contains("Traceback"), told, "{err}");
         server.done();
     }
 }

@@ -320,6 +320,7 @@ pub fn status() -> Status {
         started: at(-182),
         you: Caller { user: "ana".into(), role: Role::User, teams: vec!["vision".into()] },
         mode: Mode::Enforce,
+        mode_set: None,
         policy_version: 3,
         policy_sha256: "ab12".repeat(16),
         clusters: vec![main, second],

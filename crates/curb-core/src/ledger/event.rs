@@ -329,6 +329,28 @@ pub struct Token {
 }
 
 impl Event {
+    /// All that [`Event::kind`] can say.
+    pub const KINDS: [&str; 18] = [
+        "policy_applied",
+        "mode_set",
+        "cluster_observed",
+        "admitted",
+        "queued",
+        "granted",
+        "confirmed",
+        "not_started",
+        "ended",
+        "stop_requested",
+        "hidden",
+        "released",
+        "refused",
+        "refusals_counted",
+        "override_added",
+        "override_removed",
+        "token_created",
+        "token_revoked",
+    ];
+
     /// The tag of the variant, as in its JSON form and in the journal's `kind` column.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -391,6 +391,8 @@ pub(super) const NOT_RESOURCES: &[(&str, &str)] = &[
     ("GPUs", "gpu"),
     ("gpus", "gpu"),
     ("num_gpus", "gpu"),
+    ("nvidia.com/gpu", "gpu"),
+    ("amd.com/gpu", "gpu"),
     ("Memory", "memory"),
     ("mem", "memory"),
     ("ram", "memory"),

@@ -239,6 +239,14 @@ fn what_contradicts_itself_is_refused() {
             "version: 1\nquotas:\n  - {name: a, limits: {cpu: 1}, borrow: {gpu: ▼1}}\n",
         ),
         (
+            "borrowing without a limit beside another mistake",
+            "version: 1\nquotas:\n  - {name: a, limits: {cpu: 1}, borrow: {gpu: ▼1}, above: ▼wait}\n",
+        ),
+        (
+            "amounts, rates and percents as people write them",
+            "version: 1\nquotas:\n  - {name: a, limits: {cpu: ▼4 cores, gpu: ▼2 GPUs}, submit_rate: ▼10 per minute, alert_at: [▼0.8]}\n  - {name: b, limits: {cpu: ▼1e3, ▼nvidia.com/gpu: 2}, submit_rate: ▼5/minute, alert_at: [▼80]}\n",
+        ),
+        (
             "a guarantee above the limit",
             "version: 1\nquotas:\n  - {name: a, limits: {memory: 16GiB}, guarantee: {memory: ▼32GiB}}\n",
         ),
@@ -263,7 +271,7 @@ fn what_is_doubtful_is_accepted_with_a_warning() {
         ),
         (
             "a job may ask for more than fits",
-            "version: 1\nquotas:\n  - {name: a, limits: {cpu: 2}, borrow: {cpu: 1}, per_job: {▼cpu: 4}}\n",
+            "version: 1\nquotas:\n  - {name: a, limits: {jobs: 9, cpu: 2}, borrow: {cpu: 1}, per_job: {▼cpu: 4}}\n",
         ),
         (
             "a default above what one job may ask for",
@@ -271,7 +279,7 @@ fn what_is_doubtful_is_accepted_with_a_warning() {
         ),
         (
             "memory without a unit",
-            "version: 1\nquotas:\n  - {name: a, limits: {▼memory: 16}}\n",
+            "version: 1\nquotas:\n  - {name: a, limits: {jobs: 9, ▼memory: 16}}\n",
         ),
         (
             "a custom resource named like another",
@@ -286,11 +294,35 @@ fn what_is_doubtful_is_accepted_with_a_warning() {
             "version: 1\norgs: {research: {weight: 2}}\nteams: {vision: {▼org: reserch, members: [ana]}}\n",
         ),
         (
+            "a GPU's model without its prefix",
+            "version: 1\nquotas:\n  - {name: a, limits: {▼H100: 2, ▼a100-80GB: 1}}\n",
+        ),
+        (
+            "limits that a job without amounts passes",
+            "version: 1\nquotas:\n  - {name: a, limits: {gpu: 2}}\n  - {name: b, ▼limits: {cpu: 2}}\n  - {name: c, budget: {memory_gib_hours: 5, per: day}}\n  - {name: d, limits: {cpu: 2, jobs: 5}}\n",
+        ),
+        (
+            "a limit of a job type without a default",
+            "version: 1\njob_types: {training: {default_request: {gpu: 1}}, inference: {default_request: {cpu: 1}}}\nquotas:\n  - {name: a, for: {job_type: inference}, limits: {cpu: 2}}\n  - {name: b, for: {job_type: training}, ▼per_job: {cpu: 2}}\n",
+        ),
+        (
             "a member twice",
             "version: 1\nteams: {vision: {members: [ana, ▼ana]}}\n",
         ),
     ];
     insta::assert_snapshot!(transcript(Severity::Warning, &cases));
+}
+
+#[test]
+fn a_default_request_is_what_limits_of_cpus_need() {
+    for text in [
+        "version: 1\ndefault_request: {cpu: 1}\nquotas: [{name: a, limits: {cpu: 2, memory: 4GiB}}]\n",
+        "version: 1\ndefault_job_type: t\njob_types: {t: {default_request: {cpu: 1}}}\nquotas: [{name: a, limits: {cpu: 2}}]\n",
+        "version: 1\nquotas: [{name: a, limits: {cpu: 2, jobs: 4}}]\n",
+        "version: 1\nquotas: [{name: a, limits: {gpu: 2, licence: 4}}]\n",
+    ] {
+        assert_eq!(rendered(&said_of(text)), "", "{text}");
+    }
 }
 
 #[test]

@@ -3,9 +3,11 @@
 use curb_api::Kind;
 use std::sync::{Arc, PoisonError};
 
-use curb_api::{Caller, ClusterStatus, Enforcement, JournalStatus, Mode, Status};
-use curb_core::ledger::Phase;
-use curb_core::time::Millis;
+use curb_api::{Caller, ClusterStatus, Enforcement, JournalStatus, Mode, ModeSwitch, Status};
+use curb_core::ledger::{Event, Phase};
+use curb_core::resource::{Resource, Resources};
+use curb_core::time::{Millis, Timestamp};
+use curb_journal::Filter;
 use http::StatusCode;
 
 use crate::app::App;
@@ -26,7 +28,7 @@ pub async fn status(call: &Call) -> Result<Reply, Failure> {
     let app = &call.app;
     let names: Vec<String> = app.clusters.keys().cloned().collect();
     let (user, role) = (call.who.user().to_owned(), call.who.0.role);
-    let (mode, version, sha256, teams, now, ledger) = app
+    let (mode, set, version, sha256, teams, now, ledger) = app
         .engine
         .read(move |state, moment| {
             let mut counts: std::collections::HashMap<&str, Counts> =
@@ -46,7 +48,9 @@ pub async fn status(call: &Call) -> Result<Reply, Failure> {
                 .map(|name| {
                     let c = counts.remove(name.as_str()).unwrap_or_default();
                     let (capacity, held) = (state.capacity_of(&name), state.held_on(&name));
-                    (name, c, capacity, held)
+                    let over =
+                        over_said(state.cluster(&name).map(|c| &c.observed), capacity.as_ref());
+                    (name, c, capacity, held, over)
                 })
                 .collect();
             let teams = state
@@ -55,8 +59,10 @@ pub async fn status(call: &Call) -> Result<Reply, Failure> {
                 .map(str::to_owned)
                 .collect::<Vec<_>>();
             let mode: Mode = state.mode().into();
+            let set = state.mode_set().map(|_| state.policy().mode.into());
             (
                 mode,
+                set,
                 state.policy_version(),
                 state.policy_sha256().to_owned(),
                 teams,
@@ -65,8 +71,17 @@ pub async fn status(call: &Call) -> Result<Reply, Failure> {
             )
         })
         .await?;
+    let mode_set = match set {
+        Some(policy) => mode_switch(app, policy).await?,
+        None => None,
+    };
+    let mut fixed = Vec::new();
     let mut clusters = Vec::with_capacity(ledger.len());
-    for (name, counts, capacity, held) in ledger {
+    for (name, counts, capacity, held, over) in ledger {
+        fixed.extend(
+            over.into_iter()
+                .map(|over| format!("cluster {name}: {over}")),
+        );
         let Some(cluster) = app.cluster(&name) else {
             continue;
         };
@@ -109,9 +124,13 @@ pub async fn status(call: &Call) -> Result<Reply, Failure> {
             teams,
         },
         mode,
+        mode_set,
         policy_version: version,
         policy_sha256: sha256,
-        warnings: warnings(app, mode, version, &clusters),
+        warnings: warnings(app, mode, version, &clusters)
+            .into_iter()
+            .chain(fixed)
+            .collect(),
         clusters,
         journal: JournalStatus {
             writable: problem.is_none(),
@@ -125,6 +144,54 @@ pub async fn status(call: &Call) -> Result<Reply, Failure> {
             last_commit_us: last_commit(app),
         },
         enforcement: enforcement(mode, version),
+    })
+}
+
+/// Who set the mode over the policy's, and why: the newest such record.
+async fn mode_switch(app: &App, policy: Mode) -> Result<Option<ModeSwitch>, Failure> {
+    let record = app
+        .readers
+        .run(|reader| {
+            let filter = Filter {
+                kinds: &["mode_set"],
+                since_ms: None,
+            };
+            reader.last(&filter, 1)
+        })
+        .await?;
+    Ok(record
+        .first()
+        .and_then(|record| match serde_json::from_slice(&record.payload) {
+            Ok(Event::ModeSet { by, why, .. }) => Some(ModeSwitch {
+                policy,
+                by,
+                why,
+                at: Timestamp(record.at_ms),
+            }),
+            _ => None,
+        }))
+}
+
+/// What of a cluster the policy's `capacity` says more of than Ray has. Custom resources may be Curb's alone.
+fn over_said(said: Option<&Resources>, fixed: Option<&Resources>) -> Option<String> {
+    let (said, fixed) = (said?, fixed?);
+    let over: Vec<String> = fixed
+        .iter()
+        .filter(|(r, a)| !matches!(r, Resource::Custom(_)) && *a > said.get(r))
+        .map(|(r, a)| {
+            format!(
+                "{} {} (Ray has {})",
+                r.show(a),
+                r.label(),
+                r.show(said.get(r))
+            )
+        })
+        .collect();
+    (!over.is_empty()).then(|| {
+        format!(
+            "the policy's `capacity` is above what Ray has: {}; jobs are given to Ray that then wait there",
+            over.join(", ")
+        )
     })
 }
 

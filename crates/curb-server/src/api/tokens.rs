@@ -5,7 +5,7 @@ use curb_core::ledger::{Event, Override, Token};
 use curb_core::subject::check_name;
 use curb_core::time::Millis;
 
-use super::{read, why};
+use super::{parameter, read, why};
 use crate::engine::Decision;
 use crate::gateway::Call;
 use crate::reply::{Failure, Reply, json};
@@ -79,26 +79,38 @@ pub async fn create(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
     })
 }
 
+/// What came of a wish to revoke.
+enum Revoked {
+    Done,
+    Unknown,
+    LastAdmin,
+}
+
 /// `DELETE /curb/v1/tokens/{id}`.
 pub async fn revoke(call: &Call) -> Result<Reply, Failure> {
     let (id, by) = (call.parameter.clone(), call.who.user().to_owned());
+    let force = parameter::<bool>(call, "force")?.unwrap_or(false);
     let revoked = call
         .app
         .engine
-        .change(move |state, _| {
-            let known = state.tokens().any(|t| t.id == id);
-            let events = if known {
-                vec![Event::TokenRevoked { id, by }]
-            } else {
-                vec![]
-            };
-            Decision::durable(events, known)
+        .change(move |state, moment| {
+            if !state.tokens().any(|t| t.id == id) {
+                return Decision::durable(vec![], Revoked::Unknown);
+            }
+            let tokens = state.tokens().map(TokenView::from);
+            if !force && curb_api::last_admin(tokens, &id, moment.now) {
+                return Decision::nothing(Revoked::LastAdmin);
+            }
+            Decision::durable(vec![Event::TokenRevoked { id, by }], Revoked::Done)
         })
         .await?;
-    if revoked {
-        json(&serde_json::json!({"revoked": true}))
-    } else {
-        Err(Failure::not_found("curb: there is no token with this id"))
+    match revoked {
+        Revoked::Done => json(&serde_json::json!({"revoked": true})),
+        Revoked::Unknown => Err(Failure::not_found("curb: there is no token with this id")),
+        Revoked::LastAdmin => Err(Failure::conflict(
+            "curb: this is the last token of an admin: without it nobody could make tokens or change limits any\n\
+             more while the server runs. Make another one first, or revoke it all the same with --force (force=true)",
+        )),
     }
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use curb_core::decide::{self, Moment};
 use curb_core::ledger::{Event, Job, Phase, Refusal, State};
+use curb_core::policy::WhenDown;
 use curb_core::subject::JobId;
-use curb_ray::{JobDetails, JobStatus};
+use curb_ray::{JobDetails, JobStatus, Version};
 
 use super::{Call, Found, may_change, may_see, no_job};
 use crate::app::App;
@@ -32,14 +33,33 @@ const LISTED_AT_ONCE: usize = 500;
 const REFRESHED: usize = 32;
 
 /// `GET /api/version`, as Ray said it last: clients ask it first, also while Ray is away.
-pub fn version(call: &Call) -> Result<Reply, Failure> {
+pub async fn version(call: &Call) -> Result<Reply, Failure> {
     let cluster = call.app.cluster(&call.app.config.default_cluster);
-    match cluster.and_then(|c| c.last_version()) {
-        Some(version) => json(&version),
-        None => Err(Failure::unavailable(
-            "curb: Ray has not been reached yet; try again in a moment",
-            5,
-        )),
+    if let Some(version) = cluster.and_then(|c| c.last_version()) {
+        return json(&version);
+    }
+    // Where jobs may wait for a Ray that was never seen, clients have to be able to submit them.
+    let queues = call
+        .app
+        .engine
+        .read(|state, _| state.policy().when_ray_is_down == WhenDown::Queue)
+        .await?;
+    if queues {
+        return json(&known_version());
+    }
+    Err(Failure::unavailable(
+        "curb: Ray has not been reached yet; try again in a moment",
+        5,
+    ))
+}
+
+/// What Curb itself speaks: the Jobs API of the Ray that it was made for.
+fn known_version() -> Version {
+    Version {
+        api_version: "4".to_owned(),
+        ray_version: "2.60.0".to_owned(),
+        ray_commit: "unknown: Curb has not reached Ray yet".to_owned(),
+        session_name: None,
     }
 }
 
@@ -66,15 +86,18 @@ pub async fn list(call: &Call) -> Result<Reply, Failure> {
     let mut all: Vec<JobDetails> = jobs
         .iter()
         .map(|(job, wait)| {
-            let record = call
-                .app
-                .cluster(&job.new.cluster)
-                .and_then(|c| c.recall(&job.new.id));
+            let cluster = call.app.cluster(&job.new.cluster);
+            let record = cluster.and_then(|c| c.recall(&job.new.id));
+            let silent = cluster
+                .filter(|_| matches!(job.phase, Phase::Running(_)))
+                .map(|c| c.facts())
+                .filter(|facts| !facts.reachable)
+                .map(|facts| view::silent(facts.last_seen));
             view::details(
                 job,
                 specs.get(&job.new.spec).map(Arc::as_ref),
                 record.as_deref(),
-                wait.as_deref(),
+                wait.as_deref().or(silent.as_deref()),
             )
         })
         .collect();
@@ -214,12 +237,8 @@ pub async fn details(app: &App, call: &Call, job: &Job) -> Result<JobDetails, Fa
                 ));
             }
             let last = cluster.recall(&job.new.id);
-            Ok(view::details(
-                job,
-                spec,
-                last.as_deref(),
-                Some("Ray does not answer at the moment; this is what was known last"),
-            ))
+            let silent = view::silent(cluster.facts().last_seen);
+            Ok(view::details(job, spec, last.as_deref(), Some(&silent)))
         }
         Phase::Queued => {
             let (id, who) = (job.new.id.clone(), call.who.clone());

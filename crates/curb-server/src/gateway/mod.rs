@@ -131,7 +131,7 @@ async fn dispatch(
             let bytes = body(&call, request, None).await?;
             submit::submit(call, bytes).await
         }
-        Endpoint::RayVersion => jobs::version(&call),
+        Endpoint::RayVersion => jobs::version(&call).await,
         Endpoint::RayList => jobs::list(&call).await,
         Endpoint::RayGet => jobs::get(&call).await,
         Endpoint::RayDelete => jobs::delete(&call).await,

@@ -59,8 +59,10 @@ pub async fn submit(call: Call, body: Bytes) -> Result<Reply, Failure> {
     };
     parsed.spec.user = call.who.user().to_owned();
     parsed.spec.id = id.as_str().to_owned();
+    // Who gave a key knows nothing of the id that was made of it.
+    let by_key = parsed.key.clone().filter(|_| chosen.is_none());
     if chosen.is_some() || parsed.key.is_some() {
-        check_unused(&call, &id).await?;
+        check_unused(&call, &id, by_key.as_deref()).await?;
     }
     let encoded = parsed.spec.encode().map_err(|e| Failure::internal(&e))?;
     let identity = Identity {
@@ -79,6 +81,7 @@ pub async fn submit(call: Call, body: Bytes) -> Result<Reply, Failure> {
         identity,
         encoded,
         parsed.spec,
+        by_key,
     ));
     work.await.map_err(|e| Failure::internal(&e))?
 }
@@ -119,6 +122,7 @@ async fn decide_and_start(
     identity: Identity,
     encoded: EncodedSpec,
     spec: JobSpec,
+    by_key: Option<String>,
 ) -> Result<Reply, Failure> {
     let (id, cluster, key) = (
         identity.id.clone(),
@@ -196,7 +200,7 @@ async fn decide_and_start(
             Ok(accepted(&id))
         }
         Outcome::Same | Outcome::Told => Ok(accepted(&id)),
-        Outcome::Taken => Err(taken(&id)),
+        Outcome::Taken => Err(taken(&id, by_key.as_deref())),
         Outcome::BadRequest(error) => Err(Failure::bad_request(format!(
             "curb: metadata `{}`: {}",
             error.key, error.message
@@ -298,14 +302,21 @@ fn bad_request(error: &crate::request::BadRequest) -> Failure {
     failure
 }
 
-fn taken(id: &JobId) -> Failure {
-    Failure::conflict(format!(
-        "curb: job with submission_id {id} already exists. Use a different submission_id"
-    ))
+fn taken(id: &JobId, by_key: Option<&str>) -> Failure {
+    Failure::conflict(match by_key {
+        Some(key) => format!(
+            "curb: the key `{key}` (curb.key) was used before, for a submission with another content: job {id}.\n\
+             Use another key, or send the same content again to get that job's id"
+        ),
+        None => format!(
+            "curb: job with submission_id {id} already exists, or did: an id is used once, for ever, also when its\n\
+             job was deleted. Use a different submission_id"
+        ),
+    })
 }
 
 /// An id that the ledger does not remember may still have been used long ago.
-async fn check_unused(call: &Call, id: &JobId) -> Result<(), Failure> {
+async fn check_unused(call: &Call, id: &JobId, by_key: Option<&str>) -> Result<(), Failure> {
     let (wanted, user) = (id.clone(), call.who.user().to_owned());
     let remembered = call
         .app
@@ -325,7 +336,7 @@ async fn check_unused(call: &Call, id: &JobId) -> Result<(), Failure> {
         .run(move |reader| reader.id_used(&text))
         .await?
     {
-        return Err(taken(id));
+        return Err(taken(id, by_key));
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ use super::{Call, Found, may_see};
 use crate::app::{App, TailPermit};
 use crate::auth::Principal;
 use crate::reply::{Failure, OutBody, Reply};
-use crate::words;
+use crate::{view, words};
 
 /// A waiting job's line is said again after this time, changed or not: who watches sees that it is alive.
 const SAY_AGAIN: Duration = Duration::from_secs(30);
@@ -279,15 +279,20 @@ impl Follow {
             }
         };
         let stopping = self.app.stopping.clone();
+        let mut line_open = false;
         let mut check = tokio::time::interval_at(Instant::now() + CHECK_TOKEN, CHECK_TOKEN);
         let mut probe = tokio::time::interval_at(Instant::now() + PING, PING);
         loop {
             tokio::select! {
                 frame = theirs.next() => match frame {
-                    Some(Ok(TailFrame::Text(text))) => self.say(text).await?,
+                    Some(Ok(TailFrame::Text(text))) => {
+                        line_open = !text.ends_with('\n');
+                        self.say(text).await?;
+                    }
                     Some(Ok(TailFrame::End { .. })) | None => {
                         // The monitor learns of the end before the client asks for it.
                         cluster.poke.notify_one();
+                        self.say_who_stopped(line_open).await?;
                         return Ok(CloseCode::Normal);
                     }
                     Some(Err(error)) => {
@@ -301,6 +306,21 @@ impl Follow {
                 _ = check.tick() => self.check_token()?,
                 _ = probe.tick() => self.probe().await?,
             }
+        }
+    }
+
+    /// Ray's log of a job that was stopped does not say by whom; this line behind it does.
+    async fn say_who_stopped(&mut self, line_open: bool) -> Result<(), Gone> {
+        let Some(seen) = self.look().await? else {
+            return Ok(());
+        };
+        let told = view::stopped(&seen.job).or_else(|| view::stopping(&seen.job));
+        match told {
+            Some(told) => {
+                let break_first = if line_open { "\n" } else { "" };
+                self.say(format!("{break_first}curb: {told}\n")).await
+            }
+            None => Ok(()),
         }
     }
 

@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use crate::ctx::Ctx;
 use crate::exit::Exit;
 use crate::fail::{Done, Failure};
+use crate::show;
 use crate::term::{Ink, LogFilter, LogSplitter, Piece, clean_line, clean_text};
 
 /// After a log has ended, the job's end is looked for this often, longer each time.
@@ -51,11 +52,15 @@ impl Follow<'_> {
                 ));
                 Ok(Exit::Interrupted)
             }
-            Some(job) => self.tell(&job?, ctx),
+            Some(ended) => {
+                let (job, logged) = ended?;
+                self.tell(&job, logged, ctx)
+            }
         }
     }
 
-    async fn to_the_end(&self, ctx: &mut Ctx) -> Result<JobView, Failure> {
+    /// The job when it was over, and whether anything of its log was shown.
+    async fn to_the_end(&self, ctx: &mut Ctx) -> Result<(JobView, bool), Failure> {
         let mut log = Log {
             to_stderr: self.json,
             ..Log::default()
@@ -68,7 +73,7 @@ impl Follow<'_> {
             let looked = match broken {
                 Some(error) if !news => Err(error),
                 _ => match self.client.job(self.id).await {
-                    Ok(job) if job.state.is_ended() => return Ok(job),
+                    Ok(job) if job.state.is_ended() => return Ok((job, log.shown > 0)),
                     Ok(_) => Ok(()),
                     Err(error) if passes(&error) => Err(error.into()),
                     Err(error) => return Err(error.into()),
@@ -116,7 +121,7 @@ impl Follow<'_> {
         Ok(None)
     }
 
-    fn tell(&self, job: &JobView, ctx: &mut Ctx) -> Done {
+    fn tell(&self, job: &JobView, logged: bool, ctx: &mut Ctx) -> Done {
         if self.json {
             ctx.json(job)?;
         }
@@ -134,8 +139,14 @@ impl Follow<'_> {
             return Ok(Exit::Ok);
         }
         ctx.say_in(Ink::Red, &head);
-        if !job.message.is_empty() {
-            ctx.say(&clean_text(&job.message));
+        // Ray repeats the end of the log in its message: it was shown already.
+        let message = if logged {
+            show::first_line(&job.message)
+        } else {
+            job.message.clone()
+        };
+        if !message.is_empty() {
+            ctx.say(&clean_text(&message));
         }
         Ok(Exit::Failed)
     }
@@ -216,7 +227,7 @@ impl Log {
         let fresh = self.fresh(text);
         if self.to_stderr {
             let shown = self.filter.push(&fresh);
-            ctx.say(&shown);
+            ctx.log_aside(&shown);
             return Ok(());
         }
         let shown = if ctx.terminal {

@@ -5,6 +5,7 @@ mod follow;
 use std::path::Path;
 
 use bytes::Bytes;
+use curb_api::JobView;
 use curb_api::client::{Client, TokenText};
 use curb_api::metadata::{self, SubmitBody};
 use curb_ray::{PackageProtocol, RayClient, RayConfig, RequestBody, Secret};
@@ -29,10 +30,19 @@ pub fn run(args: &SubmitArgs, ctx: &mut Ctx) -> Done {
                 .insert("working_dir".to_owned(), Value::String(uri));
         }
         let id = client.submit(&body).await?.submission_id;
+        // With `refusal: job` a refusal looks like a job that was taken. That the look fails says nothing of the job.
+        if let Ok(job) = client.job(&id).await
+            && job.was_refused()
+        {
+            return refused(&job, args.json.json, ctx);
+        }
         if args.no_wait {
             return told(&id, args.json.json, ctx);
         }
-        ctx.say(&format!("job {id} is submitted to {}", args.remote.address));
+        ctx.say(&format!(
+            "job {id} is submitted to {}",
+            args.remote.address()
+        ));
         follow::Follow {
             client: &client,
             ray: &ray,
@@ -42,6 +52,17 @@ pub fn run(args: &SubmitArgs, ctx: &mut Ctx) -> Done {
         .run(ctx)
         .await
     })
+}
+
+/// A refusal that the policy has told as a job.
+fn refused(job: &JobView, json: bool, ctx: &mut Ctx) -> Done {
+    if json {
+        ctx.json(job)?;
+    }
+    let told = job.message.trim_end();
+    let told = told.strip_prefix("curb: ").unwrap_or(told).to_owned();
+    let id = &job.id;
+    Err(Failure::new(Exit::Refused, told).help(format!("it is kept as job {id}, which failed")))
 }
 
 fn told(id: &str, json: bool, ctx: &mut Ctx) -> Done {

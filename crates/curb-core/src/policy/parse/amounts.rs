@@ -85,6 +85,18 @@ pub fn amounts(
     all
 }
 
+/// Names that people write for a model of GPUs.
+const GPU_MODELS: [&str; 24] = [
+    "A10", "A10G", "A30", "A40", "A100", "B100", "B200", "GB200", "GH200", "H20", "H100", "H200",
+    "K80", "L4", "L40", "L40S", "M60", "MI250", "MI300", "MI300X", "P100", "T4", "V100", "RTX",
+];
+
+/// `H100`, `a100-80GB`: the model alone, or with what memory it has.
+fn is_gpu_model(name: &str) -> bool {
+    let first = name.split(['-', '_']).next().unwrap_or(name);
+    GPU_MODELS.iter().any(|m| m.eq_ignore_ascii_case(first))
+}
+
 /// Warns of what is right in form and hardly meant.
 fn doubtful(
     r: &mut Reader<'_>,
@@ -104,6 +116,15 @@ fn doubtful(
             );
             r.warn(at, &message, &format!("did you mean `{near}`?"));
         }
+    }
+    if let Resource::Custom(_) = resource
+        && is_gpu_model(name)
+    {
+        let message = format!(
+            "{} is taken for a custom resource of the cluster",
+            quoted(name)
+        );
+        r.warn(at, &message, &format!("did you mean `gpu:{name}`?"));
     }
     if *resource == Resource::Memory
         && let Some(Amount(bytes @ 1..=1_048_575)) = found

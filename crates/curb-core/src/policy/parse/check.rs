@@ -10,24 +10,33 @@ use crate::time::{Millis, Timestamp};
 use super::MAX_ORG_DEPTH;
 use super::diagnostic::quoted;
 use super::reader::{Place, Reader, Step};
+use super::top::Clean;
 
 use Step::{Index, Key};
 
-/// Checks a policy that was read from `root`. `clean` says of each quota whether nothing was wrong with it so far: only
-/// then are its amounts compared, so that one slip is told once.
-pub fn check(r: &mut Reader<'_>, root: &Place<'_>, policy: &Policy, clean: &[bool]) {
+/// Checks a policy that was read from `root`. `clean` says of each quota what of it was right so far: only that is
+/// compared, so that one slip is told once.
+pub fn check(r: &mut Reader<'_>, root: &Place<'_>, policy: &Policy, clean: &[Clean]) {
     org_tree(r, root, policy);
     org_slips(r, root, policy);
     default_teams(r, root, policy);
     unique_names(r, root, policy);
     for (i, quota) in policy.quotas.iter().enumerate() {
-        if clean.get(i) == Some(&true) {
+        if clean.get(i).is_some_and(|c| c.amounts) {
             one_quota(r, root, i, quota);
+        }
+        if clean.get(i).is_some_and(|c| c.all) && limits_nothing(quota) {
+            let message = format!("quota {} limits nothing", quoted(&quota.name));
+            let help = "give it `limits`, `guarantee`, `per_job`, `submit_rate` or `budget`";
+            warn(r, root, &[Key("quotas"), Index(i)], &message, help);
         }
     }
     defaults(r, root, policy, clean);
-    if clean.iter().all(|c| *c) {
+    if clean.iter().all(|c| c.all) {
         guarantees(r, root, policy);
+    }
+    if r.errors() == 0 {
+        undeclared(r, root, policy);
     }
 }
 
@@ -236,11 +245,6 @@ fn one_quota(r: &mut Reader<'_>, root: &Place<'_>, i: usize, q: &Quota) {
             warn(r, root, &steps, &message, "lower it, or raise the limit");
         }
     }
-    if limits_nothing(q) {
-        let message = format!("quota {} limits nothing", quoted(&q.name));
-        let help = "give it `limits`, `guarantee`, `per_job`, `submit_rate` or `budget`";
-        warn(r, root, &[Key("quotas"), Index(i)], &message, help);
-    }
 }
 
 fn limits_nothing(q: &Quota) -> bool {
@@ -255,11 +259,11 @@ fn limits_nothing(q: &Quota) -> bool {
 }
 
 /// What a job is taken to ask for must be what each quota that covers it lets one job ask for. The lowest is compared.
-fn defaults(r: &mut Reader<'_>, root: &Place<'_>, policy: &Policy, clean: &[bool]) {
+fn defaults(r: &mut Reader<'_>, root: &Place<'_>, policy: &Policy, clean: &[Clean]) {
     let mut untyped = Lowest::default();
     let mut typed = Lowest::default();
     let mut by_type: BTreeMap<&str, Lowest<'_>> = BTreeMap::new();
-    let sound = policy.quotas.iter().zip(clean).filter(|(_, clean)| **clean);
+    let sound = policy.quotas.iter().zip(clean).filter(|(_, c)| c.all);
     for (quota, _) in sound {
         match &quota.selector.job_type {
             None => {
@@ -363,6 +367,83 @@ fn default_fits(
         );
         let steps: Vec<Step<'_>> = steps.iter().copied().chain([Key("duration")]).collect();
         warn(r, root, &steps, &message, &help(quota));
+    }
+}
+
+/// A job that declares nothing, and for which no default speaks, is counted as nothing: it passes limits that were meant
+/// for it. GPUs and custom resources are left out, since most jobs need none of them.
+fn undeclared(r: &mut Reader<'_>, root: &Place<'_>, policy: &Policy) {
+    let passed = |q: &&(usize, &Quota)| passes_undeclared(policy, q.1).is_some();
+    let quotas: Vec<(usize, &Quota)> = policy.quotas.iter().enumerate().collect();
+    let Some((i, quota)) = quotas.iter().find(passed) else {
+        return;
+    };
+    let Some((field, resource)) = passes_undeclared(policy, quota) else {
+        return;
+    };
+    let all = quotas.iter().filter(passed).count();
+    let message = match all {
+        1 => "a job that declares nothing is counted as nothing here, and passes".to_owned(),
+        n => format!(
+            "a job that declares nothing is counted as nothing here, and passes {n} such quotas"
+        ),
+    };
+    let help = match resource {
+        Resource::Memory => {
+            "add `default_request: {memory: 2GiB}` to the file, or `jobs` to `limits`"
+        }
+        _ => "add `default_request: {cpu: 1}` to the file, or `jobs` to `limits`",
+    };
+    warn(
+        r,
+        root,
+        &[Key("quotas"), Index(*i), Key(field)],
+        &message,
+        help,
+    );
+}
+
+/// Whether a job that declares nothing is counted nowhere in a quota that limits CPUs or memory: the field that limits
+/// them, and which of the two.
+fn passes_undeclared(policy: &Policy, q: &Quota) -> Option<(&'static str, Resource)> {
+    if q.limits.jobs.is_some() {
+        return None;
+    }
+    let limits = |r: &Resource| {
+        let field = [
+            ("limits", q.limits.resources.contains_key(r)),
+            ("per_job", q.per_job.resources.contains_key(r)),
+            ("budget", q.budgets.iter().any(|b| b.resource == *r)),
+        ];
+        field
+            .into_iter()
+            .find(|(_, has)| *has)
+            .map(|(field, _)| field)
+    };
+    let limited: Vec<(&'static str, Resource)> = [Resource::Cpu, Resource::Memory]
+        .into_iter()
+        .filter_map(|r| Some((limits(&r)?, r)))
+        .collect();
+    let counted = limited.iter().any(|(_, r)| has_default(policy, q, r));
+    limited.into_iter().next().filter(|_| !counted)
+}
+
+/// Whether every job in a quota asks for some of a resource, declared or not.
+fn has_default(policy: &Policy, q: &Quota, r: &Resource) -> bool {
+    let some = |d: &Defaults| d.resources.get(r).is_some_and(|a| *a > Amount::ZERO);
+    if some(&policy.default_request) {
+        return true;
+    }
+    let of_type = |name: &String| {
+        policy
+            .job_types
+            .get(name)
+            .is_some_and(|t| some(&t.default_request))
+    };
+    match &q.selector.job_type {
+        Some(Match::OneOf(types)) => types.iter().all(of_type),
+        // A job that names no type has one only where there is a default type.
+        _ => policy.default_job_type.is_some() && policy.job_types.keys().all(of_type),
     }
 }
 

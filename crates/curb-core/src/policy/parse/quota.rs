@@ -15,35 +15,44 @@ use super::tree::Value;
 use super::values;
 use super::{MAX_REASON, MAX_SMALL_LIST};
 
-/// Reads a quota. What is wrong is reported, and left at its default.
-pub fn quota(r: &mut Reader<'_>, at: &Place<'_>, known: &Known<'_>) -> Quota {
+/// Reads a quota. What is wrong is reported, and left at its default. Beside it: whether its amounts are what was
+/// written, so that they can be compared with one another.
+pub fn quota(r: &mut Reader<'_>, at: &Place<'_>, known: &Known<'_>) -> (Quota, bool) {
+    let before = r.errors();
     r.is_map_of(
         at,
         schema::QUOTA,
         "a quota, such as `{name: all, limits: {gpu: 4}}`",
     );
+    let fields_known = r.errors() == before;
+    let before = r.errors();
+    let limits = at
+        .field("limits")
+        .map(|f| limits(r, &f))
+        .unwrap_or_default();
+    let borrow = resources(r, at, "borrow");
+    let guarantee = resources(r, at, "guarantee");
+    let per_job = at
+        .field("per_job")
+        .map(|f| per_job(r, &f))
+        .unwrap_or_default();
+    let amounts_known = fields_known && r.errors() == before;
     let above = [("queue", Above::Queue), ("reject", Above::Reject)];
-    Quota {
+    let quota = Quota {
         name: name(r, at),
         reason: at.field("reason").and_then(|f| reason(r, &f)),
         selector: at
             .field("for")
             .map(|f| covers(r, &f, known))
             .unwrap_or_default(),
-        limits: at
-            .field("limits")
-            .map(|f| limits(r, &f))
-            .unwrap_or_default(),
-        borrow: resources(r, at, "borrow"),
+        limits,
+        borrow,
         reclaim: at
             .field("reclaim")
             .map(|f| reclaim(r, &f))
             .unwrap_or_default(),
-        guarantee: resources(r, at, "guarantee"),
-        per_job: at
-            .field("per_job")
-            .map(|f| per_job(r, &f))
-            .unwrap_or_default(),
+        guarantee,
+        per_job,
         submit_rate: at
             .field("submit_rate")
             .and_then(|f| value(r, &f, "a rate such as `30/min`", values::rate)),
@@ -62,7 +71,8 @@ pub fn quota(r: &mut Reader<'_>, at: &Place<'_>, known: &Known<'_>) -> Quota {
             .field("alert_at")
             .map(|f| alerts(r, &f))
             .unwrap_or_default(),
-    }
+    };
+    (quota, amounts_known)
 }
 
 fn name(r: &mut Reader<'_>, at: &Place<'_>) -> String {

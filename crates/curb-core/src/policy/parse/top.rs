@@ -17,8 +17,17 @@ use super::reader::{Place, Reader};
 use super::tree::Value;
 use super::{MAX_QUOTAS, quota, values};
 
-/// Reads the whole file. Beside the policy: for each quota, whether nothing was wrong with it.
-pub fn read(r: &mut Reader<'_>, root: &Place<'_>) -> Option<(Policy, Vec<bool>)> {
+/// What of a quota was read as it was meant, so that one slip is told once.
+#[derive(Clone, Copy)]
+pub struct Clean {
+    /// Its amounts: they can be compared with one another.
+    pub amounts: bool,
+    /// All of it.
+    pub all: bool,
+}
+
+/// Reads the whole file. Beside the policy: for each quota, what of it is right.
+pub fn read(r: &mut Reader<'_>, root: &Place<'_>) -> Option<(Policy, Vec<Clean>)> {
     if !r.is_map_of(
         root,
         schema::TOP,
@@ -266,7 +275,7 @@ fn quotas(
     root: &Place<'_>,
     known: &Known<'_>,
     policy: &mut Policy,
-) -> Vec<bool> {
+) -> Vec<Clean> {
     let Some(at) = root.field("quotas") else {
         return Vec::new();
     };
@@ -285,8 +294,12 @@ fn quotas(
     let mut clean = Vec::with_capacity(count);
     for item in at.items() {
         let before = r.errors();
-        policy.quotas.push(quota::quota(r, &item, known));
-        clean.push(before == r.errors());
+        let (quota, amounts) = quota::quota(r, &item, known);
+        policy.quotas.push(quota);
+        clean.push(Clean {
+            amounts,
+            all: before == r.errors(),
+        });
     }
     clean
 }

@@ -60,13 +60,11 @@ pub fn amount(resource: &Resource, text: &str) -> Result<Amount, Wrong> {
     let got = quoted(text);
     Amount::parse(resource.unit(), text).or_else(|error| match error {
         AmountError::Unparsable { .. } => {
-            let exponent = resource.unit() == Unit::Milli && text.contains(['e', 'E']);
-            let help = if exponent {
-                "write it without an exponent"
-            } else {
-                ""
-            };
-            wrong(format!("wanted {}, got {got}", amount_form(resource)), help)
+            let form = amount_form(resource);
+            Err(Wrong {
+                message: format!("wanted {form}, got {got}"),
+                help: amount_help(resource.unit(), text),
+            })
         }
         AmountError::Negative(_) => wrong(
             format!(
@@ -79,7 +77,8 @@ pub fn amount(resource: &Resource, text: &str) -> Result<Amount, Wrong> {
             format!("{got} is finer than {finest}"),
             "write a multiple of it",
         ),
-        AmountError::TooLarge(_) => wrong(
+        // Only jobs are asked for a unit; a file is warned.
+        AmountError::NoUnit(_) | AmountError::TooLarge(_) => wrong(
             format!("{got} is larger than any amount that can be declared"),
             match resource.unit() {
                 Unit::Bytes => "the largest is 8192 TiB",
@@ -87,6 +86,23 @@ pub fn amount(resource: &Resource, text: &str) -> Result<Amount, Wrong> {
             },
         ),
     })
+}
+
+/// What to write in place of a text that is no amount.
+fn amount_help(unit: Unit, text: &str) -> String {
+    let text = text.trim();
+    let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+    match text.split_once(['e', 'E']) {
+        Some((a, b)) if digits(a) && digits(b.trim_start_matches(['+', '-'])) => {
+            "write it without an exponent".to_owned()
+        }
+        // `4 cores`, `2 GPUs`
+        _ if unit == Unit::Milli && number.len() < text.len() && digits(number) => {
+            format!("write the number alone: `{number}`")
+        }
+        _ => String::new(),
+    }
 }
 
 /// A span of time within bounds.
@@ -130,7 +146,7 @@ pub fn rate(text: &str) -> Result<Rate, Wrong> {
                 "wanted a rate such as `30/min`, `5/s`, `500/d` or `30/10s`, got {}",
                 quoted(text)
             ),
-            "",
+            &rate_help(text),
         )
     };
     let Some((count, per)) = text.split_once('/') else {
@@ -171,6 +187,24 @@ pub fn rate(text: &str) -> Result<Rate, Wrong> {
         );
     }
     Ok(Rate { count, per })
+}
+
+/// `10 per minute` and `10/minute` are `10/min`.
+fn rate_help(text: &str) -> String {
+    let text = text.trim();
+    let end = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (count, per) = text.split_at(end);
+    let unit = per.split([' ', '/']).rfind(|w| !w.is_empty());
+    let short = ["s", "min", "h", "d"]
+        .into_iter()
+        .zip(["second", "minute", "hour", "day"])
+        .find(|(short, long)| {
+            unit.is_some_and(|u| u == *short || u.trim_end_matches('s') == *long)
+        });
+    match short {
+        Some((short, _)) if !count.is_empty() => format!("write `{count}/{short}`"),
+        _ => String::new(),
+    }
 }
 
 /// The shortest and the longest rolling period of a budget.
@@ -371,8 +405,25 @@ pub fn percent(text: &str) -> Result<u8, Wrong> {
                 "wanted whole percents from `1%` to `100%`, got {}",
                 quoted(text)
             ),
-            "",
+            &percent_help(text),
         ),
+    }
+}
+
+/// `0.8` and `80` are `80%`.
+fn percent_help(text: &str) -> String {
+    let hundredths = |digits: &str| match digits.len() {
+        1 => digits.parse::<u8>().ok().map(|n| n * 10),
+        2 => digits.parse().ok(),
+        _ => None,
+    };
+    let percent = match text.strip_prefix("0.") {
+        Some(digits) => hundredths(digits),
+        None => text.parse().ok(),
+    };
+    match percent {
+        Some(n @ 1..=100) => format!("write `{n}%`"),
+        _ => String::new(),
     }
 }
 
