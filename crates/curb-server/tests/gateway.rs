@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use curb_core::subject::Role;
-use curb_server::testing::TestServer;
+use curb_server::testing::{TestOptions, TestServer};
 use curb_standin::{Fault, JobTime, Memory, Options, Route, Standin, Trouble};
 use support::{POLICY, World, raw, send};
 
@@ -559,6 +559,26 @@ async fn status_says_who_set_the_mode_over_the_policy_and_what_the_policy_invent
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_ray_that_was_never_seen_clients_learn_a_version_where_jobs_may_wait_for_it() {
+    for (rule, status) in [("queue", 200), ("refuse", 503)] {
+        let policy = format!("when_ray_is_down: {rule}\n{POLICY}");
+        // Nobody listens on the port of a stand-in that is gone.
+        let gone = Standin::spawn(Options::default())
+            .expect("a stand-in")
+            .url();
+        let options = TestOptions::new(gone).policy(&policy);
+        let curb = TestServer::start(options).await.expect("a server");
+        let token = curb.token("ana", Role::User).await.expect("a token");
+        let answer = send(curb.address(), "GET", "/api/version", Some(&token), "", b"").await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        if status == 200 {
+            assert_eq!(answer.json()["version"], "4");
+        }
+        curb.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_ray_is_down_a_policy_may_have_submissions_refused_with_503() {
     let policy = format!("when_ray_is_down: refuse\n{POLICY}");
     let w = World::with(&policy, |_| {}).await;
@@ -819,7 +839,7 @@ async fn a_changed_policy_file_is_in_force_within_seconds_and_a_broken_one_chang
     for _ in 0..100 {
         warned = version(&w).await["warnings"]
             .to_string()
-            .contains("policy file is not right");
+            .contains("(and 1 more: curb policy check");
         if warned {
             break;
         }
