@@ -59,6 +59,7 @@ pub(crate) enum Code {
     SubmitRate,
     Budget,
     Capacity,
+    CapacityUnknown,
     Guarantee,
     Borrowing,
     Turn,
@@ -111,6 +112,8 @@ pub(crate) enum When {
     Turn,
     /// When the cluster is back.
     ClusterBack,
+    /// When Ray has said what the cluster has.
+    CapacityKnown,
     /// Not under this policy.
     PolicyChange,
     /// Not on this cluster as it is.
@@ -362,6 +365,7 @@ mod tests {
             W::At(t),
             W::Turn,
             W::ClusterBack,
+            W::CapacityKnown,
             W::PolicyChange,
             W::Never,
         ]

@@ -165,6 +165,9 @@ impl Telling<'_> {
             Code::Capacity => {
                 format!("{place} has {limit} in all; {used} held, {asked} asked, over by {over}")
             }
+            Code::CapacityUnknown => {
+                format!("{place} has not said yet what it has in all; {asked} asked")
+            }
             Code::Guarantee => format!(
                 "{place}: {note}, which leaves {limit} in all; {used} held, {asked} asked, over by {over}"
             ),
@@ -214,6 +217,7 @@ impl Telling<'_> {
             When::At(t) => format!("at {}", self.about(*t)),
             When::Turn => "once those ahead have started".into(),
             When::ClusterBack => "when the cluster is back".into(),
+            When::CapacityKnown => "once Ray's list of nodes can be read".into(),
             When::PolicyChange => "only under another policy".into(),
             When::Never => "never on this cluster as it is".into(),
         }
@@ -320,6 +324,7 @@ fn because(code: Code) -> &'static str {
         Code::Turn | Code::Borrowing => "others go first",
         Code::StartRate => "starts are paced",
         Code::ClusterDown => "the cluster cannot be reached",
+        Code::CapacityUnknown => "it is not known yet what the cluster has",
         Code::Guarantee => "what is free is kept for others",
         Code::Capacity => "the cluster is full now",
         _ => "it is above a limit now",

@@ -174,7 +174,10 @@ fn step(w: &mut World, op: &Op, restarts: &mut usize) {
         Op::Restart(n) => {
             *restarts += usize::from(*n == 0);
             let session = format!("session-{}", 1 + *restarts);
-            w.cluster("main", &session, &[("cpu", "12"), ("gpu", "6")]);
+            match n % 3 {
+                2 => w.cluster_unread("main", &session),
+                _ => w.cluster("main", &session, &[("cpu", "12"), ("gpu", "6")]),
+            }
         }
         Op::Pass(ms) => w.now += ms,
         Op::Override(user, amount) => {
@@ -466,6 +469,58 @@ fn a_changed_session_quarantines_what_was_open_and_its_grant_stays_held() {
         why: "the node is gone".into(),
     });
     assert_eq!(w.run_queue(), [b]);
+}
+
+#[test]
+fn a_look_without_capacity_tells_the_session_and_keeps_what_was_known() {
+    let mut w = World::new("mode: enforce\n");
+    w.cluster("main", "session-1", &[("cpu", "4")]);
+    let (a, _) = w.submit(&want("ana").cpu("2"));
+    w.cluster_unread("main", "session-2");
+    assert!(matches!(w.job(&a).phase, Phase::Quarantined(_)));
+    assert_eq!(w.state.capacity_of("main"), Some(amounts(&[("cpu", "4")])));
+    let (_, said) = w.submit(&want("li").cpu("3"));
+    assert!(matches!(said, Submitted::Queued(_)), "{said:?}");
+    let restored = State::restore(&w.state.snapshot()).expect("readable");
+    assert_eq!(text(&restored.snapshot()), text(&w.state.snapshot()));
+}
+
+#[test]
+fn what_a_cluster_never_said_is_waited_for_and_not_refused() {
+    for policy in ["mode: enforce\n", "when_ray_is_down: refuse\n"] {
+        let mut w = World::new(policy);
+        w.cluster_unread("new", "session-1");
+        assert_eq!(w.state.capacity_of("new"), None, "unknown is not zero");
+        let (small, said) = w.submit(&want("ana").cpu("1").on("new"));
+        assert!(matches!(said, Submitted::Queued(_)), "{said:?}");
+        let (large, said) = w.submit(&want("li").cpu("1000").on("new"));
+        assert!(matches!(said, Submitted::Queued(_)), "{said:?}");
+        assert!(w.run_queue().is_empty());
+        let restored = State::restore(&w.state.snapshot()).expect("readable");
+        assert_eq!(restored.capacity_of("new"), None);
+        w.cluster("new", "session-1", &[("cpu", "4")]);
+        assert_eq!(w.run_queue(), [small]);
+        assert!(w.queued(&large));
+        let (_, said) = w.submit(&want("li").cpu("1000").on("new"));
+        assert!(matches!(said, Submitted::Refused(_)), "{said:?}");
+    }
+}
+
+#[test]
+fn what_the_policy_says_that_a_cluster_has_needs_no_look() {
+    let mut w = World::new("capacity: {by_cluster: {new: {cpu: 4}}}\n");
+    w.cluster_unread("new", "session-1");
+    let (a, _) = w.submit(&want("ana").cpu("3").on("new"));
+    assert!(w.holds(&a));
+    let (_, said) = w.submit(&want("ana").cpu("5").on("new"));
+    assert!(matches!(said, Submitted::Refused(_)), "{said:?}");
+    let (b, _) = w.submit(&want("ana").gpu("1").on("new"));
+    assert!(w.queued(&b), "of GPUs the policy says nothing");
+    // Observing, nothing waits for it.
+    let mut w = World::new("mode: observe\n");
+    w.cluster_unread("new", "session-1");
+    let (a, _) = w.submit(&want("ana").cpu("3").on("new"));
+    assert!(w.holds(&a));
 }
 
 #[test]

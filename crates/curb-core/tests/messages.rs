@@ -69,6 +69,11 @@ fn scene(code: Code) -> (World, Want) {
             w.submit(&want("li").cpu("2").hours(1));
             (w, ana)
         }
+        Code::CapacityUnknown => {
+            let mut w = world("mode: enforce\n");
+            w.cluster_unread("new", "session-1");
+            (w, ana.on("new"))
+        }
         Code::Guarantee => {
             let w = world(&format!(
                 "capacity: {{cpu: 3}}\n{TEAMS}quotas:\n  - {{name: product, for: {{org: product}}, limits: {{cpu: 3}}, guarantee: {{cpu: 2}}}}\n"

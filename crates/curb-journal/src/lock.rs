@@ -12,8 +12,15 @@ pub const LOCK_FILE: &str = "lock";
 /// Held for as long as this process may write the journal.
 #[derive(Debug)]
 pub(crate) struct DirLock {
-    // Closing the file is what releases the lock.
-    _file: File,
+    file: File,
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing the file would not be enough while a child that was forked a moment ago still has it: until it executes
+        // its program, it holds the lock as well. That this fails has no remedy, and closing is tried by the system.
+        let _ = self.file.unlock();
+    }
 }
 
 impl DirLock {
@@ -46,7 +53,7 @@ impl DirLock {
         if file.write_all(pid.as_bytes()).is_err() {
             file.set_len(0).map_err(file_error("empty"))?;
         }
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 

@@ -56,9 +56,11 @@ fn beginning() -> Vec<Event> {
         Event::ClusterObserved {
             cluster: "main".into(),
             session: "session".into(),
-            capacity: [(Resource::Cpu, curb_core::amount::Amount::whole(100))]
-                .into_iter()
-                .collect(),
+            capacity: Some(
+                [(Resource::Cpu, curb_core::amount::Amount::whole(100))]
+                    .into_iter()
+                    .collect(),
+            ),
         },
     ]
 }

@@ -47,6 +47,10 @@ pub struct Facts {
     pub problem: String,
     /// What it says that it is; kept while it is away.
     pub version: Option<Version>,
+    /// When its list of nodes was last read.
+    pub nodes_read: Option<Timestamp>,
+    /// Why its list of nodes cannot be read; empty while it can.
+    pub nodes_problem: String,
 }
 
 /// Marks an attempt as taken care of until it is dropped.
@@ -123,12 +127,23 @@ impl Cluster {
         if facts.version.as_ref() != Some(&version) {
             self.keep(&version);
         }
-        *facts = Facts {
-            reachable: true,
-            last_seen: Some(now),
-            problem: String::new(),
-            version: Some(version),
-        };
+        (facts.reachable, facts.last_seen) = (true, Some(now));
+        facts.problem.clear();
+        facts.version = Some(version);
+    }
+
+    /// Its list of nodes was read. `true` when that is news.
+    pub fn nodes_read(&self, now: Timestamp) -> bool {
+        let mut facts = self.facts.write().unwrap_or_else(PoisonError::into_inner);
+        facts.nodes_read = Some(now);
+        !std::mem::take(&mut facts.nodes_problem).is_empty()
+    }
+
+    /// It could not be read. `true` when that is news.
+    pub fn nodes_unread(&self, problem: String) -> bool {
+        let mut facts = self.facts.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut facts.nodes_problem, problem);
+        before.is_empty()
     }
 
     /// Keeps a version for clients that ask while Ray is away and Curb was restarted. Losing it costs them a wait.

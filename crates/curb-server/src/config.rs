@@ -376,13 +376,13 @@ fn clusters(
             },
         );
     }
+    let named = ray.is_some();
     if let Some(From(address, from)) = ray {
-        let mut parsed = ray_config("ray", &from, &address)?;
+        let parsed = ray_config("ray", &from, &address)?;
         match all.get_mut(DEFAULT_CLUSTER) {
             // The file describes the cluster, the flag only says where it is now.
             Some(known) => known.ray.base = parsed.base,
             None => {
-                parsed.token = token.map(Secret::new);
                 let poll = Duration::from_secs(1);
                 let new = ClusterConfig {
                     ray: parsed,
@@ -409,6 +409,11 @@ fn clusters(
             format!("exactly one of {} needs `default: true`", names.join(", ")),
         )
     })?;
+    // Never to a cluster that nobody meant: to the one that `ray` names, else to the default one.
+    let of_token = if named { DEFAULT_CLUSTER } else { &default };
+    if let (Some(token), Some(cluster)) = (token, all.get_mut(of_token)) {
+        cluster.ray.token = Some(Secret::new(token));
+    }
     Ok((all, default))
 }
 
@@ -634,6 +639,23 @@ mod tests {
                 "the example does not use `{field}`"
             );
         }
+    }
+
+    #[test]
+    fn the_token_of_the_environment_is_for_the_cluster_that_ray_names_else_for_the_default_one() {
+        let two =
+            "clusters:\n  a: {ray: 'http://a:1', default: true}\n  main: {ray: 'http://m:1'}\n";
+        let with = |env: &[(&str, &str)]| -> Vec<String> {
+            let c = resolve(two, Flags::default(), env).expect("fine");
+            let has = |(name, c): (&String, &ClusterConfig)| {
+                c.ray.token.as_ref().map(|_| name.to_owned())
+            };
+            c.clusters.iter().filter_map(has).collect()
+        };
+        assert!(with(&[]).is_empty());
+        assert_eq!(with(&[("CURB_RAY_TOKEN", "x")]), ["a"]);
+        let both = [("CURB_RAY_TOKEN", "x"), ("CURB_RAY", "http://m:2")];
+        assert_eq!(with(&both), ["main"]);
     }
 
     #[test]

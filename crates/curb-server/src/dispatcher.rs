@@ -31,6 +31,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 const PAUSE: Duration = Duration::from_secs(1);
 /// Claims under way at once on a cluster.
 const CLAIMS_AT_ONCE: usize = 32;
+/// How long a claim waits for its turn at the start rate before it looks again whether it is needed. It bounds how far
+/// claims can push back the starts of jobs.
+const TURN_WITHIN: Duration = Duration::from_secs(60);
 
 /// One attempt to start a job.
 #[derive(Clone, Debug)]
@@ -196,7 +199,16 @@ async fn claim_until_known(
         if !is_open(app, attempt).await {
             return Fate::Unknown;
         }
-        match claim(cluster, &attempt.ray_id(), &attempt.stamp, &attempt.session).await {
+        let ray_id = attempt.ray_id();
+        let claimed = claim(
+            app,
+            cluster,
+            &ray_id,
+            &attempt.stamp,
+            &attempt.session,
+            TURN_WITHIN,
+        );
+        match claimed.await {
             Ok(Claim::Ours) => {
                 return confirmed(app, cluster, attempt, attempt.session.clone()).await;
             }
@@ -242,43 +254,67 @@ pub enum Claim {
 
 /// Claims an id in the given session of Ray.
 ///
+/// A record that is there already is the answer. Only where there is none is the no-op job submitted; it costs Ray's head
+/// as much as a start, so that it waits for its turn at the cluster's start rate, at most `patience`.
+///
 /// # Errors
 /// Not decided: why. Try again later.
 pub async fn claim(
+    app: &App,
     cluster: &Cluster,
     ray_id: &str,
     stamp: &str,
     session: &str,
+    patience: Duration,
 ) -> Result<Claim, String> {
-    let now_session = || async {
-        let version = cluster.ray.version().await.map_err(|e| e.to_string())?;
-        Ok::<_, String>(session_of(&version))
+    still(cluster, session).await?;
+    let there = cluster.ray.get(ray_id).await.map_err(|e| e.to_string())?;
+    let claimed = match there {
+        Some(record) => whose(&record, stamp),
+        None => {
+            wait_for_turn(app, cluster, patience).await?;
+            // The wait may have been long.
+            still(cluster, session).await?;
+            submit_claim(cluster, ray_id, stamp).await?
+        }
     };
-    let before = now_session().await?;
-    if before != session {
-        return Err(format!("Ray's session is {before}, not {session}"));
-    }
-    let claimed = match cluster
-        .ray
-        .submit(&SubmitRequest::no_op_claim(ray_id, stamp))
-        .await
-    {
-        Ok(_) => Claim::Won,
-        Err(SubmitError::AlreadyExists { .. }) => match cluster.ray.get(ray_id).await {
-            Ok(Some(record)) => whose(&record, stamp),
-            Ok(None) => return Err("Ray says both that it exists and that it does not".to_owned()),
-            Err(error) => return Err(error.to_string()),
-        },
-        Err(error) => return Err(error.to_string()),
-    };
-    // A claim proves something only about the incarnation that took it.
-    let after = now_session().await?;
-    if after != session {
-        return Err(format!(
-            "Ray's session became {after} while the id was claimed"
-        ));
-    }
+    // It proves something only about the incarnation that was asked.
+    still(cluster, session).await?;
     Ok(claimed)
+}
+
+async fn submit_claim(cluster: &Cluster, ray_id: &str, stamp: &str) -> Result<Claim, String> {
+    let claim = SubmitRequest::no_op_claim(ray_id, stamp);
+    match cluster.ray.submit(&claim).await {
+        Ok(_) => Ok(Claim::Won),
+        Err(SubmitError::AlreadyExists { .. }) => match cluster.ray.get(ray_id).await {
+            Ok(Some(record)) => Ok(whose(&record, stamp)),
+            Ok(None) => Err("Ray says both that it exists and that it does not".to_owned()),
+            Err(error) => Err(error.to_string()),
+        },
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Whether Ray is in this session now.
+async fn still(cluster: &Cluster, session: &str) -> Result<(), String> {
+    let version = cluster.ray.version().await.map_err(|e| e.to_string())?;
+    let now = session_of(&version);
+    if now == session {
+        return Ok(());
+    }
+    Err(format!("Ray's session is {now}, not {session}"))
+}
+
+async fn wait_for_turn(app: &App, cluster: &Cluster, patience: Duration) -> Result<(), String> {
+    let turn = app.engine.turn(&cluster.name, patience).await;
+    let wait = turn
+        .map_err(|e| e.to_string())?
+        .ok_or("others are before it at the cluster's start rate")?;
+    tokio::select! {
+        () = app.stopping.cancelled() => Err("the server is stopping".to_owned()),
+        () = tokio::time::sleep(wait) => Ok(()),
+    }
 }
 
 /// Whose record it is.

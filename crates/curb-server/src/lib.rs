@@ -10,6 +10,7 @@ mod auth;
 mod bodies;
 mod clock;
 mod cluster;
+mod collect;
 pub mod config;
 mod dashboard;
 mod dispatcher;

@@ -30,6 +30,12 @@ const ASK_AT_MOST: usize = 512;
 const AT_ONCE: usize = 8;
 /// How often the cluster's size is looked at.
 const CAPACITY_EVERY: Duration = Duration::from_secs(10);
+/// How long Ray may take to list its nodes, so that the rest of a look is not late.
+const NODES_WITHIN: Duration = Duration::from_secs(5);
+/// How often that is tried again after it failed, while it is known from before.
+const UNREAD_EVERY: Duration = Duration::from_secs(20);
+/// An id by which Ray is asked whether it serves jobs at all.
+const NOBODYS_JOB: &str = "curb-asks-whether-jobs-are-served";
 /// How often a wish to stop is passed on again.
 const STOP_EVERY: Duration = Duration::from_secs(3);
 /// How often quarantined jobs and orphans are looked into.
@@ -44,6 +50,9 @@ const LIST_REST_AT_MOST: Duration = Duration::from_secs(10);
 const ENDS_AT_ONCE: usize = 256;
 /// At most so many quarantined jobs are looked into at a time; the next time goes on where this one ended.
 const QUARANTINED_AT_MOST: usize = 64;
+/// How long a quarantined job's claim waits for its turn at the start rate: the look that asks holds up the next one. Who
+/// gets no turn is looked into again.
+const TURN_WITHIN: Duration = Duration::from_secs(2);
 /// How long Ray may take to say its version.
 const VERSION_WITHIN: Duration = Duration::from_secs(5);
 
@@ -81,7 +90,8 @@ impl Open {
 struct Watch {
     app: Arc<App>,
     cluster: Arc<Cluster>,
-    known: Option<(String, Resources)>,
+    /// The session, and what it has if that could be read.
+    known: Option<(String, Option<Resources>)>,
     capacity_due: Instant,
     slow_due: Instant,
     adopted: bool,
@@ -202,12 +212,7 @@ impl Watch {
             return Ok(());
         }
         self.capacity_due = Instant::now() + CAPACITY_EVERY;
-        let nodes = self.cluster.ray.nodes().await?;
-        let capacity = match &self.known {
-            // A cut answer is no news of less.
-            Some((_, before)) if !nodes.complete && same => before.clone(),
-            _ => capacity_of(&nodes.totals()),
-        };
+        let capacity = self.capacity(same).await?;
         let news = Some((session.to_owned(), capacity.clone()));
         if self.known == news {
             return Ok(());
@@ -220,7 +225,7 @@ impl Watch {
             .change(move |state, _| {
                 let known = state
                     .cluster(&name)
-                    .is_some_and(|k| k.session == s && k.observed == c);
+                    .is_some_and(|k| k.session == s && (c.is_none() || k.observed == c));
                 let event = Event::ClusterObserved {
                     cluster: name,
                     session: s,
@@ -245,6 +250,43 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// What the cluster has; `None` when that was never read. A list of nodes that cannot be read (Ray's state API may be
+    /// slow or broken where its jobs API is well) is no news: what was known stays.
+    async fn capacity(&mut self, same: bool) -> Result<Option<Resources>, RayError> {
+        let before = self.known.as_ref().and_then(|(_, c)| c.clone());
+        let asked = tokio::time::timeout(NODES_WITHIN, self.cluster.ray.nodes()).await;
+        let error = match asked {
+            Ok(Ok(nodes)) => {
+                if self.cluster.nodes_read(self.app.clock.now()) {
+                    tracing::info!(cluster = %self.cluster.name, "Ray's list of nodes can be read again");
+                }
+                return Ok(match before {
+                    // A cut answer is no news of less.
+                    Some(before) if !nodes.complete && same => Some(before),
+                    _ => Some(capacity_of(&nodes.totals())),
+                });
+            }
+            Ok(Err(error @ RayError::Unreachable { .. })) => return Err(error),
+            Ok(Err(error)) => error,
+            Err(_) => RayError::Timeout {
+                what: "list nodes".into(),
+                limit: NODES_WITHIN,
+            },
+        };
+        // Up is what serves jobs: an id that is nobody's is not there.
+        self.cluster.ray.get(NOBODYS_JOB).await?;
+        if before.is_some() {
+            self.capacity_due = Instant::now() + UNREAD_EVERY;
+        } else {
+            // Jobs wait for it.
+            self.capacity_due = Instant::now();
+        }
+        if self.cluster.nodes_unread(error.to_string()) {
+            tracing::warn!(cluster = %self.cluster.name, %error, "Ray's list of nodes cannot be read; what is known of the cluster's size stays");
+        }
+        Ok(before)
     }
 
     async fn open_jobs(&self) -> Vec<Open> {
@@ -419,9 +461,9 @@ impl Watch {
         let mut due: Vec<Open> = open.iter().filter(|o| o.quarantined).cloned().collect();
         due.sort_by(|a, b| a.id.cmp(&b.id));
         take_turn(&mut due, &mut self.quarantined_turn, QUARANTINED_AT_MOST);
-        let cluster = &self.cluster;
+        let (app, cluster) = (&self.app, &self.cluster);
         let mut fates = stream::iter(due)
-            .map(|o| async move { fate_of(cluster, &o, session).await })
+            .map(|o| async move { fate_of(app, cluster, &o, session).await })
             .buffer_unordered(AT_ONCE);
         let mut events = Vec::new();
         while let Some(fate) = fates.next().await {
@@ -450,7 +492,12 @@ impl Watch {
 }
 
 /// What became of a quarantined job; `None` when that is not known yet.
-async fn fate_of(cluster: &Cluster, o: &Open, session: &str) -> Result<Option<Event>, RayError> {
+async fn fate_of(
+    app: &App,
+    cluster: &Cluster,
+    o: &Open,
+    session: &str,
+) -> Result<Option<Event>, RayError> {
     match cluster.ray.get(&o.ray_id).await? {
         Some(record) if whose(&record, &o.stamp) == Claim::Ours => Ok(Some(Event::Confirmed {
             id: o.id.clone(),
@@ -459,7 +506,7 @@ async fn fate_of(cluster: &Cluster, o: &Open, session: &str) -> Result<Option<Ev
         })),
         _ if !cluster.config.restart_ends_jobs => Ok(None),
         // So that a submission that is still on its way cannot land in the new incarnation.
-        _ => match claim(cluster, &o.ray_id, &o.stamp, session).await {
+        _ => match claim(app, cluster, &o.ray_id, &o.stamp, session, TURN_WITHIN).await {
             Ok(Claim::Won | Claim::Foreign) => Ok(Some(Event::Released {
                 id: o.id.clone(),
                 by: "curb".into(),

@@ -44,7 +44,7 @@ pub fn check_package_name(name: &str) -> Result<(), String> {
 pub enum StoreError {
     /// One user's bound.
     #[error(
-        "your packages would take more than {limit} bytes: wait until jobs that need them have started, or make them smaller"
+        "your packages would take more than {limit} bytes, and jobs that wait need what is here: submit again when some have started, or make them smaller"
     )]
     UserFull {
         /// The bound in bytes.
@@ -52,18 +52,30 @@ pub enum StoreError {
     },
     /// The bound of all.
     #[error(
-        "the package store is full ({limit} bytes): try again later, or ask the operator for room"
+        "the package store is full ({limit} bytes), and jobs that wait need what is here: submit again later, or ask the operator for room"
     )]
     Full {
         /// The bound in bytes.
         limit: u64,
     },
     /// Too many.
-    #[error("you have {MAX_PER_USER} packages: wait until older ones are removed")]
+    #[error(
+        "you have {MAX_PER_USER} packages, and jobs that wait need them: submit again when some have started"
+    )]
     TooMany,
     /// The disk.
-    #[error("the package store could not write: {0}")]
+    #[error(
+        "the package store could not write ({0}): submit again when the operator has made room on its disk. Jobs that need no package, or whose packages are here already, are not affected"
+    )]
     Disk(#[from] io::Error),
+}
+
+impl StoreError {
+    /// Whether removing packages that nothing needs may help.
+    #[must_use]
+    pub fn wants_room(&self) -> bool {
+        !matches!(self, StoreError::Disk(_))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -299,11 +311,13 @@ impl Upload<'_> {
             used: SystemTime::now(),
         };
         let mut index = self.store.lock();
-        if linked {
+        if index.knows(&self.tag, &self.name) {
+            // It is counted: by who was first, or by who found it there before the first came to say so.
+        } else if linked {
             index.put(&self.tag, &self.name, kept);
             // The bytes stay counted: they are the file's now.
             self.size = 0;
-        } else if !index.knows(&self.tag, &self.name) {
+        } else {
             // Who linked it was not there to say so, or a collection could not remove it: it is on disk and counts.
             index.add(&self.tag, size);
             index.put(&self.tag, &self.name, kept);
@@ -438,6 +452,62 @@ mod tests {
         assert_eq!(store.collect(&needed, Duration::from_secs(3600)), 0);
         assert_eq!(store.collect(&needed, Duration::ZERO), 1);
         assert!(!store.has("ana", "a") && store.has("ana", "b"));
+    }
+
+    #[tokio::test]
+    async fn of_two_uploads_of_one_name_at_once_the_first_to_end_stays_and_counts() {
+        for _ in 0..20 {
+            two_at_once().await;
+        }
+    }
+
+    async fn two_at_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = PackageStore::open(dir.path(), 100, 1000).expect("a store");
+        let mut first = store.begin("ana", "p.zip").await.expect("begun");
+        let mut second = store.begin("ana", "p.zip").await.expect("begun");
+        first
+            .write(&Bytes::from_static(b"one"))
+            .await
+            .expect("room");
+        second
+            .write(&Bytes::from_static(b"second"))
+            .await
+            .expect("room");
+        assert_eq!(
+            store.lock().total,
+            9,
+            "both take room while they are on their way"
+        );
+        let (second, first) = tokio::join!(second.finish(), first.finish());
+        let (second, first) = (second.expect("whole"), first.expect("whole"));
+        assert!(first != second, "one of them was first");
+        let wanted: &[u8] = if first { b"one" } else { b"second" };
+        let (path, size) = store.find("ana", "p.zip").expect("there");
+        assert_eq!(std::fs::read(path).expect("readable"), wanted);
+        assert_eq!(
+            (store.lock().total, size),
+            (wanted.len() as u64, wanted.len() as u64)
+        );
+    }
+
+    #[tokio::test]
+    async fn what_a_crash_left_half_written_is_gone_at_the_next_start_and_takes_no_room() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = PackageStore::open(dir.path(), 100, 1000).expect("a store");
+        let mut upload = store.begin("ana", "p.zip").await.expect("begun");
+        upload
+            .write(&Bytes::from_static(b"half"))
+            .await
+            .expect("room");
+        // Nothing is tidied up, as when the process is killed.
+        std::mem::forget(upload);
+        let partial = dir.path().join("packages/.partial");
+        let count = || std::fs::read_dir(&partial).expect("there").count();
+        assert_eq!(count(), 1);
+        let store = PackageStore::open(dir.path(), 100, 1000).expect("again");
+        assert_eq!((count(), store.lock().total), (0, 0));
+        assert!(!store.has("ana", "p.zip"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_secs(2);
 const MAX_BYTES: u64 = 2 << 20;
 
 /// What identifies a version of the file without reading it.
-type Stamp = (Option<SystemTime>, u64);
+pub type Stamp = (Option<SystemTime>, u64);
 
 /// Reads the file and puts it in force.
 ///
@@ -82,9 +82,8 @@ async fn read_and_apply(app: &App, path: &Path) -> Result<(), (String, Vec<Diagn
     Ok(())
 }
 
-/// Follows the file until the server stops.
-pub async fn follow(app: Arc<App>, path: std::path::PathBuf, reload: Arc<Notify>) {
-    let mut seen = stamp(&path).await;
+/// Follows the file until the server stops. `seen`: its stamp before it was first read, so that a change since is seen.
+pub async fn follow(app: Arc<App>, path: std::path::PathBuf, mut seen: Stamp, reload: Arc<Notify>) {
     let mut failed = false;
     loop {
         let asked = tokio::select! {
@@ -114,7 +113,8 @@ pub async fn follow(app: Arc<App>, path: std::path::PathBuf, reload: Arc<Notify>
     }
 }
 
-async fn stamp(path: &Path) -> Stamp {
+/// The file's stamp at the moment.
+pub async fn stamp(path: &Path) -> Stamp {
     match tokio::fs::metadata(path).await {
         Ok(meta) => (meta.modified().ok(), meta.len()),
         Err(_) => (None, 0),

@@ -26,6 +26,7 @@ pages!(
     "submit-rate",
     "budget",
     "capacity",
+    "capacity-unknown",
     "guarantee",
     "borrowing",
     "turn",

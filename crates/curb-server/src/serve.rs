@@ -1,13 +1,13 @@
 //! Starting, running and ending the server.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use curb_api::token;
-use curb_core::ledger::{Event, Phase, Token};
+use curb_core::ledger::{Event, Token};
 use curb_core::subject::{JobId, Role};
 use curb_http::listener::{ServeOptions, serve};
 use curb_http::origin::Allowed;
@@ -23,13 +23,10 @@ use crate::config::{Config, LogFormat};
 use crate::engine::{self, Decision, EngineOptions};
 use crate::packages::PackageStore;
 use crate::recover::{self, LoadError};
-use crate::spec::user_tag;
-use crate::{dashboard, dispatcher, gateway, monitor, policy_file};
+use crate::{collect, dashboard, dispatcher, gateway, monitor, policy_file};
 
 /// Granted jobs that wait for the dispatcher; what does not fit is found again by the monitor.
 const GRANTED_QUEUE: usize = 16_384;
-/// How often unneeded packages are looked for.
-const COLLECT_EVERY: Duration = Duration::from_secs(3600);
 /// How long tasks may take to end after the last connection.
 const TASKS_WITHIN: Duration = Duration::from_secs(5);
 /// Never logged, whatever `CURB_LOG` says: its trace has whole requests to Ray, and with them Ray's own token.
@@ -208,12 +205,17 @@ impl Running {
         .map_err(ServeError::system("start the engine's thread"))?;
         let clusters = clusters(&config)?;
         let app = Arc::new(App::new(config, engine, clusters, packages, clock, allowed));
+        // Before it is read: a change between the two must be seen.
+        let policy_stamp = match &app.config.policy {
+            Some(path) => Some((path.clone(), policy_file::stamp(path).await)),
+            None => None,
+        };
         if let Err(error) = prepare(&app).await {
             app.engine.stop().await;
             return Err(error);
         }
         let reload = Arc::new(Notify::new());
-        spawn_tasks(&app, inbox, &reload);
+        spawn_tasks(&app, inbox, policy_stamp, &reload);
         let close = tokio_util::sync::CancellationToken::new();
         let dashboard = match dashboard {
             Some((listener, address)) => {
@@ -390,21 +392,27 @@ fn write_private(path: &PathBuf, text: &str) -> std::io::Result<()> {
     file.sync_all()
 }
 
-fn spawn_tasks(app: &Arc<App>, granted: mpsc::Receiver<JobId>, reload: &Arc<Notify>) {
+fn spawn_tasks(
+    app: &Arc<App>,
+    granted: mpsc::Receiver<JobId>,
+    policy: Option<(PathBuf, policy_file::Stamp)>,
+    reload: &Arc<Notify>,
+) {
     // Not tracked: it lives as long as the engine, and what it starts is tracked.
     tokio::spawn(dispatcher::serve_queue(Arc::clone(app), granted));
     for cluster in app.clusters.values() {
         let watch = monitor::watch(Arc::clone(app), Arc::clone(cluster));
         app.tasks.spawn(watch);
     }
-    if let Some(path) = app.config.policy.clone() {
+    if let Some((path, seen)) = policy {
         app.tasks.spawn(policy_file::follow(
             Arc::clone(app),
             path,
+            seen,
             Arc::clone(reload),
         ));
     }
-    app.tasks.spawn(collect_packages(Arc::clone(app)));
+    app.tasks.spawn(collect::now_and_then(Arc::clone(app)));
 }
 
 async fn listen(app: Arc<App>, listener: TcpListener, close: tokio_util::sync::CancellationToken) {
@@ -452,46 +460,4 @@ async fn show_dashboard(
     });
     tracing::info!(%address, "Ray's dashboard is shown to operators");
     serve(listener, service, options, close.cancelled_owned()).await;
-}
-
-/// Removes packages that no waiting or running job needs.
-async fn collect_packages(app: Arc<App>) {
-    loop {
-        tokio::select! {
-            () = app.stopping.cancelled() => return,
-            () = tokio::time::sleep(COLLECT_EVERY) => {}
-        }
-        let keys = app.engine.read(|state, _| {
-            let open = |p: &Phase| !matches!(p, Phase::Ended(_));
-            state
-                .jobs()
-                .filter(|j| open(&j.phase))
-                .map(|j| j.new.spec.clone())
-                .collect::<Vec<_>>()
-        });
-        let Ok(keys) = keys.await else { continue };
-        let mut needed = HashSet::new();
-        // A part at a time: all specs at once could be large. What cannot be read keeps everything.
-        let mut whole = true;
-        for part in keys.chunks(256) {
-            match app.specs(part.to_vec()).await {
-                Ok(specs) => needed.extend(
-                    specs
-                        .values()
-                        .flat_map(|s| s.packages.iter().map(|p| (user_tag(&s.user), p.clone()))),
-                ),
-                Err(failure) => {
-                    let cause = failure.cause.as_deref().unwrap_or(&failure.detail);
-                    tracing::warn!(%cause, "which packages jobs need cannot be read; none is removed");
-                    whole = false;
-                }
-            }
-        }
-        if whole {
-            let gone = app.packages.collect(&needed, app.config.limits.package_age);
-            if gone > 0 {
-                tracing::info!(gone, "packages that nothing needs were removed");
-            }
-        }
-    }
 }

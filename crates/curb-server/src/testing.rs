@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use curb_api::token;
-use curb_core::ledger::{Event, Token};
-use curb_core::subject::Role;
+use curb_core::ledger::{ENDED_KEPT, Event, NewJob, Token};
+use curb_core::resource::Resources;
+use curb_core::subject::{JobId, Role, Subject};
 use curb_ray::RayConfig;
 
 use crate::clock::Clock;
@@ -32,6 +33,8 @@ pub struct TestOptions {
     pub ray: String,
     /// The policy's text; without it nothing is limited.
     pub policy: Option<String>,
+    /// An existing file to read the policy from instead.
+    pub policy_file: Option<PathBuf>,
     /// Starts in a thousand seconds; 0 for no pacing.
     pub start_rate_milli: u64,
     /// Whether a restart of Ray ends jobs.
@@ -55,6 +58,7 @@ impl TestOptions {
         TestOptions {
             ray: ray.into(),
             policy: None,
+            policy_file: None,
             start_rate_milli: 0,
             restart_ends_jobs: false,
             poll: Duration::from_millis(100),
@@ -76,6 +80,35 @@ impl TestOptions {
     }
 }
 
+/// The events of a job that was stopped before it started.
+fn ended_while_it_waited(id: &JobId) -> Vec<Event> {
+    let job = NewJob {
+        id: id.clone(),
+        subject: Subject {
+            user: "kim".into(),
+            ..Subject::default()
+        },
+        cluster: "main".into(),
+        request: Resources::none(),
+        duration: None,
+        priority: 0,
+        spec: String::new(),
+        stamp: String::new(),
+        key: None,
+    };
+    let queued = Event::Queued {
+        job: Box::new(job),
+        code: "turn".into(),
+        shadow: Vec::new(),
+    };
+    let stopped = Event::StopRequested {
+        id: id.clone(),
+        by: "kim".into(),
+        why: String::new(),
+    };
+    vec![queued, stopped]
+}
+
 impl TestServer {
     /// Starts a server and makes sure that it has seen its cluster, if that answers.
     ///
@@ -95,6 +128,7 @@ impl TestServer {
             }
         };
         let policy = match &options.policy {
+            _ if options.policy_file.is_some() => options.policy_file,
             Some(text) => {
                 let path = data.with_extension("policy.yaml");
                 std::fs::write(&path, text).map_err(|source| ServeError::System {
@@ -246,6 +280,33 @@ impl TestServer {
             .read(|state, _| state.snapshot())
             .await
             .map_err(|e| e.to_string())
+    }
+
+    /// Removes packages that no job needs, whatever their age; says how many.
+    pub async fn collect_packages(&self) -> usize {
+        crate::collect::collect(&self.running.app, Duration::ZERO).await
+    }
+
+    /// Fills the ledger's memory of ended jobs with others, so that it forgets those that ended before.
+    ///
+    /// # Errors
+    /// The journal is not writable.
+    pub async fn forget_ended(&self) -> Result<(), String> {
+        const AT_ONCE: usize = 500;
+        for part in 0..=ENDED_KEPT / AT_ONCE {
+            let others = (0..AT_ONCE).flat_map(|n| {
+                let id = JobId::parse(&format!("other-{part}-{n}"));
+                id.map_or(Vec::new(), |id| ended_while_it_waited(&id))
+            });
+            let events = others.collect();
+            let written = self
+                .running
+                .app
+                .engine
+                .change(|_, _| Decision::durable(events, ()));
+            written.await.map_err(|e| e.to_string())?;
+        }
+        Ok(())
     }
 
     /// What is held on the cluster, as text; `nothing` when all was given back.

@@ -332,6 +332,57 @@ async fn a_taken_id_is_409_and_the_same_again_with_its_key_is_the_first_answer()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_finds_its_first_answer_also_when_the_ledger_has_forgotten_the_job() {
+    let w = World::new().await;
+    let body = r#"{"entrypoint":"true","metadata":{"curb.key":"k1"}}"#;
+    let first = w.post(&w.ana, "/api/jobs/", body).await;
+    let id = first.json()["submission_id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    w.until(&w.ana, &id, "RUNNING").await;
+    assert!(w.ray.finish(&id, 0));
+    w.until(&w.ana, &id, "SUCCEEDED").await;
+    w.curb.forget_ended().await.expect("written");
+    assert_eq!(w.get(&w.ana, &format!("/api/jobs/{id}")).await.status, 404);
+    let again = w.post(&w.ana, "/api/jobs/", body).await;
+    assert_eq!((again.status, again.body), (200, first.body));
+    let other = r#"{"entrypoint":"false","metadata":{"curb.key":"k1"}}"#;
+    assert_eq!(w.post(&w.ana, "/api/jobs/", other).await.status, 409);
+    assert_eq!(w.ray.total_starts(), 1);
+    w.curb.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_file_that_changes_while_the_server_starts_is_seen() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("policy.yaml");
+    // A pipe is read only when somebody writes: so the file can be replaced in the middle of the first reading.
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.expect("mkfifo").success());
+    let (place, next) = (path.clone(), dir.path().join("next.yaml"));
+    let later = POLICY.replace("cpu: 2, jobs", "cpu: 1, jobs");
+    std::fs::write(&next, &later).expect("written");
+    let replaced = std::thread::spawn(move || {
+        let mut pipe = std::fs::OpenOptions::new()
+            .write(true)
+            .open(&place)
+            .expect("the server reads");
+        std::fs::rename(&next, &place).expect("replaced");
+        std::io::Write::write_all(&mut pipe, POLICY.as_bytes()).expect("read");
+    });
+    let w = World::with(POLICY, |o| o.policy_file = Some(path)).await;
+    replaced.join().expect("replaced");
+    let mut looks = 0;
+    while w.get(&w.admin, "/curb/v1/status").await.json()["policy_version"] != 2 {
+        looks += 1;
+        assert!(looks < 100, "the change was missed");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    w.curb.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn paths_that_are_not_canonical_are_400_and_nothing_reaches_ray() {
     let w = World::new().await;
     let addr = w.curb.address();

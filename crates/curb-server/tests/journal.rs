@@ -11,6 +11,7 @@ async fn while_the_journal_is_not_writable_nothing_is_admitted_and_afterwards_no
     let w = World::new().await;
     let addr = w.curb.address();
     assert_eq!(w.submit(&w.ana, "before", "1").await.status, 200);
+    w.until(&w.ana, "before", "RUNNING").await;
     let before = w.curb.snapshot().await.expect("a state");
     // Somebody else holds the database: every commit fails for as long as that lasts.
     let path = w.curb.data.join(curb_journal::JOURNAL_FILE);
@@ -93,4 +94,87 @@ async fn replaying_the_journal_gives_the_live_state_to_the_byte() {
         reloaded.from_snapshot > 0 && reloaded.replayed == 0,
         "a clean stop leaves a snapshot"
     );
+}
+
+/// Makes every commit wait, and then fail, as long as the connection is kept.
+fn hang(w: &World) -> rusqlite::Connection {
+    let path = w.curb.data.join(curb_journal::JOURNAL_FILE);
+    let holder = rusqlite::Connection::open(&path).expect("the database");
+    holder.execute_batch("BEGIN IMMEDIATE").expect("held");
+    holder
+}
+
+async fn until_ready(addr: std::net::SocketAddr) {
+    let begun = Instant::now();
+    while send(addr, "GET", "/readyz", None, "", b"").await.status != 200 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(15),
+            "it does not recover"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_told_that_is_not_on_disk_while_the_disk_hangs() {
+    let w = World::new().await;
+    let addr = w.curb.address();
+    for id in ["over", "runs"] {
+        assert_eq!(w.submit(&w.ana, id, "1").await.status, 200);
+    }
+    w.until(&w.ana, "runs", "RUNNING").await;
+    assert!(w.ray.finish("over", 0));
+    w.until(&w.ana, "over", "SUCCEEDED").await;
+    let holder = hang(&w);
+    let (ana, admin) = (w.ana.clone(), w.admin.clone());
+    let ask = |token: &str, method: &'static str, path: &'static str, body: &'static str| {
+        let token = token.to_owned();
+        tokio::spawn(
+            async move { send(addr, method, path, Some(&token), "", body.as_bytes()).await },
+        )
+    };
+    let job = r#"{"entrypoint":"x","submission_id":"during"}"#;
+    let mut waiting = vec![
+        ask(&ana, "POST", "/api/jobs/", job),
+        ask(&ana, "DELETE", "/api/jobs/over", ""),
+        ask(
+            &admin,
+            "PUT",
+            "/curb/v1/mode",
+            r#"{"mode":"observe","why":"a test"}"#,
+        ),
+    ];
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // All of them are decided, and none is on disk: nobody is told of them, neither yes nor no.
+    waiting.extend([
+        ask(&ana, "GET", "/api/jobs/during", ""),
+        ask(&ana, "POST", "/api/jobs/", job),
+        ask(&ana, "POST", "/api/jobs/during/stop", ""),
+        ask(&ana, "GET", "/api/jobs/over", ""),
+        ask(&admin, "GET", "/curb/v1/mode", ""),
+        ask(&ana, "GET", "/api/jobs/", ""),
+    ]);
+    for one in waiting {
+        let answer = one.await.expect("an answer");
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert!(
+            answer.body.contains("journal is not writable"),
+            "{answer:?}"
+        );
+    }
+    // The commit has failed: from now on what is told is what the journal holds, though it cannot be written.
+    assert_eq!(w.status(&w.ana, "runs").await, "RUNNING");
+    assert_eq!(w.get(&w.ana, "/api/jobs/during").await.status, 404);
+    assert_eq!(w.get(&w.ana, "/api/jobs/over").await.status, 200);
+    let mode = w.get(&w.admin, "/curb/v1/mode").await.json();
+    assert_eq!(mode["mode"], "enforce", "{mode}");
+    assert_eq!(
+        send(addr, "GET", "/readyz", None, "", b"").await.status,
+        503
+    );
+    holder.execute_batch("ROLLBACK").expect("given back");
+    until_ready(addr).await;
+    assert_eq!(w.get(&w.ana, "/api/jobs/during").await.status, 404);
+    assert_eq!(w.ray.total_starts(), 2, "{:?}", w.ray.starts());
+    w.curb.stop().await;
 }

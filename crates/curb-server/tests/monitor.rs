@@ -81,3 +81,77 @@ async fn more_quarantined_jobs_than_one_turn_takes_all_come_back() {
         w.until_state(&format!("j-{n}"), "running").await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_nodes_that_cannot_be_read_leaves_the_cluster_up_with_what_was_known() {
+    let w = World::with(ROOMY, |_| {}).await;
+    let unreadable = Fault::once(Route::Nodes, Trouble::Answer { status: 500 });
+    w.ray.fault(unreadable.times(1_000_000));
+    // The server reads it every ten seconds, and anew when Ray's session changes.
+    let session = w.ray.restart(Memory::KeepRenamed);
+    let status = w.until_status("the new session", |s| {
+        s["clusters"][0]["session"] == *session && s["clusters"][0]["reachable"] == true
+    });
+    let status = status.await;
+    assert_eq!(status["clusters"][0]["capacity"]["cpu"], 4000, "{status}");
+    assert!(
+        status["warnings"]
+            .to_string()
+            .contains("list of nodes cannot be read; what it has is as of"),
+        "{status}"
+    );
+    assert_eq!(w.submit(&w.ana, "a", "4").await.status, 200);
+    w.until(&w.ana, "a", "RUNNING").await;
+    let large = w.submit(&w.ana, "large", "5").await;
+    assert_eq!(large.status, 422, "{large:?}");
+    w.curb.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_ray_ever_said_what_it_has_jobs_wait_and_none_is_refused_as_too_large() {
+    let ray = support::standin();
+    let unreadable = Fault::once(Route::Nodes, Trouble::Answer { status: 500 });
+    ray.fault(unreadable.times(1_000_000));
+    let w = World::before(ray, ROOMY, |_| {}).await;
+    for (id, cpu) in [("a", "1"), ("large", "500")] {
+        let answer = w.submit(&w.ana, id, cpu).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(w.status(&w.ana, id).await, "PENDING");
+    }
+    let job = w.get(&w.ana, "/curb/v1/jobs/a").await.json();
+    assert_eq!(
+        job["waiting"]["violations"][0]["code"], "capacity-unknown",
+        "{job}"
+    );
+    let status = w.get(&w.admin, "/curb/v1/status").await.json();
+    assert_eq!(status["clusters"][0]["reachable"], true, "{status}");
+    assert_eq!(
+        status["clusters"][0]["capacity"],
+        serde_json::Value::Null,
+        "{status}"
+    );
+    assert_eq!(w.ray.total_starts(), 0);
+    w.ray.clear_faults();
+    w.until(&w.ana, "a", "RUNNING").await;
+    assert_eq!(w.submit(&w.ana, "larger", "501").await.status, 422);
+    w.curb.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ray_that_serves_no_jobs_is_away_whatever_its_version_says() {
+    let ray = support::standin();
+    for route in [Route::Nodes, Route::Get] {
+        ray.fault(Fault::once(route, Trouble::Answer { status: 500 }).times(1_000_000));
+    }
+    let mut options = curb_server::testing::TestOptions::new(ray.url()).policy(ROOMY);
+    options.poll = Duration::from_millis(50);
+    let curb = curb_server::testing::TestServer::start(options)
+        .await
+        .expect("a server");
+    assert!(curb.ready(Duration::from_millis(700)).await.is_err());
+    ray.clear_faults();
+    curb.ready(Duration::from_secs(10))
+        .await
+        .expect("it is back");
+    curb.stop().await;
+}

@@ -93,6 +93,13 @@ pub struct ClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<s::Resources>")]
     pub capacity: Option<Resources>,
+    /// When that was last read; missing when it was not since the server started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<s::Timestamp>")]
+    pub capacity_seen: Option<Timestamp>,
+    /// Why it cannot be read at the moment, when it cannot.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub capacity_problem: String,
     /// What granted jobs hold of it.
     #[schemars(with = "s::Resources")]
     pub held: Resources,

@@ -40,10 +40,12 @@ pub fn tell(event: &Event) -> Told {
             capacity,
         } => (
             "curb",
-            format!(
-                "cluster {cluster} has {}, session {session}",
-                short(capacity)
-            ),
+            match capacity {
+                Some(all) => format!("cluster {cluster} has {}, session {session}", short(all)),
+                None => {
+                    format!("cluster {cluster}, session {session}; its nodes could not be read")
+                }
+            },
         ),
         Event::Admitted {
             job,

@@ -189,6 +189,7 @@ fn when(when: &When, view: &View) -> String {
         When::At(at) => format!("at {}", view.at_and_far(*at)),
         When::Turn => "once those ahead have started".to_owned(),
         When::ClusterBack => "when the cluster answers again".to_owned(),
+        When::CapacityKnown => "when the cluster's nodes can be read".to_owned(),
         When::PolicyChange => "not under this policy: ask for less, or ask an admin".to_owned(),
         When::Never => "not on this cluster as it is: ask for less".to_owned(),
     }

@@ -300,6 +300,8 @@ pub fn status() -> Status {
         ray_version: Some("2.60.0".into()),
         session: Some("session_2026-11-22_10-00-00_1".into()),
         capacity: Some(request()),
+        capacity_seen: Some(Timestamp(NOW - 9000)),
+        capacity_problem: String::new(),
         held: [(Resource::Cpu, Amount(2000))].into_iter().collect(),
         queued: 3,
         starting: 1,
@@ -442,7 +444,7 @@ pub fn events() -> Vec<Event> {
         Event::ClusterObserved {
             cluster: "main".into(),
             session: "session_1".into(),
-            capacity: request(),
+            capacity: Some(request()),
         },
         Event::Admitted {
             job: job.clone(),

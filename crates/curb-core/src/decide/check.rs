@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use super::moment::Moment;
-use crate::ledger::{Bucket, Meter, ResIx, Seat, State};
+use crate::ledger::{Bucket, Has, Meter, ResIx, Seat, State};
 use crate::policy::Mode;
 use crate::time::{Millis, Timestamp};
 
@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Budget(usize),
     DurationNeeded(usize),
     Capacity(ResIx),
+    /// What the cluster has of it could not be read yet.
+    Unread(ResIx),
     Guarantee(ResIx),
     Borrowing(ResIx),
     Turn(ResIx),
@@ -424,11 +426,6 @@ impl Check<'_> {
     fn cluster(&self, see: &mut dyn FnMut(Hit) -> ControlFlow<()>) -> ControlFlow<()> {
         let cluster = self.state.cluster_at(self.seat.cluster);
         for (r, asked) in self.ask {
-            let capacity = match cluster.capacity.get(*r) {
-                Some(c) => c,
-                None if cluster.known => 0,
-                None => continue,
-            };
             let held = cluster.held.get(*r);
             let hit = |kind, limit: u64, used: u64, alone| Hit {
                 place: Place::Cluster,
@@ -437,6 +434,14 @@ impl Check<'_> {
                 used: u128::from(used),
                 asked: u128::from(*asked),
                 alone,
+            };
+            let capacity = match cluster.has(*r) {
+                Has::This(capacity) => capacity,
+                Has::Unmet => continue,
+                Has::Unread => {
+                    see(hit(Kind::Unread(*r), 0, held, false))?;
+                    continue;
+                }
             };
             let after = held.saturating_add(*asked);
             if after > capacity {

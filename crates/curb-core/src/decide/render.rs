@@ -4,7 +4,7 @@ use super::check::{Hit, Kind, Scope, limits_of};
 use super::submit::{View, bucket_of_hit, resource_of};
 use super::violation::{Code, Holder, MAX_HOLDERS, MAX_REASON, Quantity, Violation, When};
 use crate::amount::Amount;
-use crate::ledger::{Bucket, Job, ResIx};
+use crate::ledger::{Bucket, Has, Job, ResIx};
 use crate::policy::Above;
 use crate::resource::{Resource, Resources};
 use crate::time::{Millis, Timestamp};
@@ -30,7 +30,8 @@ impl Render<'_> {
         let limit = self.quantity(hit, hit.limit);
         let over = (hit.used + hit.asked).saturating_sub(hit.limit);
         let asks = !matches!(hit.kind, Kind::Rate | Kind::DurationNeeded(_));
-        let counted = asks && !matches!(hit.kind, Kind::PerJob(_) | Kind::Duration);
+        let unread = matches!(hit.kind, Kind::Unread(_));
+        let counted = asks && !unread && !matches!(hit.kind, Kind::PerJob(_) | Kind::Duration);
         Violation {
             code,
             quota: quota.map(|q| q.name.clone()),
@@ -38,10 +39,10 @@ impl Render<'_> {
                 || format!("cluster {}", self.view.submission.cluster),
                 Bucket::name,
             ),
-            limit: Some(limit),
+            limit: (!unread).then_some(limit),
             used: counted.then(|| self.quantity(hit, hit.used)),
             asked: asks.then(|| self.quantity(hit, hit.asked)),
-            over: asks.then(|| self.quantity(hit, over)),
+            over: (asks && !unread).then(|| self.quantity(hit, over)),
             when: self.when(hit, bucket),
             rejects,
             holders,
@@ -129,6 +130,7 @@ impl Render<'_> {
             | Kind::TurnJobs
             | Kind::TurnBudget(_)
             | Kind::Borrowing(_) => When::Turn,
+            Kind::Unread(_) => When::CapacityKnown,
             Kind::Concurrent(_) | Kind::Jobs | Kind::Capacity(_) | Kind::Guarantee(_) => {
                 self.when_free(hit, bucket)
             }
@@ -406,10 +408,10 @@ fn room(view: &View<'_>, r: ResIx) -> u64 {
     let state = view.state;
     let now = view.moment.now;
     let cluster = state.cluster_at(view.seat.cluster);
-    let mut room = match cluster.capacity.get(r) {
-        Some(c) => c.saturating_sub(cluster.held.get(r)),
-        None if cluster.known => 0,
-        None => u64::MAX,
+    let mut room = match cluster.has(r) {
+        Has::This(capacity) => capacity.saturating_sub(cluster.held.get(r)),
+        Has::Unread => 0,
+        Has::Unmet => u64::MAX,
     };
     if let Some(left) = view.check(Scope::Enforced, false).left_by_guarantees(r) {
         room = room.min(left);
@@ -461,6 +463,7 @@ fn code(kind: Kind) -> Code {
         Kind::Budget(_) => Code::Budget,
         Kind::DurationNeeded(_) => Code::DurationNeeded,
         Kind::Capacity(_) => Code::Capacity,
+        Kind::Unread(_) => Code::CapacityUnknown,
         Kind::Guarantee(_) => Code::Guarantee,
         Kind::Borrowing(_) => Code::Borrowing,
         Kind::Turn(_) | Kind::TurnJobs | Kind::TurnBudget(_) => Code::Turn,

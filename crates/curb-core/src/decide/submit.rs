@@ -499,7 +499,7 @@ fn binding_first(v: &Violation) -> (u8, bool, std::cmp::Reverse<i64>) {
     let (hopeless, at) = match &v.when {
         When::Never => (0, 0),
         When::PolicyChange => (1, 0),
-        When::ClusterBack => (2, i64::MAX),
+        When::ClusterBack | When::CapacityKnown => (2, i64::MAX),
         When::JobsEnd(Some(t)) | When::At(t) => (2, t.0),
         When::JobsEnd(None) => (2, i64::MAX - 1),
         When::Turn => (2, i64::MIN),
@@ -535,6 +535,7 @@ pub(super) fn resource_of(kind: Kind) -> Option<ResIx> {
         Kind::PerJob(r)
         | Kind::Concurrent(r)
         | Kind::Capacity(r)
+        | Kind::Unread(r)
         | Kind::Guarantee(r)
         | Kind::Borrowing(r)
         | Kind::Turn(r) => Some(r),

@@ -36,6 +36,8 @@ pub enum Code {
     Budget,
     /// The cluster has not so much free, or at all.
     Capacity,
+    /// What the cluster has could not be read yet.
+    CapacityUnknown,
     /// What is free is kept for others' guarantees.
     Guarantee,
     /// It would have to borrow what somebody entitled waits for.
@@ -50,7 +52,7 @@ pub enum Code {
 
 impl Code {
     /// All codes.
-    pub const ALL: [Code; 17] = [
+    pub const ALL: [Code; 18] = [
         Code::JobType,
         Code::ClusterAccess,
         Code::PerJobLimit,
@@ -63,6 +65,7 @@ impl Code {
         Code::SubmitRate,
         Code::Budget,
         Code::Capacity,
+        Code::CapacityUnknown,
         Code::Guarantee,
         Code::Borrowing,
         Code::Turn,
@@ -86,6 +89,7 @@ impl Code {
             Code::SubmitRate => "submit-rate",
             Code::Budget => "budget",
             Code::Capacity => "capacity",
+            Code::CapacityUnknown => "capacity-unknown",
             Code::Guarantee => "guarantee",
             Code::Borrowing => "borrowing",
             Code::Turn => "turn",
@@ -169,6 +173,8 @@ pub enum When {
     Turn,
     /// When the cluster is back.
     ClusterBack,
+    /// When Ray has said what the cluster has.
+    CapacityKnown,
     /// Not under this policy.
     PolicyChange,
     /// Not on this cluster as it is.

@@ -33,7 +33,7 @@ impl State {
                 cluster,
                 session,
                 capacity,
-            } => self.observe(cluster, session, capacity),
+            } => self.observe(cluster, session, capacity.as_ref()),
             Event::Admitted { job, borrowed, .. } => {
                 if let Some(ix) = self.bring_in(job, false) {
                     self.grant(ix, *borrowed);
@@ -303,12 +303,19 @@ impl State {
         self.trim_ended();
     }
 
-    fn observe(&mut self, name: &str, session: &str, capacity: &crate::resource::Resources) {
+    fn observe(
+        &mut self,
+        name: &str,
+        session: &str,
+        capacity: Option<&crate::resource::Resources>,
+    ) {
         let ix = self.cluster_number(name);
         let cluster = &mut self.clusters[ix as usize];
         let changed = !cluster.session.is_empty() && cluster.session != session;
         cluster.session = session.to_owned();
-        cluster.observed = capacity.clone();
+        if capacity.is_some() {
+            cluster.observed = capacity.cloned();
+        }
         self.set_capacity(ix);
         if !changed {
             return;

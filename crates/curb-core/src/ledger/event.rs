@@ -55,8 +55,9 @@ pub enum Event {
         cluster: String,
         /// The name of Ray's session: which incarnation of the cluster it is.
         session: String,
-        /// What it has in all.
-        capacity: Resources,
+        /// What it has in all; `None`: that could not be read, and what was known before stays.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        capacity: Option<Resources>,
     },
     /// A job may run now: its grant is reserved, and Ray is about to be told.
     Admitted {

@@ -24,4 +24,4 @@ pub use view::{BucketView, BudgetView, ResourceView};
 
 pub(crate) use apply::interval_micros;
 pub(crate) use rules::{ResIx, Rule};
-pub(crate) use state::{Bucket, Class, Seat};
+pub(crate) use state::{Bucket, Class, Has, Seat};

@@ -25,7 +25,7 @@ struct Snapshot {
     policy_version: u32,
     policy_sha256: String,
     mode: Option<Mode>,
-    clusters: BTreeMap<String, (String, Resources)>,
+    clusters: BTreeMap<String, (String, Option<Resources>)>,
     /// By age.
     open: Vec<Job>,
     /// In the order in which they ended.

@@ -72,12 +72,33 @@ pub struct Cluster {
     pub name: String,
     /// Ray's session; empty when it was never seen.
     pub session: String,
-    /// What it has, as Ray says.
-    pub observed: Resources,
+    /// What it has, as Ray said last; `None`: it never did.
+    pub observed: Option<Resources>,
+    /// What is known that it has: what the policy fixes, and what Ray said of the rest.
     pub(crate) capacity: Table,
-    /// What it has was seen (or is fixed): a resource that is not in the table is not there at all.
-    pub(crate) known: bool,
     pub(crate) held: Held,
+}
+
+/// What a cluster has of one resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Has {
+    /// So much; 0 where it is not there at all.
+    This(u64),
+    /// The cluster was met, but it did not say what it has.
+    Unread,
+    /// The cluster was never met: nothing is compared, and its gate is shut.
+    Unmet,
+}
+
+impl Cluster {
+    pub(crate) fn has(&self, r: ResIx) -> Has {
+        match self.capacity.get(r) {
+            Some(amount) => Has::This(amount),
+            None if self.observed.is_some() => Has::This(0),
+            None if self.session.is_empty() => Has::Unmet,
+            None => Has::Unread,
+        }
+    }
 }
 
 /// A job in the tables.
@@ -309,7 +330,7 @@ impl State {
     /// What a cluster has of each resource as far as that is known.
     #[must_use]
     pub fn capacity_of(&self, name: &str) -> Option<Resources> {
-        let c = self.cluster(name).filter(|c| c.known)?;
+        let c = self.cluster(name).filter(|c| c.observed.is_some())?;
         Some(
             c.capacity
                 .iter()
@@ -361,9 +382,8 @@ impl State {
         self.clusters.push(Cluster {
             name: name.to_owned(),
             session: String::new(),
-            observed: Resources::none(),
+            observed: None,
             capacity: Table::default(),
-            known: false,
             held: Held::default(),
         });
         let ix = (self.clusters.len() - 1) as u32;
@@ -380,16 +400,14 @@ impl State {
             Capacity::PerCluster(by) => by.get(&cluster.name),
         };
         let mut table = Table::default();
-        for (r, a) in cluster.observed.iter() {
+        for (r, a) in cluster.observed.iter().flat_map(Resources::iter) {
             table.set(self.names.number(r), a.0);
         }
-        let known = !cluster.session.is_empty();
         for (r, a) in fixed.into_iter().flat_map(Resources::iter) {
             table.set(self.names.number(r), a.0);
         }
         let cluster = &mut self.clusters[ix as usize];
         cluster.capacity = table;
-        cluster.known = known;
     }
 
     /// Looks up the seat of a subject on a cluster.

@@ -143,7 +143,16 @@ impl World {
         self.apply(Event::ClusterObserved {
             cluster: name.into(),
             session: session.into(),
-            capacity: amounts(has),
+            capacity: Some(amounts(has)),
+        });
+    }
+
+    /// A look at a cluster that did not say what it has.
+    pub fn cluster_unread(&mut self, name: &str, session: &str) {
+        self.apply(Event::ClusterObserved {
+            cluster: name.into(),
+            session: session.into(),
+            capacity: None,
         });
     }
 

@@ -281,10 +281,13 @@ impl WriterHandle {
     #[must_use]
     pub fn has_room(&self, entries: &[OwnedEntry]) -> bool {
         let bytes = entries.iter().map(OwnedEntry::weight).sum();
-        let state = self.shared().lock();
+        let mut state = self.shared().lock();
         let takes_nothing =
             state.closing || state.ended || matches!(state.condition, Condition::Failed(_));
-        takes_nothing || self.fits(&state, entries.len(), bytes)
+        let room = takes_nothing || self.fits(&state, entries.len(), bytes);
+        // Whoever asks first would else have been turned away.
+        state.metrics.busy += u64::from(!room);
+        room
     }
 
     fn fits(&self, state: &State, rows: usize, bytes: usize) -> bool {

@@ -30,6 +30,7 @@ pub async fn explain(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
     let told = call
         .app
         .engine
+        // A forecast: it holds for the moment and promises nothing.
         .read(move |state, moment| {
             let submission = decide::resolve(state, &ask)?;
             let explanation = decide::explain(state, &submission, moment);
@@ -65,7 +66,7 @@ pub async fn list(call: &Call) -> Result<Reply, Failure> {
     let page = call
         .app
         .engine
-        .read(move |state, moment| {
+        .look(move |state, moment| {
             let wanted = |j: &&Job| {
                 j.seq < after
                     && !j.hidden
@@ -202,7 +203,7 @@ pub async fn release(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
         .app
         .engine
         .change(move |state, _| match state.job(&id).map(|j| &j.phase) {
-            None => Decision::nothing(None),
+            None => Decision::durable(Vec::new(), None),
             Some(Phase::Quarantined(_)) => Decision::durable(
                 vec![Event::Released {
                     id,
@@ -238,7 +239,7 @@ pub async fn quotas(call: &Call) -> Result<Reply, Failure> {
     let (mut views, rules) = call
         .app
         .engine
-        .read(move |state, moment| {
+        .look(move |state, moment| {
             let views = state.bucket_views(moment, wanted.as_deref());
             (views, wanted.map(|_| Rules::of(state, moment)))
         })

@@ -185,7 +185,7 @@ pub async fn mode(call: &Call) -> Result<Reply, Failure> {
     let view = call
         .app
         .engine
-        .read(|state, _| ModeView {
+        .look(|state, _| ModeView {
             mode: state.mode().into(),
             policy: state.policy().mode.into(),
             set: state.mode_set().is_some(),

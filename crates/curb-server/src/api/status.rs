@@ -28,6 +28,7 @@ pub async fn status(call: &Call) -> Result<Reply, Failure> {
     let app = &call.app;
     let names: Vec<String> = app.clusters.keys().cloned().collect();
     let (user, role) = (call.who.user().to_owned(), call.who.0.role);
+    // Numbers of the moment, which must be told also while the disk hangs.
     let (mode, set, version, sha256, teams, now, ledger) = app
         .engine
         .read(move |state, moment| {
@@ -48,8 +49,10 @@ pub async fn status(call: &Call) -> Result<Reply, Failure> {
                 .map(|name| {
                     let c = counts.remove(name.as_str()).unwrap_or_default();
                     let (capacity, held) = (state.capacity_of(&name), state.held_on(&name));
-                    let over =
-                        over_said(state.cluster(&name).map(|c| &c.observed), capacity.as_ref());
+                    let over = over_said(
+                        state.cluster(&name).and_then(|c| c.observed.as_ref()),
+                        capacity.as_ref(),
+                    );
                     (name, c, capacity, held, over)
                 })
                 .collect();
@@ -102,6 +105,12 @@ pub async fn status(call: &Call) -> Result<Reply, Failure> {
             ray_version: facts.version.as_ref().map(|v| v.ray_version.clone()),
             session: facts.version.as_ref().map(crate::cluster::session_of),
             capacity,
+            capacity_seen: facts.nodes_read,
+            capacity_problem: match (call.who.is_operator(), facts.nodes_problem.is_empty()) {
+                (_, true) => String::new(),
+                (true, false) => facts.nodes_problem,
+                (false, false) => "Ray's list of nodes cannot be read".to_owned(),
+            },
             held,
             queued: counts.queued,
             starting: counts.starting,
@@ -219,6 +228,13 @@ fn warnings(app: &App, mode: Mode, version: u32, clusters: &[ClusterStatus]) -> 
     for c in clusters {
         if !c.reachable {
             all.push(format!("cluster {} does not answer: its jobs wait", c.name));
+        }
+        if !c.capacity_problem.is_empty() {
+            all.push(match (&c.capacity, c.capacity_seen) {
+                (None, _) => format!("cluster {}: what it has is not known, since Ray's list of nodes cannot be read: jobs wait, unless the policy's `capacity` says it", c.name),
+                (Some(_), Some(at)) => format!("cluster {}: Ray's list of nodes cannot be read; what it has is as of {at}", c.name),
+                (Some(_), None) => format!("cluster {}: Ray's list of nodes cannot be read; what it has is as of an earlier run of this server", c.name),
+            });
         }
         if c.quarantined > 0 {
             all.push(format!(

@@ -20,7 +20,7 @@ pub async fn list(call: &Call) -> Result<Reply, Failure> {
     let mut tokens: Vec<TokenView> = call
         .app
         .engine
-        .read(|state, _| state.tokens().map(TokenView::from).collect())
+        .look(|state, _| state.tokens().map(TokenView::from).collect())
         .await?;
     tokens.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
     json(&Tokens { tokens })
@@ -53,7 +53,7 @@ pub async fn create(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
         .engine
         .change(move |state, moment| {
             if state.tokens().count() >= MAX_TOKENS || state.tokens().any(|t| t.id == id) {
-                return Decision::nothing(false);
+                return Decision::durable(Vec::new(), false);
             }
             let token = Token {
                 id,
@@ -99,7 +99,7 @@ pub async fn revoke(call: &Call) -> Result<Reply, Failure> {
             }
             let tokens = state.tokens().map(TokenView::from);
             if !force && curb_api::last_admin(tokens, &id, moment.now) {
-                return Decision::nothing(Revoked::LastAdmin);
+                return Decision::durable(Vec::new(), Revoked::LastAdmin);
             }
             Decision::durable(vec![Event::TokenRevoked { id, by }], Revoked::Done)
         })
@@ -119,7 +119,7 @@ pub async fn overrides(call: &Call) -> Result<Reply, Failure> {
     let overrides = call
         .app
         .engine
-        .read(|state, moment| {
+        .look(|state, moment| {
             state
                 .overrides()
                 .filter(|o| moment.now < o.until)
@@ -163,12 +163,14 @@ pub async fn add_override(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
             if let Some(name) = &new.quota
                 && !state.policy().quotas.iter().any(|q| q.name == *name)
             {
-                return Decision::nothing(Err(format!("there is no quota {name} in the policy")));
+                let text = format!("there is no quota {name} in the policy");
+                return Decision::durable(Vec::new(), Err(text));
             }
             if state.overrides().count() >= MAX_OVERRIDES {
-                return Decision::nothing(Err(format!(
+                let text = format!(
                     "there are {MAX_OVERRIDES} overrides already: remove those that are over"
-                )));
+                );
+                return Decision::durable(Vec::new(), Err(text));
             }
             let added = Override {
                 id: state.next_override(),

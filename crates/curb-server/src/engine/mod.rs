@@ -16,10 +16,12 @@ mod thread;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use curb_core::decide::Moment;
 use curb_core::ledger::{Event, State};
 use curb_core::subject::JobId;
+use curb_core::time::Millis;
 use curb_journal::SideWrite;
 use curb_journal::writer::WriterHandle;
 use tokio::sync::{oneshot, watch};
@@ -30,6 +32,8 @@ use crate::auth::Tokens;
 
 /// Commands that may wait; above it the answer is 503.
 const QUEUE: usize = 8192;
+/// How long an answer waits until what it rests on is durable.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
 /// An event to be written, with what goes beside it.
 #[derive(Debug)]
@@ -67,15 +71,6 @@ impl<T> Decision<T> {
             events: events.into_iter().map(Draft::from).collect(),
             reply,
             wait: true,
-        }
-    }
-
-    /// An answer without events.
-    pub fn nothing(reply: T) -> Decision<T> {
-        Decision {
-            events: Vec::new(),
-            reply,
-            wait: false,
         }
     }
 
@@ -120,10 +115,18 @@ pub(crate) type Look = Box<dyn FnOnce(&State, &Moment) + Send>;
 pub(crate) enum Command {
     /// Looks at the state; served even while the journal is not writable.
     Read(Look),
+    /// Looks at what is durable of it.
+    Look(Box<dyn Task>),
     /// Changes it.
     Change(Box<dyn Task>),
     /// A cluster can be reached, or not.
     Up { cluster: String, up: bool },
+    /// The next turn to start something on a cluster besides granted jobs.
+    Turn {
+        cluster: String,
+        patience: Millis,
+        tell: oneshot::Sender<Option<Millis>>,
+    },
     /// Write what there is, take a snapshot, end.
     Stop(oneshot::Sender<()>),
 }
@@ -194,7 +197,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Looks at the state.
+    /// Looks at the state as it is at the moment, ahead of the disk: for words that are of the moment anyhow, for what is
+    /// decided again before it counts, and for what must be told while the disk hangs. Else see [`Engine::look`].
     ///
     /// # Errors
     /// Busy or stopping.
@@ -210,8 +214,33 @@ impl Engine {
         told.await.map_err(|_| EngineError::Stopping)
     }
 
-    /// Looks at the state, and answers only when all that was seen is durable. What is done outside on the strength of a
-    /// look must use this one.
+    /// Looks at the state for an answer that a crash must not belie: it comes when all that was seen is durable. While the
+    /// journal is not writable, what is seen is what it holds.
+    ///
+    /// # Errors
+    /// Busy, stopping, or what was seen does not become durable, or not in time.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&State, &Moment) -> T + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let (tell, told) = oneshot::channel();
+        let look =
+            |state: &State, moment: &Moment| Decision::durable(Vec::new(), look(state, moment));
+        self.send(Command::Look(Box::new(Change {
+            decide: Some(look),
+            reply: None,
+            tell,
+        })))?;
+        match tokio::time::timeout(LOOK_WITHIN, told).await {
+            Ok(answer) => answer.map_err(|_| EngineError::Stopping)?,
+            Err(_) => Err(EngineError::NotWritable(format!(
+                "the disk has not taken for {LOOK_WITHIN:?} what an answer rests on"
+            ))),
+        }
+    }
+
+    /// Looks at the state, and answers only when all that was seen is durable; not at all while the journal is not
+    /// writable. What is done outside on the strength of a look must use this one.
     ///
     /// # Errors
     /// Busy, stopping, or the journal is not writable.
@@ -249,9 +278,7 @@ impl Engine {
         for _ in 0..100 {
             let copy = events.clone();
             match self.change(move |_, _| Decision::noted(copy, ())).await {
-                Err(EngineError::Busy) => {
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await
-                }
+                Err(EngineError::Busy) => tokio::time::sleep(Duration::from_millis(50)).await,
                 other => return other,
             }
         }
@@ -266,6 +293,27 @@ impl Engine {
         })
     }
 
+    /// Takes the next turn of a cluster's start rate for something that costs Ray as much as a start, and says how long
+    /// until then. It goes before the jobs that wait. `None`: that would be longer than `patience`; no turn was taken.
+    ///
+    /// # Errors
+    /// Busy or stopping.
+    pub async fn turn(
+        &self,
+        cluster: &str,
+        patience: Duration,
+    ) -> Result<Option<Duration>, EngineError> {
+        let (tell, told) = oneshot::channel();
+        let patience = Millis(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX));
+        self.send(Command::Turn {
+            cluster: cluster.to_owned(),
+            patience,
+            tell,
+        })?;
+        let wait = told.await.map_err(|_| EngineError::Stopping)?;
+        Ok(wait.map(|ms| Duration::from_millis(ms.0)))
+    }
+
     /// Ends the engine: what is decided is written, a snapshot is taken, the journal is closed.
     pub async fn stop(&self) {
         let (tell, told) = oneshot::channel();
@@ -276,7 +324,7 @@ impl Engine {
                 Err(TrySendError::Disconnected(_)) => return,
                 Err(TrySendError::Full(back)) => {
                     command = back;
-                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                    tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Start pacing: how many jobs a cluster is given a second, so that Ray's head node lives.
 
 use curb_core::decide::Gate;
-use curb_core::time::Timestamp;
+use curb_core::time::{Millis, Timestamp};
 
 use crate::config::START_BURST;
 
@@ -48,6 +48,19 @@ impl Pace {
         }
     }
 
+    /// The next turn of somebody who goes before whoever waits at the gate: counts the start and says how long until it
+    /// may go. `None`, and nothing is counted, when that is longer than `patience`.
+    pub(crate) fn turn(&mut self, now: Timestamp, patience: Millis) -> Option<Millis> {
+        let wait = match self.gate(now) {
+            Gate::Paced { next } => next.since(now),
+            Gate::Open | Gate::Down => Millis(0),
+        };
+        (wait <= patience).then(|| {
+            self.started(now);
+            wait
+        })
+    }
+
     /// Counts a start.
     pub(crate) fn started(&mut self, now: Timestamp) {
         self.due = self.due.max(micros(now)).saturating_add(self.interval);
@@ -80,6 +93,32 @@ mod tests {
             assert_eq!(pace.gate(now), Gate::Open);
             pace.started(now);
         }
+    }
+
+    #[test]
+    fn turns_that_are_taken_ahead_come_at_the_rate_and_starts_come_behind_them() {
+        let mut pace = Pace::new(500);
+        pace.up = true;
+        let now = Timestamp(1_000_000);
+        let long = Millis(7_000);
+        let burst: Vec<_> = (0..START_BURST).map(|_| pace.turn(now, long)).collect();
+        assert_eq!(burst, [Some(Millis(0)); START_BURST as usize]);
+        let after: Vec<_> = (0..4).map(|_| pace.turn(now, long)).collect();
+        assert_eq!(
+            after,
+            [
+                Some(Millis(2000)),
+                Some(Millis(4000)),
+                Some(Millis(6000)),
+                None
+            ]
+        );
+        let next = Timestamp(now.0 + 8000);
+        assert_eq!(
+            pace.gate(now),
+            Gate::Paced { next },
+            "the refused turn does not count"
+        );
     }
 
     #[test]

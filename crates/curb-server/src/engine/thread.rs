@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use curb_core::decide::{self, Gate, Moment};
 use curb_core::ledger::{Event, Recorded, SNAPSHOT_FORMAT, State};
 use curb_core::subject::JobId;
-use curb_core::time::Timestamp;
+use curb_core::time::{Millis, Timestamp};
 use curb_journal::OwnedEntry;
 use curb_journal::writer::WriterHandle;
 use tokio::sync::watch;
@@ -41,6 +41,10 @@ const GATHER: Duration = Duration::from_micros(200);
 const NOTED_FOR: Duration = Duration::from_millis(5);
 /// Jobs taken from the queue in one turn.
 const STARTS_A_TURN: usize = 64;
+/// Looks that wait while the journal is loaded again.
+const HELD: usize = 1024;
+/// How often it is seen whether it is.
+const MEND_LOOK: Duration = Duration::from_millis(5);
 /// Events between two snapshots: what a start replays at most, in well under a second.
 const SNAPSHOT_EVERY: u64 = 150_000;
 /// How often time itself is looked at.
@@ -96,7 +100,10 @@ pub fn spawn(options: EngineOptions) -> std::io::Result<Engine> {
         tell,
         look: true,
         broken: false,
+        reloaded: false,
+        held: Vec::new(),
         mending: None,
+        mend_due: Instant::now(),
         next_tick: Instant::now(),
     };
     let thread = std::thread::Builder::new()
@@ -153,8 +160,14 @@ struct Thread {
     look: bool,
     /// The journal failed and was not loaded again yet.
     broken: bool,
+    /// What is in memory is what the journal holds; of interest while it is broken.
+    reloaded: bool,
+    /// Looks that wait for that.
+    held: Vec<Box<dyn Task>>,
     /// Somebody is at it.
-    mending: Option<Receiver<Result<Box<State>, String>>>,
+    mending: Option<Receiver<Step>>,
+    /// When that is looked at next.
+    mend_due: Instant,
     next_tick: Instant,
     snapshot_at: u64,
 }
@@ -174,6 +187,7 @@ impl Thread {
             };
             self.check_failure();
             self.advance();
+            self.try_to_mend();
             let mut next = command;
             let mut stop = None;
             for _ in 0..BATCH {
@@ -213,6 +227,10 @@ impl Thread {
         if self.look && !self.broken {
             return Duration::ZERO;
         }
+        if self.broken {
+            let mend = self.mend_due.saturating_duration_since(Instant::now());
+            return mend.min(tick);
+        }
         let paced = self.moment.gates.values().filter_map(|g| match g {
             Gate::Paced { next } if self.state.queued_count() > 0 => {
                 Some(Duration::from_millis(next.since(self.clock.now()).0 + 1))
@@ -237,9 +255,7 @@ impl Thread {
         }
         self.next_tick = Instant::now() + TICK;
         self.look = true;
-        if self.broken {
-            self.try_to_mend();
-        } else if !self.meter.is_idle() {
+        if !self.broken && !self.meter.is_idle() {
             let counted = self.meter.flush(self.moment.now);
             self.record(counted.into_iter().map(Draft::from).collect());
         }
@@ -267,10 +283,46 @@ impl Thread {
                 }
                 self.open_gates();
             }
+            Command::Turn {
+                cluster,
+                patience,
+                tell,
+            } => {
+                let now = self.moment.now;
+                let pace = self.paces.get_mut(&cluster);
+                // A cluster without a pace is not paced. Whoever asked may have gone: a turn is lost.
+                let _ = tell.send(pace.map_or(Some(Millis(0)), |p| p.turn(now, patience)));
+                self.open_gates();
+            }
+            Command::Look(task) => self.show(task),
             Command::Change(task) if self.broken => task.done(Err(self.not_writable())),
             Command::Change(task) => self.change(task),
             // Handled by the loop.
             Command::Stop(_) => {}
+        }
+    }
+
+    /// Shows the state to whoever answers on the strength of it.
+    fn show(&mut self, mut task: Box<dyn Task>) {
+        let ahead = !self.batch.entries.is_empty() || self.flight.count.load(Ordering::Acquire) > 0;
+        if !ahead {
+            self.check_failure();
+        }
+        if self.broken && !self.reloaded {
+            // What is in memory may never have happened.
+            if self.held.len() < HELD {
+                self.held.push(task);
+            } else {
+                task.done(Err(self.not_writable()));
+            }
+            return;
+        }
+        // It has no events.
+        let _ = task.decide(&self.state, &self.moment);
+        if ahead && !self.broken {
+            self.batch.waiting.push(task);
+        } else {
+            task.done(Ok(()));
         }
     }
 
@@ -348,6 +400,8 @@ impl Thread {
             };
             self.state.apply(&rec);
             match &rec.event {
+                // Ahead of the disk: nobody has been told a new token before it is durable, and a revoked one is
+                // refused a moment early at worst.
                 Event::TokenCreated(_) | Event::TokenRevoked { .. } => {
                     self.tokens.publish(&self.state)
                 }
@@ -472,6 +526,9 @@ impl Thread {
         if !self.broken {
             tracing::error!(reason = %text, "the journal is not writable: nothing is admitted until it is");
         }
+        if !self.broken {
+            (self.reloaded, self.mend_due) = (false, Instant::now());
+        }
         self.broken = true;
         self.health.set_problem(Some(text.clone()));
         let batch = std::mem::take(&mut self.batch);
@@ -488,46 +545,84 @@ impl Thread {
         )
     }
 
-    /// Goes back to what is durable, on another thread: reads go on meanwhile.
+    /// Goes back to what is durable, on another thread: looks go on meanwhile.
     fn try_to_mend(&mut self) {
-        if let Some(outcome) = &self.mending {
-            match outcome.try_recv() {
-                Ok(Ok(state)) => self.mended(*state),
-                Ok(Err(problem)) => {
-                    self.health.set_problem(Some(problem));
-                    self.mending = None;
-                }
-                Err(TryRecvError::Empty) => {}
-                Err(TryRecvError::Disconnected) => self.mending = None,
-            }
+        if !self.broken || Instant::now() < self.mend_due {
             return;
         }
+        self.mend_due = Instant::now() + MEND_LOOK;
+        let Some(steps) = self.mending.take() else {
+            self.begin_to_mend();
+            return;
+        };
+        loop {
+            match steps.try_recv() {
+                Ok(Step::Read(state)) => self.take_back(*state),
+                Ok(Step::Writable) => return self.mended(),
+                Ok(Step::Failed(problem)) => {
+                    self.health.set_problem(Some(problem));
+                    self.answer_held();
+                    self.mend_due = Instant::now() + TICK;
+                    return;
+                }
+                Err(TryRecvError::Empty) => {
+                    self.mending = Some(steps);
+                    return;
+                }
+                // It is begun anew.
+                Err(TryRecvError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn begin_to_mend(&mut self) {
         if self.flight.count.load(Ordering::Acquire) > 0 {
             return;
         }
         self.check_failure();
-        let (tell, told) = sync_channel(1);
+        let (tell, told) = sync_channel(2);
         let (writer, dir) = (self.writer.clone(), self.dir.clone());
         let spawned = std::thread::Builder::new()
             .name("mend".into())
-            // When the engine has ended nobody needs the outcome.
-            .spawn(move || drop(tell.send(mend(&writer, &dir).map(Box::new))));
+            .spawn(move || {
+                let failed = mend(&writer, &dir, &tell).err().map(Step::Failed);
+                // When the engine has ended nobody needs the outcome.
+                let _ = tell.send(failed.unwrap_or(Step::Writable));
+            });
         match spawned {
             Ok(_) => self.mending = Some(told),
             Err(error) => self.health.set_problem(Some(error.to_string())),
         }
     }
 
-    fn mended(&mut self, state: State) {
-        tracing::warn!(seq = state.seq(), "the journal is writable again");
+    /// The state is what the journal holds again, whether that can be written or not.
+    fn take_back(&mut self, state: State) {
         self.state = state;
         let gates = std::mem::take(&mut self.moment.gates);
         self.moment = Moment::new(&self.state, self.clock.now());
         self.moment.gates = gates;
         self.tokens.publish(&self.state);
-        (self.broken, self.look, self.mending) = (false, true, None);
-        self.health.set_problem(None);
+        self.reloaded = true;
         self.tell.send_replace(self.state.seq());
+        self.answer_held();
+    }
+
+    /// Lets those look who waited for what is durable, or tells them that it could not be read.
+    fn answer_held(&mut self) {
+        for mut task in std::mem::take(&mut self.held) {
+            if self.reloaded {
+                let _ = task.decide(&self.state, &self.moment);
+                task.done(Ok(()));
+            } else {
+                task.done(Err(self.not_writable()));
+            }
+        }
+    }
+
+    fn mended(&mut self) {
+        tracing::warn!(seq = self.state.seq(), "the journal is writable again");
+        (self.broken, self.look) = (false, true);
+        self.health.set_problem(None);
     }
 
     /// Writes what there is, takes a snapshot, closes the journal.
@@ -569,30 +664,46 @@ impl Thread {
     }
 }
 
-/// Opens the journal again, reads what is durable, and proves by a snapshot that it can be written.
-fn mend(writer: &WriterHandle, dir: &std::path::Path) -> Result<State, String> {
-    let resumed = writer.resume().map_err(|e| crate::text_of(&e))?;
+/// What the thread that mends tells.
+enum Step {
+    /// What the journal holds.
+    Read(Box<State>),
+    /// It can be written again.
+    Writable,
+    /// It cannot be read, or not be written: why.
+    Failed(String),
+}
+
+/// Tells what is durable, opens the journal again, and proves by a snapshot that it can be written.
+fn mend(
+    writer: &WriterHandle,
+    dir: &std::path::Path,
+    tell: &std::sync::mpsc::SyncSender<Step>,
+) -> Result<(), String> {
+    // Reading needs no writer, which may be long in coming back.
     let state = recover::load(dir).map_err(|e| crate::text_of(&e))?.state;
+    let (read, body) = (state.seq(), state.snapshot());
+    // When the engine has ended nobody needs it.
+    let _ = tell.send(Step::Read(Box::new(state)));
+    let resumed = writer.resume().map_err(|e| crate::text_of(&e))?;
     let (seq, hash) = (resumed.head.seq, resumed.head.hash);
-    if state.seq() != seq {
-        let read = state.seq();
+    if read != seq {
         return Err(format!(
             "the journal's head is {seq}, but only {read} could be read"
         ));
     }
     if seq == 0 {
-        return Ok(state);
+        return Ok(());
     }
-    let (tell, told) = sync_channel(1);
-    let body = state.snapshot();
+    let (done, told) = sync_channel(1);
     writer
         .put_snapshot(seq, hash, SNAPSHOT_FORMAT, body, move |outcome| {
             // Nobody waits any more after the time below.
-            let _ = tell.send(outcome.map_err(|e| crate::text_of(&e)));
+            let _ = done.send(outcome.map_err(|e| crate::text_of(&e)));
         })
         .map_err(|e| crate::text_of(&e))?;
     match told.recv_timeout(Duration::from_secs(60)) {
-        Ok(outcome) => outcome.map(|()| state),
+        Ok(outcome) => outcome,
         Err(_) => Err("a write did not come back within a minute".to_owned()),
     }
 }

@@ -69,7 +69,7 @@ pub async fn list(call: &Call) -> Result<Reply, Failure> {
     let (chosen, refused) = call
         .app
         .engine
-        .read(move |state, _| (chosen(state, &who), refused(state, &who)))
+        .look(move |state, _| (chosen(state, &who), refused(state, &who)))
         .await?;
     let mut jobs = Vec::with_capacity(chosen.len());
     for some in chosen.chunks(LISTED_AT_ONCE) {
@@ -77,7 +77,7 @@ pub async fn list(call: &Call) -> Result<Reply, Failure> {
         let part = call
             .app
             .engine
-            .read(move |state, moment| with_places(state, moment, &some));
+            .look(move |state, moment| with_places(state, moment, &some));
         jobs.extend(part.await?);
     }
     refresh(&call.app, &jobs).await;
@@ -162,7 +162,7 @@ async fn settled(app: &App, id: &JobId) -> Option<Job> {
         let id = id.clone();
         let ended = app
             .engine
-            .read(move |state, _| state.job(&id).filter(|j| j.is_ended()).cloned())
+            .look(move |state, _| state.job(&id).filter(|j| j.is_ended()).cloned())
             .await
             .ok()?;
         if ended.is_some() {
@@ -360,6 +360,6 @@ fn hide(job: Option<&Job>, by: String) -> Decision<bool> {
             };
             Decision::durable(events, true)
         }
-        _ => Decision::nothing(false),
+        _ => Decision::durable(Vec::new(), false),
     }
 }

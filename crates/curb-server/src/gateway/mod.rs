@@ -243,7 +243,7 @@ impl Call {
         let found = self
             .app
             .engine
-            .read(move |state, _| find(state, &who, &id))
+            .look(move |state, _| find(state, &who, &id))
             .await?;
         found.ok_or_else(|| no_job(&self.parameter))
     }

@@ -1,5 +1,6 @@
 //! Packages: up into Curb's own store; Ray gets them when a job that needs them starts.
 
+use bytes::Bytes;
 use curb_api::Kind;
 use curb_http::body::{BodyLimits, LimitedBody};
 use http::StatusCode;
@@ -7,7 +8,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::{Call, body_failure};
-use crate::packages::{StoreError, check_package_name};
+use crate::collect::make_room;
+use crate::packages::{StoreError, Upload, check_package_name};
 use crate::reply::{Failure, Reply, text};
 
 /// Whether the caller has uploaded this.
@@ -34,24 +36,36 @@ pub async fn put(call: &Call, body: Incoming) -> Result<Reply, Failure> {
     let mut upload = if there {
         None
     } else {
-        Some(
-            call.app
-                .packages
-                .begin(call.who.user(), name)
-                .await
-                .map_err(store_failure)?,
-        )
+        Some(begin(call, name).await.map_err(store_failure)?)
     };
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| body_failure(&e))?;
         if let (Some(upload), Some(data)) = (&mut upload, frame.data_ref()) {
-            upload.write(data).await.map_err(store_failure)?;
+            write(call, upload, data).await.map_err(store_failure)?;
         }
     }
     if let Some(upload) = upload {
         upload.finish().await.map_err(store_failure)?;
     }
     Ok(text(""))
+}
+
+async fn begin<'a>(call: &'a Call, name: &str) -> Result<Upload<'a>, StoreError> {
+    let (store, user) = (&call.app.packages, call.who.user());
+    match store.begin(user, name).await {
+        Err(error) if error.wants_room() && make_room(&call.app).await => {
+            store.begin(user, name).await
+        }
+        other => other,
+    }
+}
+
+async fn write(call: &Call, upload: &mut Upload<'_>, piece: &Bytes) -> Result<(), StoreError> {
+    match upload.write(piece).await {
+        // Nothing of the piece was written.
+        Err(error) if error.wants_room() && make_room(&call.app).await => upload.write(piece).await,
+        other => other,
+    }
 }
 
 fn store_failure(error: StoreError) -> Failure {

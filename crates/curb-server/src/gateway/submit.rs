@@ -43,6 +43,14 @@ enum Outcome {
     BadRequest(ResolveError),
 }
 
+/// What is known of a submission's idempotency key.
+struct Key {
+    /// What is kept of it with the job.
+    receipt: Option<String>,
+    /// The key, if the client chose no id besides.
+    without_id: Option<String>,
+}
+
 /// Submits a job.
 pub async fn submit(call: Call, body: Bytes) -> Result<Reply, Failure> {
     let mut parsed = Submission::parse(&body, true).map_err(|e| bad_request(&e))?;
@@ -60,11 +68,18 @@ pub async fn submit(call: Call, body: Bytes) -> Result<Reply, Failure> {
     parsed.spec.user = call.who.user().to_owned();
     parsed.spec.id = id.as_str().to_owned();
     // Who gave a key knows nothing of the id that was made of it.
-    let by_key = parsed.key.clone().filter(|_| chosen.is_none());
-    if chosen.is_some() || parsed.key.is_some() {
-        check_unused(&call, &id, by_key.as_deref()).await?;
-    }
+    let without_id = parsed.key.clone().filter(|_| chosen.is_none());
     let encoded = parsed.spec.encode().map_err(|e| Failure::internal(&e))?;
+    let key = Key {
+        receipt: parsed
+            .key
+            .as_deref()
+            .map(|key| receipt_of(call.who.user(), key, &encoded.key)),
+        without_id,
+    };
+    if (chosen.is_some() || parsed.key.is_some()) && was_used(&call, &id, &key).await? {
+        return Ok(accepted(&id));
+    }
     let identity = Identity {
         id,
         spec: encoded.key.clone(),
@@ -81,7 +96,7 @@ pub async fn submit(call: Call, body: Bytes) -> Result<Reply, Failure> {
         identity,
         encoded,
         parsed.spec,
-        by_key,
+        key,
     ));
     work.await.map_err(|e| Failure::internal(&e))?
 }
@@ -122,20 +137,21 @@ async fn decide_and_start(
     identity: Identity,
     encoded: EncodedSpec,
     spec: JobSpec,
-    by_key: Option<String>,
+    by_key: Key,
 ) -> Result<Reply, Failure> {
     let (id, cluster, key) = (
         identity.id.clone(),
         ask.cluster.clone(),
         encoded.key.clone(),
     );
+    let without_id = by_key.without_id.clone();
     let (reader, command) = (who.clone(), spec.entrypoint.clone());
     let outcome = app
         .engine
         .change(move |state, moment| {
             let submission = match decide::resolve(state, &ask) {
                 Ok(submission) => submission,
-                Err(error) => return Decision::nothing(Outcome::BadRequest(error)),
+                Err(error) => return Decision::durable(Vec::new(), Outcome::BadRequest(error)),
             };
             let (events, said) = decide::submit(state, &submission, &identity, moment);
             let keep = |events: Vec<_>, reply| {
@@ -147,6 +163,11 @@ async fn decide_and_start(
                     first
                         .side
                         .push(SideWrite::claim_id(identity.id.as_str().to_owned()));
+                    if let Some(receipt) = by_key.receipt {
+                        let put =
+                            SideWrite::put_spec(receipt_key(&identity.id), receipt.into_bytes());
+                        first.side.push(put);
+                    }
                 }
                 Decision {
                     events: drafts,
@@ -177,13 +198,15 @@ async fn decide_and_start(
                     Decision::durable(as_job(events, &identity, command, text), Outcome::Told)
                 }
                 Submitted::Refused(explanation) => {
+                    // Told without waiting for the disk: a refusal takes nothing and promises nothing. Should a crash
+                    // take what it rests on, the same request fits when it is sent again.
                     // The words are found on the request's own thread.
                     let policy = Arc::clone(state.policy());
                     Decision::noted(events, Outcome::Refused(explanation, policy, moment.now))
                 }
                 // The first answer may still be on its way to disk.
                 Submitted::Same => Decision::durable(Vec::new(), Outcome::Same),
-                Submitted::Taken => Decision::nothing(Outcome::Taken),
+                Submitted::Taken => Decision::durable(Vec::new(), Outcome::Taken),
             }
         })
         .await?;
@@ -200,7 +223,7 @@ async fn decide_and_start(
             Ok(accepted(&id))
         }
         Outcome::Same | Outcome::Told => Ok(accepted(&id)),
-        Outcome::Taken => Err(taken(&id, by_key.as_deref())),
+        Outcome::Taken => Err(taken(&id, without_id.as_deref())),
         Outcome::BadRequest(error) => Err(Failure::bad_request(format!(
             "curb: metadata `{}`: {}",
             error.key, error.message
@@ -315,8 +338,9 @@ fn taken(id: &JobId, by_key: Option<&str>) -> Failure {
     })
 }
 
-/// An id that the ledger does not remember may still have been used long ago.
-async fn check_unused(call: &Call, id: &JobId, by_key: Option<&str>) -> Result<(), Failure> {
+/// An id that the ledger does not remember may still have been used long ago. `true`: by the same request with the same
+/// key, so that its first answer is the answer again.
+async fn was_used(call: &Call, id: &JobId, key: &Key) -> Result<bool, Failure> {
     let (wanted, user) = (id.clone(), call.who.user().to_owned());
     let remembered = call
         .app
@@ -325,20 +349,44 @@ async fn check_unused(call: &Call, id: &JobId, by_key: Option<&str>) -> Result<(
             state.job(&wanted).is_some() || state.refusals().get(&user, &wanted).is_some()
         })
         .await?;
-    // The ledger judges what it remembers: the same again, or another.
+    // The ledger judges what it remembers: the same again, or another. (It is ahead of the disk, so that it never forgets
+    // what the disk has; nothing is told on the strength of this look.)
     if remembered {
-        return Ok(());
+        return Ok(false);
     }
-    let text = id.as_str().to_owned();
-    if call
+    let wanted = id.clone();
+    let (used, kept) = call
         .app
         .readers
-        .run(move |reader| reader.id_used(&text))
-        .await?
-    {
-        return Err(taken(id, by_key));
+        .run(move |reader| {
+            if !reader.id_used(wanted.as_str())? {
+                return Ok((false, None));
+            }
+            Ok((true, reader.spec(&receipt_key(&wanted))?))
+        })
+        .await?;
+    match (used, key.receipt.as_deref(), kept) {
+        (false, ..) => Ok(false),
+        (true, Some(now), Some(then)) if then == now.as_bytes() => Ok(true),
+        (true, ..) => Err(taken(id, key.without_id.as_deref())),
     }
-    Ok(())
+}
+
+/// Where the receipt of a submission with a key is kept: beside the specs, whose keys are all hex.
+fn receipt_key(id: &JobId) -> String {
+    format!("key:{id}")
+}
+
+/// What identifies a submission with a key for as long as the journal lives, also when the ledger has forgotten the job.
+fn receipt_of(user: &str, key: &str, spec: &str) -> String {
+    let hash = Sha256::new()
+        .chain_update(user.as_bytes())
+        .chain_update([0])
+        .chain_update(key.as_bytes())
+        .chain_update([0])
+        .chain_update(spec.as_bytes())
+        .finalize();
+    hex::encode(hash)
 }
 
 fn check_packages(app: &App, who: &Principal, spec: &JobSpec) -> Result<(), Failure> {

@@ -175,6 +175,7 @@ impl Follow {
 
     async fn look(&mut self) -> Result<Option<Seen>, Gone> {
         let (id, who) = (self.id.clone(), self.who.clone());
+        // News of the moment; how the job ended is asked for again by who wants to know.
         let look = self.app.engine.read(move |state, moment| {
             let job = state
                 .job(&id)

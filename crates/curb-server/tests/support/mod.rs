@@ -125,18 +125,22 @@ quotas:
     per_job: {cpu: 3, duration: 24h}
 ";
 
+/// A stand-in whose jobs run until they are told to end.
+pub fn standin() -> Handle {
+    Standin::spawn(Options {
+        job_time: JobTime::Never,
+        ..Options::default()
+    })
+    .expect("a stand-in")
+}
+
 impl World {
     pub async fn new() -> World {
         World::with(POLICY, |_| {}).await
     }
 
     pub async fn with(policy: &str, change: impl FnOnce(&mut TestOptions)) -> World {
-        let ray = Standin::spawn(Options {
-            job_time: JobTime::Never,
-            ..Options::default()
-        })
-        .expect("a stand-in");
-        World::before(ray, policy, change).await
+        World::before(standin(), policy, change).await
     }
 
     pub async fn before(ray: Handle, policy: &str, change: impl FnOnce(&mut TestOptions)) -> World {
@@ -186,6 +190,20 @@ impl World {
             .to_owned()
     }
 
+    /// Waits until the server's status is as wanted, and gives it.
+    pub async fn until_status(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut last = Value::Null;
+        while tokio::time::Instant::now() < deadline {
+            last = self.get(&self.admin, "/curb/v1/status").await.json();
+            if wanted(&last) {
+                return last;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the status does not come to show {what}: {last}");
+    }
+
     /// Waits until a job has a status.
     pub async fn until(&self, token: &str, id: &str, wanted: &str) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -205,10 +223,9 @@ impl World {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut last = Value::Null;
         while tokio::time::Instant::now() < deadline {
-            last = self
-                .get(&self.admin, &format!("/curb/v1/jobs/{id}"))
-                .await
-                .json();
+            let answer = self.get(&self.admin, &format!("/curb/v1/jobs/{id}")).await;
+            // It may not be there yet.
+            last = serde_json::from_str(&answer.body).unwrap_or(Value::Null);
             if last["state"] == wanted {
                 return;
             }
