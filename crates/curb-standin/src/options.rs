@@ -83,6 +83,9 @@ pub struct Options {
     pub starts_file: Option<PathBuf>,
     /// Records kept; submissions past it are answered by 500.
     pub max_jobs: usize,
+    /// A restart with a new session loses the submissions that are on their way to the head, as connections to a process
+    /// that has died do. Otherwise they land in the next incarnation, as through a proxy that keeps them.
+    pub restart_cuts: bool,
 }
 
 impl Default for Options {
@@ -103,6 +106,7 @@ impl Default for Options {
             seed: 0,
             starts_file: None,
             max_jobs: 2_000_000,
+            restart_cuts: false,
         }
     }
 }

@@ -206,6 +206,20 @@ fn perform(world: &mut World, call: &Call<'_>, body: &Bytes) -> Reply {
     }
 }
 
+/// The incarnation that a request was on its way to.
+struct SentTo(Arc<str>);
+
+impl SentTo {
+    fn of(world: &World) -> SentTo {
+        SentTo(world.session().into())
+    }
+
+    /// Whether it can still arrive.
+    fn is_there(&self, world: &World) -> bool {
+        !world.options.restart_cuts || *self.0 == *world.session()
+    }
+}
+
 /// A reply, whole or broken off in the middle.
 struct Outcome {
     reply: Reply,
@@ -218,18 +232,20 @@ async fn in_trouble(
     call: &Call<'_>,
     body: &Bytes,
 ) -> io::Result<Option<Outcome>> {
-    let trouble = {
+    let (trouble, sent_to) = {
         let mut world = shared.lock();
         if world.script.is_empty() {
             return Ok(None);
         }
+        let sent_to = SentTo::of(&world);
         let (route, id) = call.fault_key();
         let asked = if matches!(call, Call::Submit) {
             Asked::check(body).ok().and_then(|a| a.submission_id)
         } else {
             None
         };
-        world.script.next(route, asked.as_deref().unwrap_or(id))
+        let trouble = world.script.next(route, asked.as_deref().unwrap_or(id));
+        (trouble, sent_to)
     };
     let Some(trouble) = trouble else {
         return Ok(None);
@@ -258,15 +274,18 @@ async fn in_trouble(
         }
         Trouble::Delay { ms } => {
             tokio::time::sleep(Duration::from_millis(ms)).await;
+            if !sent_to.is_there(&shared.lock()) {
+                return Err(dropped());
+            }
             whole(perform())
         }
         Trouble::LateCopy { ms } => {
             let reply = perform();
-            deliver_later(shared, call, body, ms);
+            deliver_later(shared, call, body, ms, sent_to);
             whole(reply)
         }
         Trouble::LandLater { ms } => {
-            deliver_later(shared, call, body, ms);
+            deliver_later(shared, call, body, ms, sent_to);
             Err(dropped())
         }
         Trouble::WrongId => {
@@ -277,12 +296,15 @@ async fn in_trouble(
 }
 
 /// Delivers a submission (nothing else changes a world twice) after `ms`.
-fn deliver_later(shared: &Arc<Shared>, call: &Call<'_>, body: &Bytes, ms: u64) {
+fn deliver_later(shared: &Arc<Shared>, call: &Call<'_>, body: &Bytes, ms: u64, sent_to: SentTo) {
     if matches!(call, Call::Submit) {
         let (shared, body) = (shared.clone(), body.clone());
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(ms)).await;
-            let _nobody_reads = shared.lock().submit(&body);
+            let mut world = shared.lock();
+            if sent_to.is_there(&world) {
+                let _nobody_reads = world.submit(&body);
+            }
         });
     }
 }
