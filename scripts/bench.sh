@@ -17,5 +17,15 @@ for bench in crates/*/benches/*.rs; do
   printf '\n## %s: %s\n' "$package" "$name" | tee -a "$out"
   cargo bench --quiet --package "$package" --bench "$name" 2>&1 | tee -a "$out" || status=1
 done
+printf '\n## the whole server with 50,000 waiting jobs\n' | tee -a "$out"
+{ cargo build --quiet --release -p curb-cli -p curb-standin && python3 scripts/bench_memory.py; } 2>&1 | tee -a "$out" || status=1
+printf '\n## rivals\n' | tee -a "$out"
+scripts/bench_rivals.sh 2>&1 | tee -a "$out" || status=1
+if grep -q 'NOT MET' "$out"; then
+  say "$(grep -c 'NOT MET' "$out") aims were not met"
+fi
+if grep -q 'DID NOT RUN' "$out"; then
+  say "$(grep 'DID NOT RUN' "$out")"
+fi
 say "figures are in $out"
 exit "$status"

@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Pinned, so that a new machine and an old one run the same tools.
 # shellcheck disable=SC2034 # read by the scripts that source this file
-NEXTEST_VERSION=0.9.143 DENY_VERSION=0.20.2 UV_VERSION=0.13.9
+NEXTEST_VERSION=0.9.143 DENY_VERSION=0.20.2 FUZZ_VERSION=0.13.2 UV_VERSION=0.13.9
 
 # Talk goes to stderr: stdout belongs to the tools.
 say() { printf '%s: %s\n' "$(basename "$0" .sh)" "$*" >&2; }
@@ -61,4 +61,4 @@ need_cargo_tool() {
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 PYTHON=.venv/bin/python
 # shellcheck disable=SC2034 # read by the scripts that source this file
-readonly PYTHON NEXTEST_VERSION DENY_VERSION UV_VERSION
+readonly PYTHON NEXTEST_VERSION DENY_VERSION FUZZ_VERSION UV_VERSION
