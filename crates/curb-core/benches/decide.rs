@@ -180,13 +180,21 @@ fn median(mut v: Vec<Duration>) -> Duration {
     v[v.len() / 2]
 }
 
-fn report(what: &str, n: usize, rounds: Vec<Duration>) {
+/// Says beside a figure whether it is what it should be.
+fn aim(what: &str, met: bool) {
+    let verdict = if met { "met" } else { "NOT MET" };
+    println!("    aim {what}: {verdict}");
+}
+
+/// Prints the median of the rounds; gives how many a second that is.
+fn report(what: &str, n: usize, rounds: Vec<Duration>) -> f64 {
     let m = median(rounds);
     println!(
         "{what:<58} {:>12.0} /s   {:>9.3} us each",
         n as f64 / m.as_secs_f64(),
         m.as_secs_f64() * 1e6 / n as f64
     );
+    n as f64 / m.as_secs_f64()
 }
 
 fn decisions() {
@@ -215,11 +223,12 @@ fn decisions() {
         }
         rounds.push(begin.elapsed());
     }
-    report(
+    let rate = report(
         "decide: admit, 10,088 buckets, 5 quotas a job",
         asks.len(),
         rounds,
     );
+    aim("500,000/s", rate >= 500_000.0);
 
     let big: Vec<(Submission, Identity)> = (0..20_000)
         .map(|n| (submission(n * 7 % users, 1 << 21), identity(1_000_000 + n)))
@@ -243,7 +252,8 @@ fn decisions() {
         }
         rounds.push(begin.elapsed());
     }
-    report("explain", 2_000, rounds);
+    let rate = report("explain", 2_000, rounds);
+    aim("100 ms each", rate > 10.0);
 
     let mut rounds = Vec::new();
     for round in 0..ROUNDS {
@@ -324,6 +334,9 @@ fn queue() {
         sorted[sorted.len() / 2].as_secs_f64() * 1e3,
         sorted[sorted.len() * 99 / 100].as_secs_f64() * 1e3
     );
+    let millisecond = Duration::from_millis(1);
+    aim("1 ms at the median", sorted[sorted.len() / 2] < millisecond);
+    aim("1 ms at p99", sorted[sorted.len() * 99 / 100] < millisecond);
     let begin = Instant::now();
     let bytes = run.state.snapshot();
     let wrote = begin.elapsed();

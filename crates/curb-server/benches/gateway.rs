@@ -67,9 +67,9 @@ async fn load(
     clients: usize,
     request: Vec<u8>,
     wanted: u16,
-) {
+) -> Option<Seen> {
     if !is_chosen(what) {
-        return;
+        return None;
     }
     let before = Effort::now(curb);
     let (request, other) = (Arc::new(request), Arc::new(AtomicU64::new(0)));
@@ -131,6 +131,34 @@ async fn load(
         tenths[TENTHS / 2]
     );
     println!("    {}", Effort::now(curb).since(&before, all.len()));
+    Some(Seen {
+        rate: all.len() as f64 / seconds,
+        p50: at(0.5) as f64,
+        p99: at(0.99) as f64,
+    })
+}
+
+/// What a measurement came to: a second, and microseconds.
+struct Seen {
+    rate: f64,
+    p50: f64,
+    p99: f64,
+}
+
+/// Says beside a figure whether it is what it should be.
+fn aim(what: &str, met: bool) {
+    let verdict = if met { "met" } else { "NOT MET" };
+    println!("    aim {what}: {verdict}");
+}
+
+/// What Curb adds at the median to an answer that comes from behind it.
+fn added(what: &str, direct: Option<Seen>, through: Option<&Seen>, millis: f64) {
+    let Some((direct, through)) = direct.zip(through) else {
+        return;
+    };
+    let added = (through.p50 - direct.p50) / 1000.0;
+    println!("added to {what}: {added:.3} ms at the median");
+    aim(&format!("{millis} ms"), added < millis);
 }
 
 /// What this process has used, and what the machine was busy with beside it: a rate says little without.
@@ -234,7 +262,9 @@ async fn main() {
         &token,
         r#"{"entrypoint":"true","metadata":{"curb.cpu":"4"}}"#,
     );
-    load(&curb, "refusals", addr, CLIENTS, refused, 422).await;
+    if let Some(seen) = load(&curb, "refusals", addr, CLIENTS, refused, 422).await {
+        aim("20,000/s", seen.rate >= 20_000.0);
+    }
     load(
         &curb,
         "status reads",
@@ -255,7 +285,7 @@ async fn main() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let path = "/api/jobs/running";
     let direct = request(ray.addr(), "GET", path, "", "");
-    load(
+    let straight = load(
         &curb,
         "GET of a running job, straight to the stand-in",
         ray.addr(),
@@ -265,7 +295,7 @@ async fn main() {
     )
     .await;
     let through = request(addr, "GET", path, &token, "");
-    load(
+    let through = load(
         &curb,
         "GET of a running job, passed through",
         addr,
@@ -274,6 +304,12 @@ async fn main() {
         200,
     )
     .await;
+    added(
+        "a GET that is passed through",
+        straight,
+        through.as_ref(),
+        0.5,
+    );
     load(
         &curb,
         "GET /api/version",
@@ -297,7 +333,7 @@ async fn main() {
         "",
         r#"{"entrypoint":"true"}"#,
     );
-    load(
+    let straight = load(
         &curb,
         "POST straight to the stand-in, one client",
         ray.addr(),
@@ -306,7 +342,7 @@ async fn main() {
         200,
     )
     .await;
-    load(
+    let through = load(
         &curb,
         "admissions, one client",
         addr,
@@ -315,7 +351,11 @@ async fn main() {
         200,
     )
     .await;
-    load(&curb, "admissions", addr, CLIENTS, submit, 200).await;
+    added("a POST", straight, through.as_ref(), 3.0);
+    if let Some(seen) = load(&curb, "admissions", addr, CLIENTS, submit, 200).await {
+        aim("10,000/s", seen.rate >= 10_000.0);
+        aim("p99 50 ms", seen.p99 < 50_000.0);
+    }
     println!("starts counted by the stand-in: {}", ray.total_starts());
     curb.stop().await;
 }

@@ -95,6 +95,31 @@ pub fn json(value: &impl Serialize) -> Result<Reply, Failure> {
     Ok(answer(StatusCode::OK, "application/json", body))
 }
 
+/// 200 with a JSON array whose members are written one by one, so that a long one is in memory as text alone.
+#[derive(Debug, Default)]
+pub struct Array(Vec<u8>);
+
+impl Array {
+    /// Adds a member.
+    ///
+    /// # Errors
+    /// The value has no JSON form (none of ours is such).
+    pub fn push(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        self.0.push(if self.0.is_empty() { b'[' } else { b',' });
+        serde_json::to_writer(&mut self.0, value).map_err(|e| Failure::internal(&e))
+    }
+
+    /// The whole of it.
+    #[must_use]
+    pub fn answer(mut self) -> Reply {
+        if self.0.is_empty() {
+            self.0.push(b'[');
+        }
+        self.0.push(b']');
+        answer(StatusCode::OK, "application/json", self.0)
+    }
+}
+
 /// 200 with text.
 #[must_use]
 pub fn text(body: impl Into<Bytes>) -> Reply {

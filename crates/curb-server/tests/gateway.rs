@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use curb_core::subject::Role;
@@ -137,6 +138,46 @@ async fn someone_elses_job_is_answered_as_one_that_is_not_there() {
     );
     assert_eq!(w.get(&w.ops, "/api/jobs/mine").await.status, 200);
     assert_eq!(w.status(&w.ana, "mine").await, "RUNNING");
+    w.curb.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_list_has_every_job_once_in_order_and_a_refusal_after_them() {
+    let policy = "version: 1\nrefusal: job\nquotas:\n  - {name: each-user, for: {user: \"*\"}, limits: {jobs: 1}, per_job: {cpu: 3}}\n";
+    let w = World::with(policy, |_| {}).await;
+    let none = w.get(&w.ana, "/api/jobs/").await;
+    assert_eq!((none.status, none.body.as_str()), (200, "[]"));
+    // More than are read of the ledger in one go.
+    for ten in 0..53 {
+        let ids: Vec<String> = (0..10).map(|n| format!("job-{}", ten * 10 + n)).collect();
+        let sent = ids.iter().map(|id| w.submit(&w.ana, id, "1"));
+        for answer in futures_util::future::join_all(sent).await {
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+    }
+    assert_eq!(w.submit(&w.ana, "too-big", "4").await.status, 200);
+    let list = w.get(&w.ana, "/api/jobs/").await.json();
+    let list = list.as_array().expect("a list");
+    let ids: HashSet<&str> = list
+        .iter()
+        .filter_map(|j| j["submission_id"].as_str())
+        .collect();
+    assert_eq!((list.len(), ids.len()), (531, 531), "each once");
+    let places: Vec<usize> = list
+        .iter()
+        .filter_map(|j| {
+            j["message"]
+                .as_str()?
+                .strip_prefix("curb: queued, position ")
+        })
+        .filter_map(|told| told.split(' ').next()?.parse().ok())
+        .collect();
+    assert_eq!(places, (1..530).collect::<Vec<usize>>(), "the oldest first");
+    assert_eq!(list[530]["submission_id"], "too-big");
+    assert!(
+        list.iter()
+            .all(|j| j["entrypoint"] == list[0]["entrypoint"])
+    );
     w.curb.stop().await;
 }
 

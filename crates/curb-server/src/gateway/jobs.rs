@@ -14,7 +14,7 @@ use super::{Call, Found, may_change, may_see, no_job};
 use crate::app::App;
 use crate::auth::Principal;
 use crate::engine::Decision;
-use crate::reply::{Failure, Reply, json};
+use crate::reply::{Array, Failure, Reply, json};
 use crate::view;
 
 /// How long Ray may take to tell of a running job before what it last said is told.
@@ -71,42 +71,68 @@ pub async fn list(call: &Call) -> Result<Reply, Failure> {
         .engine
         .look(move |state, _| (chosen(state, &who), refused(state, &who)))
         .await?;
-    let mut jobs = Vec::with_capacity(chosen.len());
+    let mut all = Array::default();
+    let mut refreshing = Refreshing::new();
     for some in chosen.chunks(LISTED_AT_ONCE) {
         let some = some.to_vec();
         let part = call
             .app
             .engine
             .look(move |state, moment| with_places(state, moment, &some));
-        jobs.extend(part.await?);
+        // Written at once: only the text of a long list is ever in memory as a whole.
+        list_some(&call.app, &part.await?, &mut refreshing, &mut all).await?;
     }
-    refresh(&call.app, &jobs).await;
-    let keys = jobs.iter().map(|(j, _)| j.new.spec.clone()).collect();
-    let specs = call.app.specs(keys).await?;
-    let mut all: Vec<JobDetails> = jobs
-        .iter()
-        .map(|(job, wait)| {
-            let cluster = call.app.cluster(&job.new.cluster);
-            let record = cluster.and_then(|c| c.recall(&job.new.id));
-            let silent = cluster
-                .filter(|_| matches!(job.phase, Phase::Running(_)))
-                .map(|c| c.facts())
-                .filter(|facts| !facts.reachable)
-                .map(|facts| view::silent(facts.last_seen));
-            view::details(
-                job,
-                specs.get(&job.new.spec).map(Arc::as_ref),
-                record.as_deref(),
-                wait.as_deref().or(silent.as_deref()),
-            )
-        })
-        .collect();
-    let real: HashSet<&JobId> = jobs.iter().map(|(j, _)| &j.new.id).collect();
+    let real: HashSet<&JobId> = chosen.iter().collect();
     let mut told = HashSet::new();
     let newest_first = refused.iter().rev();
     let shown = newest_first.filter(|r| !real.contains(&r.job.id) && told.insert(&r.job.id));
-    all.extend(shown.map(view::refused));
-    json(&all)
+    for refusal in shown {
+        all.push(&view::refused(refusal))?;
+    }
+    Ok(all.answer())
+}
+
+/// Adds some jobs with their requests and with what Ray says or said of them.
+async fn list_some(
+    app: &App,
+    jobs: &[(Job, Option<String>)],
+    refreshing: &mut Refreshing,
+    all: &mut Array,
+) -> Result<(), Failure> {
+    refresh(app, jobs, refreshing).await;
+    let keys = jobs.iter().map(|(j, _)| j.new.spec.clone()).collect();
+    let specs = app.specs(keys).await?;
+    for (job, wait) in jobs {
+        let cluster = app.cluster(&job.new.cluster);
+        let record = cluster.and_then(|c| c.recall(&job.new.id));
+        let silent = cluster
+            .filter(|_| matches!(job.phase, Phase::Running(_)))
+            .map(|c| c.facts())
+            .filter(|facts| !facts.reachable)
+            .map(|facts| view::silent(facts.last_seen));
+        all.push(&view::details(
+            job,
+            specs.get(&job.new.spec).map(Arc::as_ref),
+            record.as_deref(),
+            wait.as_deref().or(silent.as_deref()),
+        ))?;
+    }
+    Ok(())
+}
+
+/// What is left of the time and the questions that one list may cost Ray.
+struct Refreshing {
+    questions: usize,
+    until: tokio::time::Instant,
+}
+
+impl Refreshing {
+    fn new() -> Refreshing {
+        Refreshing {
+            questions: REFRESHED,
+            until: tokio::time::Instant::now() + SETTLES_WITHIN,
+        }
+    }
 }
 
 /// The jobs of a list by age: what is open, and the newest that ended.
@@ -176,7 +202,7 @@ async fn settled(app: &App, id: &JobId) -> Option<Job> {
 }
 
 /// Asks Ray again about jobs that run as far as the ledger knows, but of which Ray last said less.
-async fn refresh(app: &App, jobs: &[(Job, Option<String>)]) {
+async fn refresh(app: &App, jobs: &[(Job, Option<String>)], left: &mut Refreshing) {
     let stale = jobs.iter().filter_map(|(job, _)| {
         let Phase::Running(grant) = &job.phase else {
             return None;
@@ -187,7 +213,9 @@ async fn refresh(app: &App, jobs: &[(Job, Option<String>)]) {
             && !cluster.recall(&job.new.id).is_some_and(|r| running(&r));
         stale.then_some((cluster, job))
     });
-    let asked = stale.take(REFRESHED).map(|(cluster, job)| async move {
+    let stale: Vec<_> = stale.take(left.questions).collect();
+    left.questions -= stale.len();
+    let asked = stale.into_iter().map(|(cluster, job)| async move {
         if let Ok(Some(record)) = cluster.ray.get(&job.ray_id()).await
             && crate::dispatcher::whose(&record, &job.new.stamp) == crate::dispatcher::Claim::Ours
         {
@@ -196,7 +224,7 @@ async fn refresh(app: &App, jobs: &[(Job, Option<String>)]) {
     });
     let all = futures_util::future::join_all(asked);
     // Without an answer in time, what was said last is told.
-    let _ = tokio::time::timeout(SETTLES_WITHIN, all).await;
+    let _ = tokio::time::timeout_at(left.until, all).await;
 }
 
 /// A job in Ray's words: of one that runs, what Ray says now or said last.
