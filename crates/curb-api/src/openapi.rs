@@ -189,7 +189,7 @@ fn shape(route: &Route, g: &mut SchemaGenerator) -> Shape {
         (Method::Get, routes::OVERRIDES) => new().answers::<Overrides>(g),
         (_, routes::OVERRIDES) => new()
             .takes::<NewOverride>(g)
-            .answers::<crate::schema::Override>(g)
+            .answers::<crate::types::MadeOverride>(g)
             .status("201"),
         (_, routes::TOKEN) => new().status("204").query(
             "force",

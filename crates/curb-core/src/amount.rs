@@ -170,14 +170,24 @@ impl fmt::Display for ShowAmount {
             Unit::Milli => write_decimal(f, u128::from(self.amount.0), u128::from(MILLI), 3),
             Unit::Bytes => {
                 let bytes = self.amount.0;
-                let (factor, name) = match bytes {
-                    b if b >= 1 << 40 => (1u64 << 40, "TiB"),
-                    b if b >= 1 << 30 => (1 << 30, "GiB"),
-                    b if b >= 1 << 20 => (1 << 20, "MiB"),
-                    b if b >= 1 << 10 => (1 << 10, "KiB"),
-                    _ => (1, "B"),
+                let units = [
+                    (1u64 << 40, "TiB"),
+                    (1 << 30, "GiB"),
+                    (1 << 20, "MiB"),
+                    (1 << 10, "KiB"),
+                    (1, "B"),
+                ];
+                let fits = |(factor, _): &&(u64, &str)| bytes >= *factor;
+                let largest = units.iter().find(fits).unwrap_or(&units[4]);
+                // Whole mebibytes are shown as they are, in a form that can be written again.
+                let exact = |(factor, _): &&(u64, &str)| {
+                    (u128::from(bytes) * 100).is_multiple_of(u128::from(*factor))
                 };
-                write_decimal(f, u128::from(bytes), u128::from(factor), 2)?;
+                let mut coarse = units.iter().filter(|(f, _)| *f >= (1 << 20).min(largest.0));
+                let (factor, name) = coarse
+                    .find(|u| u.0 <= largest.0 && exact(u))
+                    .unwrap_or(largest);
+                write_decimal(f, u128::from(bytes), u128::from(*factor), 2)?;
                 write!(f, " {name}")
             }
         }

@@ -65,13 +65,26 @@ impl Telling<'_> {
                 push_wrapped(&mut out, "    ", &format!("fits {}", self.when_of(v)));
             }
         }
+        if e.verdict == Verdict::Later
+            && !e.refused
+            && let Some(expected) = self.expectation(e)
+        {
+            push_wrapped(&mut out, "  ", &expected);
+        }
         match &e.fits_now {
             Some(fits) => push_wrapped(&mut out, "  ", &format!("would fit now: {fits}")),
             None if e.violations.is_empty() || !e.violations.iter().all(less_helps) => {}
             None => out.push_str("  nothing of it would fit now\n"),
         }
         if e.refused {
-            push_wrapped(&mut out, "  next: ", next_step(e.verdict, code));
+            let unknown = e.violations.first().and_then(|v| v.note.as_deref());
+            let next = match (code, unknown) {
+                (Code::JobType, Some(note)) if note.starts_with("there is no") => {
+                    "name a job type that there is, or none"
+                }
+                _ => next_step(e.verdict, code),
+            };
+            push_wrapped(&mut out, "  next: ", next);
         }
         for v in &e.recorded {
             push_wrapped(&mut out, "  recorded only: ", &self.sentence(v));
@@ -108,13 +121,10 @@ impl Telling<'_> {
             }
             None => line.push_str("; nothing is in its way, and it starts when its turn comes"),
         }
-        // Those ahead may take what ends first.
-        let behind = position.is_some_and(|p| p.position > 1);
-        match e.expected {
-            Some(t) if behind => line.push_str(&format!("; at the earliest {}", self.about(t))),
-            Some(t) => line.push_str(&format!("; expected {}", self.about(t))),
-            None if e.violations.is_empty() => {}
-            None => line.push_str("; expected start unknown"),
+        match self.expectation(e) {
+            _ if e.violations.is_empty() && e.expected.is_none() => {}
+            Some(expected) => line.push_str(&format!("; {expected}")),
+            None => {}
         }
         line
     }
@@ -126,11 +136,8 @@ impl Telling<'_> {
             Some(q) => format!("{q} ({})", v.bucket),
             None => v.bucket.clone(),
         };
-        let q = |q: &Option<Quantity>| {
-            q.as_ref()
-                .map_or_else(|| "?".to_owned(), ToString::to_string)
-        };
-        let (limit, used, asked, over) = (q(&v.limit), q(&v.used), q(&v.asked), q(&v.over));
+        let numbers = v.numbers();
+        let [limit, used, asked, over] = numbers.map(|n| n.unwrap_or_else(|| "?".to_owned()));
         let note = v.note.as_deref().unwrap_or_default();
         let text = match v.code {
             Code::JobType | Code::ClusterAccess => return sentence_case(note),
@@ -186,6 +193,17 @@ impl Telling<'_> {
             Code::ClusterDown => format!("{place} cannot be reached by Curb"),
         };
         text + "."
+    }
+
+    /// When a job that waits should start, in the words that are used everywhere; `None` when it is not for now.
+    #[must_use]
+    pub fn expectation(&self, e: &Explanation) -> Option<String> {
+        match (e.expected, &e.unknown) {
+            (Some(t), _) if t <= self.now => Some("expected to start at any moment".to_owned()),
+            (Some(t), _) => Some(format!("expected start about {}", self.about(t))),
+            (None, Some(why)) => Some(format!("expected start cannot be said yet: {why}")),
+            (None, None) => None,
+        }
     }
 
     /// When the limit of a violation could be met, in words.

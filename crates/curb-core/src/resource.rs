@@ -198,11 +198,25 @@ impl fmt::Display for Resources {
         if self.is_empty() {
             return f.write_str("nothing");
         }
-        for (i, (r, a)) in self.iter().enumerate() {
-            if i > 0 {
-                f.write_str(", ")?;
+        // Models count as GPUs: they are said once, and what is of no model besides.
+        let models = |(r, _): &(&Resource, Amount)| matches!(r, Resource::GpuModel(_));
+        let of_models = self
+            .iter()
+            .filter(models)
+            .fold(Amount::ZERO, |sum, (_, a)| sum.saturating_add(a));
+        let mut between = "";
+        for (r, a) in self.iter() {
+            let (a, other) = match r {
+                Resource::Gpu if of_models > Amount::ZERO => {
+                    (a.saturating_sub(of_models), " of any model")
+                }
+                _ => (a, ""),
+            };
+            if a == Amount::ZERO {
+                continue;
             }
-            write!(f, "{} {}", r.show(a), r.label())?;
+            write!(f, "{between}{} {}{other}", r.show(a), r.label())?;
+            between = ", ";
         }
         Ok(())
     }
@@ -249,5 +263,16 @@ mod tests {
         .into_iter()
         .collect();
         assert_eq!(r.to_string(), "2.5 CPU, 16 GiB memory");
+    }
+
+    #[test]
+    fn two_h100_do_not_read_as_four_gpus() {
+        let h100 = Resource::GpuModel("H100".into());
+        let mut r = Resources::none();
+        r.set(h100, Amount::whole(2));
+        let mut r = r.with_gpu_total();
+        assert_eq!(r.to_string(), "2 H100 GPU");
+        r.set(Resource::Gpu, Amount::whole(3));
+        assert_eq!(r.to_string(), "1 GPU of any model, 2 H100 GPU");
     }
 }

@@ -314,10 +314,16 @@ fn a_job_that_runs_on_into_the_next_period_must_fit_there_as_well() {
         "admitted",
         "this is today's"
     );
-    let said = late(&day).explain(&want("li").cpu("4").hours(3));
+    let mut w = late(&day);
+    let said = w.explain(&want("li").cpu("4").hours(3));
     assert_eq!(said.violations.len(), 1, "{said:?}");
     let fits = said.fits_now.expect("a part of it fits");
-    assert_eq!(fits, amounts(&[("cpu", "3")]));
+    assert_eq!(fits, amounts(&[("cpu", "2")]));
+    assert_eq!(
+        say(&w.submit(&want("li").cpu("2").hours(3)).1),
+        "admitted",
+        "what is offered fits, and more is never in a day"
+    );
 }
 
 #[test]

@@ -245,3 +245,59 @@ proptest! {
         }
     }
 }
+
+fn expected(w: &World, id: &JobId) -> Option<i64> {
+    let why = curb_core::decide::why_waiting(&w.state, id, &w.moment()).expect("it waits");
+    assert!(why.expected.is_some() != why.unknown.is_some());
+    why.expected.map(|t| t.0 - w.now)
+}
+
+#[test]
+fn expected_starts_respect_those_ahead() {
+    let mut w = World::new("capacity: {cpu: 4}\n");
+    w.cluster("main", "session-1", &[("cpu", "4")]);
+    w.submit(&want("ana").cpu("4").minutes(1));
+    let waits: Vec<JobId> = (0..13)
+        .map(|_| w.submit(&want("ana").cpu("4").minutes(1)).0)
+        .collect();
+    for (n, id) in (1..).zip(&waits) {
+        assert_eq!(expected(&w, id), Some(n * MINUTE));
+    }
+    let next = w.explain(&want("ana").cpu("4").minutes(1));
+    assert_eq!(next.expected.map(|t| t.0 - w.now), Some(14 * MINUTE));
+    let all = curb_core::decide::Waits::of(&w.state, &w.moment());
+    let last = all.why(&w.state, &waits[12], &w.moment()).expect("waits");
+    assert_eq!(last.expected.map(|t| t.0 - w.now), Some(13 * MINUTE));
+}
+
+#[test]
+fn what_cannot_be_said_is_not_said() {
+    let mut w = World::new("capacity: {cpu: 4}\n");
+    w.cluster("main", "session-1", &[("cpu", "4")]);
+    let (running, _) = w.submit(&want("ana").cpu("4"));
+    let (id, _) = w.submit(&want("ana").cpu("4").minutes(1));
+    assert_eq!(expected(&w, &id), None, "who runs did not say for how long");
+    w.end_and_run(&running);
+    let (behind, _) = w.submit(&want("ana").cpu("4").minutes(1));
+    assert_eq!(expected(&w, &behind), Some(MINUTE));
+    w.pass(2 * MINUTE);
+    assert_eq!(expected(&w, &behind), None, "it is past its declared end");
+    w.gates.insert("main".into(), curb_core::decide::Gate::Down);
+    let why = curb_core::decide::why_waiting(&w.state, &behind, &w.moment()).expect("it waits");
+    assert_eq!(
+        why.unknown.as_deref(),
+        Some("its cluster cannot be reached")
+    );
+}
+
+#[test]
+fn lent_capacity_that_is_taken_back_is_counted_on() {
+    let yaml = "capacity: {cpu: 4}\nteams:\n  a: {members: [ana]}\n  b: {members: [li]}\nquotas:\n  - {name: a, for: {team: a}, limits: {cpu: 2}, borrow: {cpu: 2}, reclaim: {stop_after: 20m}}\n  - {name: b, for: {team: b}, limits: {cpu: 2}}\n";
+    let mut w = World::new(yaml);
+    w.cluster("main", "session-1", &[("cpu", "4")]);
+    w.submit(&want("ana").cpu("2").hours(9));
+    w.submit(&want("ana").cpu("2").hours(9));
+    let (li, said) = w.submit(&want("li").cpu("2").hours(1));
+    assert!(w.queued(&li), "{}", say(&said));
+    assert_eq!(expected(&w, &li), Some(20 * MINUTE));
+}

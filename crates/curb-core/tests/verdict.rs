@@ -131,3 +131,73 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_numbers_of_a_budget_add_up_as_they_are_shown() {
+    let yaml = "quotas:\n  - {name: each, for: {user: \"*\"}, budget: {cpu_hours: 2, per: day}}\n";
+    let mut w = World::new(yaml);
+    w.submit(&want("ana").cpu("100m").minutes(6));
+    w.pass(6 * MINUTE);
+    w.end(&curb_core::subject::JobId::parse("job-1").expect("an id"));
+    let e = w.explain(&want("ana").cpu("2").hours(1));
+    let numbers = e.violations[0].numbers().map(|n| n.expect("a number"));
+    assert_eq!(
+        numbers.join(", "),
+        "2 CPU-hours, 0.01 CPU-hours, 2 CPU-hours, 0.01 CPU-hours"
+    );
+}
+
+#[test]
+fn what_would_fit_now_can_be_asked_for_as_it_is_shown() {
+    let mut w = World::new("{}\n".replace("{}", "capacity: {memory: 64GB}").as_str());
+    w.cluster("main", "session-1", &[("memory", "64GB")]);
+    w.submit(&want("li").of("memory", "39999999999"));
+    let fits = w
+        .explain(&want("ana").of("memory", "60GiB"))
+        .fits_now
+        .expect("something fits");
+    let shown = fits.to_string();
+    let text = shown
+        .strip_suffix(" memory")
+        .expect("memory")
+        .replace(' ', "");
+    let (id, _) = w.submit(&want("ana").of("memory", &text));
+    assert!(w.holds(&id), "{shown}");
+}
+
+#[test]
+fn gpus_of_two_models_are_told_apart_where_there_are_none() {
+    let mut w = World::new("capacity: {cpu: 4}\n");
+    w.cluster("main", "session-1", &[("cpu", "4")]);
+    let text = w.text(&want("ana").of("gpu:H100", "2"), "ana");
+    assert!(text.contains("asked: 2 H100 GPU\n"), "{text}");
+    assert!(
+        text.contains("no H100 GPU;") && text.contains("no GPU;"),
+        "{text}"
+    );
+}
+
+proptest! {
+    #[test]
+    fn numbers_of_budgets_always_add_up(used in 0u128..1 << 60, asked in 1u128..1 << 60, limit in 0u128..1 << 60) {
+        use curb_core::decide::{Quantity, budget_numbers};
+        prop_assume!(used + asked > limit);
+        let resource = curb_core::resource::Resource::Cpu;
+        let of = |amount| Some(Quantity::ResourceTime { resource: resource.clone(), amount });
+        let w = World::new("capacity: {cpu: 1}\n");
+        let mut v = w.explain(&want("ana").cpu("9")).violations[0].clone();
+        (v.limit, v.used, v.asked) = (of(limit), of(used), of(asked));
+        v.over = of(used + asked - limit);
+        let micro = |text: &str| {
+            let number = text.split(' ').next().expect("a number");
+            let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+            let part = format!("{part:0<6}");
+            whole.parse::<u128>().expect("digits") * 1_000_000 + part.parse::<u128>().expect("digits")
+        };
+        let [l, u, a, o] = v.numbers().map(|n| micro(&n.expect("a number")));
+        prop_assert_eq!(u + a - l, o);
+        prop_assert!(o > 0);
+        let (u, l, left) = budget_numbers(&resource, used, limit);
+        prop_assert_eq!(micro(&left), micro(&l).saturating_sub(micro(&u)));
+    }
+}

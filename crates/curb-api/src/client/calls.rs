@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use curb_core::ledger::Override;
 use curb_core::time::Millis;
 use http::Method;
 use serde::Serialize;
@@ -146,7 +145,7 @@ impl Client {
     }
 
     /// Changes limits for a time.
-    pub async fn add_override(&self, body: &NewOverride) -> Answer<Override> {
+    pub async fn add_override(&self, body: &NewOverride) -> Answer<MadeOverride> {
         self.send(
             "add the override",
             Method::POST,

@@ -44,6 +44,9 @@ pub struct ExplainReply {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<s::Timestamp>")]
     pub expected: Option<Timestamp>,
+    /// Of a job that would wait: why it cannot be said when it would start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
     /// Who the job would be charged to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<s::Subject>")]
@@ -70,6 +73,7 @@ impl ExplainReply {
             recorded: explanation.recorded,
             fits_now: explanation.fits_now,
             expected: explanation.expected,
+            unknown: explanation.unknown,
             subject: None,
             cluster: None,
             text,

@@ -255,6 +255,9 @@ pub struct Waiting {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<s::Timestamp>")]
     pub expected: Option<Timestamp>,
+    /// Why that cannot be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
     /// The limits in the way, the binding one first. In a list only that one.
     #[schemars(with = "Vec<s::Violation>")]
     pub violations: Vec<Violation>,

@@ -15,7 +15,7 @@ use crate::schema as s;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewOverride {
-    /// Whose buckets: those that are kept for exactly these.
+    /// Whose buckets: those that are kept for these, alone or together with more.
     #[schemars(with = "s::Selector")]
     pub selector: Selector,
     /// In one quota only.
@@ -34,6 +34,18 @@ pub struct NewOverride {
     pub span: Millis,
     /// Why; kept in the journal. Must not be empty.
     pub why: String,
+}
+
+/// An override that was made, with what it changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MadeOverride {
+    /// What was made.
+    #[serde(flatten)]
+    #[schemars(with = "s::Override")]
+    pub made: Override,
+    /// The limits that are others now, at most twenty: quota, bucket, before and after.
+    #[serde(default)]
+    pub changes: Vec<String>,
 }
 
 /// The changes in force.

@@ -21,6 +21,9 @@ pub struct Preview {
     pub seen: u64,
     /// Those that no rule was in the way of.
     pub untouched: u64,
+    /// Those that in fact waited, by what is enforced, and that no other rule was in the way of.
+    #[serde(default)]
+    pub waited: u64,
     /// Those that would have waited first.
     pub would_wait: u64,
     /// Those that would have been refused.

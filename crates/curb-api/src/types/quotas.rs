@@ -113,6 +113,9 @@ pub struct BudgetRow {
     pub per: Period,
     /// Used in this period, by what runs as well.
     pub used: u128,
+    /// What running jobs may still use of it, as they declared. Less the two of the limit is what a new job can have.
+    #[serde(default)]
+    pub promised: u128,
     /// How much there is.
     pub limit: u128,
     /// When the period begins anew; missing for a rolling one.

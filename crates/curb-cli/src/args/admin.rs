@@ -35,8 +35,8 @@ pub enum OverrideCommand {
 #[command(
     group = ArgGroup::new("whose").required(true).multiple(true).args(["user", "team", "org", "job_type"]),
     group = ArgGroup::new("change").required(true).multiple(true).args(["cpu", "gpu", "memory", "resource", "jobs"]),
-    after_help = "It changes the buckets that are kept for exactly these: --user ana changes the bucket of ana in every \
-    quota that has one for each user.\nExample: curb override add --user ana --gpu +2 --for 48h --why 'camera-ready'"
+    after_help = "It changes the buckets that are kept for these, alone or together with more: --user ana changes every \
+    bucket of ana's own, also one of ana's by job type; --quota or --job-type narrows it.\nExample: curb override add --user ana --gpu +2 --for 48h --why 'camera-ready'"
 )]
 pub struct OverrideAddArgs {
     /// Buckets of this user

@@ -46,11 +46,14 @@ fn add(args: &OverrideAddArgs, ctx: &mut Ctx) -> Done {
         ctx.json(&made)?;
         return Ok(Exit::Ok);
     }
-    let until = ctx.view.at_and_far(made.until);
+    let until = ctx.view.at_and_far(made.made.until);
+    let id = made.made.id;
     ctx.say(&format!(
-        "override {} is in force until {until}; take it back: curb override remove {}",
-        made.id, made.id
+        "override {id} is in force until {until}; take it back: curb override remove {id}"
     ));
+    for change in &made.changes {
+        ctx.say(&format!("  {change}"));
+    }
     Ok(Exit::Ok)
 }
 

@@ -1,7 +1,8 @@
 //! An explanation: the verdict first, then every limit in the way with its numbers.
 
 use curb_api::ExplainReply;
-use curb_core::decide::{Holder, Verdict, Violation, When};
+use curb_core::decide::{Code, Holder, Verdict, Violation, When};
+use curb_core::time::Timestamp;
 
 use crate::term::{Ink, View, clean_line, wrap_indented};
 
@@ -54,11 +55,7 @@ fn verdict(reply: &ExplainReply, view: &View) -> (Ink, String) {
             format!("Refused for now: {limits}, and the policy refuses rather than queues."),
         ),
         (Verdict::Later, false) => {
-            let when = reply
-                .expected
-                .map_or("when cannot be said yet".to_owned(), |at| {
-                    format!("start about {}", view.at_and_far(at))
-                });
+            let when = start(reply.expected, reply.unknown.as_deref(), view);
             (
                 Ink::Yellow,
                 format!("Later: it would wait in the queue ({limits}); {when}."),
@@ -96,16 +93,38 @@ fn charged(reply: &ExplainReply, columns: usize) -> String {
     out
 }
 
+/// When a job that waits should start, in the words that are used everywhere.
+#[must_use]
+pub fn start(expected: Option<Timestamp>, unknown: Option<&str>, view: &View) -> String {
+    match (expected, unknown) {
+        (Some(at), _) if at <= view.now => "expected to start at any moment".to_owned(),
+        (Some(at), _) => format!("expected start about {}", view.at_and_far(at)),
+        (None, Some(why)) => {
+            format!("expected start cannot be said yet: {}", clean_line(why))
+        }
+        (None, None) => "expected start cannot be said yet".to_owned(),
+    }
+}
+
+/// What sets a limit.
+fn set_by(v: &Violation) -> String {
+    match (&v.quota, v.code) {
+        (Some(quota), _) => format!("quota {quota}"),
+        (None, Code::JobType | Code::ClusterAccess | Code::PriorityLimit) => {
+            "the policy".to_owned()
+        }
+        (None, Code::Turn) => "the queue".to_owned(),
+        (None, _) => "the cluster itself".to_owned(),
+    }
+}
+
 /// Limits in the way, numbered.
 #[must_use]
 pub fn violations(violations: &[Violation], view: &View) -> String {
     let columns = view.columns();
     let mut out = String::new();
     for (i, v) in violations.iter().enumerate() {
-        let of = v
-            .quota
-            .as_deref()
-            .map_or("the cluster itself".to_owned(), |q| format!("quota {q}"));
+        let of = set_by(v);
         let head = format!("{:>3}. ", i + 1);
         let what = format!("{} ({of}, {})", v.code, v.bucket);
         out.push_str(&view_head(view, &wrap_indented(&head, &what, columns)));
@@ -123,15 +142,11 @@ fn view_head(view: &View, text: &str) -> String {
 
 fn details(v: &Violation, view: &View) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
-    let numbers = [
-        ("limit", &v.limit),
-        ("used", &v.used),
-        ("asked", &v.asked),
-        ("over by", &v.over),
-    ];
-    let said: Vec<_> = numbers
+    let names = ["limit", "used", "asked", "over by"];
+    let said: Vec<_> = names
         .iter()
-        .filter_map(|(name, q)| q.as_ref().map(|q| format!("{name} {q}")))
+        .zip(v.numbers())
+        .filter_map(|(name, q)| q.map(|q| format!("{name} {q}")))
         .collect();
     if !said.is_empty() {
         lines.push(("numbers", said.join(", ")));
@@ -140,8 +155,11 @@ fn details(v: &Violation, view: &View) -> Vec<(&'static str, String)> {
         lines.push(("held by", holders(v, view)));
     }
     lines.push(("fits", when(&v.when, view)));
-    if v.rejects {
+    if v.rejects && v.quota.is_some() {
         lines.push(("above", "the quota refuses; it does not queue".to_owned()));
+    } else if v.code == Code::ClusterDown && v.rejects {
+        let text = "while a cluster is down the policy refuses; it does not queue";
+        lines.push(("above", text.to_owned()));
     }
     if let Some(reason) = &v.reason {
         lines.push(("why", clean_line(reason).into_owned()));
@@ -175,17 +193,29 @@ fn holder(h: &Holder, view: &View) -> String {
     } else {
         format!(" ({})", h.job)
     };
-    let until = h
-        .until
-        .map(|at| format!(" until {}", view.at(at)))
-        .unwrap_or_default();
+    let until = match h.until {
+        None => String::new(),
+        Some(at) if at < view.now => {
+            format!(", past its declared end by {}", view.age(at))
+        }
+        Some(at) => format!(" until {}", view.at(at)),
+    };
     format!("{who}{job} {}{until}", h.holds)
 }
 
 fn when(when: &When, view: &View) -> String {
     match when {
-        When::JobsEnd(Some(at)) => format!("when running jobs end, about {}", view.at_and_far(*at)),
-        When::JobsEnd(None) => "when running jobs end; they did not say when".to_owned(),
+        When::JobsEnd(Some(at)) if *at <= view.now => format!(
+            "when enough of what runs ends; by what it declared that was {} ago",
+            view.age(*at)
+        ),
+        When::JobsEnd(Some(at)) => format!(
+            "when enough of what runs ends, about {}",
+            view.at_and_far(*at)
+        ),
+        When::JobsEnd(None) => {
+            "when enough of what runs ends; when that is cannot be said yet".to_owned()
+        }
         When::At(at) => format!("at {}", view.at_and_far(*at)),
         When::Turn => "once those ahead have started".to_owned(),
         When::ClusterBack => "when the cluster answers again".to_owned(),

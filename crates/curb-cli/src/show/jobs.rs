@@ -1,9 +1,10 @@
 //! Jobs: the list, and one.
 
 use curb_api::{JobState, JobView, Waiting};
+use curb_core::amount::Amount;
 use curb_core::resource::{Resource, Resources};
 
-use super::explain::violations;
+use super::explain::{start, violations};
 use crate::term::{Cell, Ink, Table, View, clean_text, wrap_indented};
 
 /// The list, as `squeue` users know it.
@@ -44,8 +45,20 @@ pub fn short(resources: &Resources) -> String {
         .map(|(resource, amount)| match resource {
             Resource::Memory => resource.show(amount).to_string().replace(' ', ""),
             Resource::GpuModel(model) => format!("{}x{model}", resource.show(amount)),
+            Resource::Gpu => {
+                // Models count as GPUs, and are said by themselves.
+                let models = resources
+                    .iter()
+                    .filter(|(r, _)| matches!(r, Resource::GpuModel(_)));
+                let named = models.fold(Amount::ZERO, |sum, (_, a)| sum.saturating_add(a));
+                match amount.saturating_sub(named) {
+                    Amount::ZERO => String::new(),
+                    rest => format!("{}gpu", resource.show(rest)),
+                }
+            }
             other => format!("{}{other}", resource.show(amount)),
         })
+        .filter(|word| !word.is_empty())
         .collect();
     if words.is_empty() {
         "-".to_owned()
@@ -76,7 +89,10 @@ pub fn reason(job: &JobView, view: &View) -> String {
             };
             let end = job
                 .expected_end
-                .map(|at| format!("ends by {}", view.at(at)))
+                .map(|at| match at < view.now {
+                    true => format!("past its declared end by {}", view.age(at)),
+                    false => format!("ends by {}", view.at(at)),
+                })
                 .unwrap_or_default();
             [end.as_str(), lent]
                 .into_iter()
@@ -180,8 +196,16 @@ pub fn job(job: &JobView, view: &View) -> String {
     if let Some(at) = job.started {
         line("started", &view.at_and_far(at));
     }
-    if let Some(at) = job.expected_end {
-        line("ends by", &view.at_and_far(at));
+    match job.expected_end {
+        Some(at) if at < view.now => {
+            let late = view.age(at);
+            line(
+                "ends by",
+                &format!("past its declared end, {}, by {late}", view.at(at)),
+            );
+        }
+        Some(at) => line("ends by", &view.at_and_far(at)),
+        None => {}
     }
     if let Some(at) = job.ended {
         line("ended", &view.at_and_far(at));
@@ -240,11 +264,7 @@ fn state_words(job: &JobView) -> String {
 }
 
 fn waiting_words(waiting: &Waiting, view: &View) -> String {
-    let when = waiting
-        .expected
-        .map_or("when it starts cannot be said yet".to_owned(), |at| {
-            format!("start about {}", view.at_and_far(at))
-        });
+    let when = start(waiting.expected, waiting.unknown.as_deref(), view);
     let mut out = format!(
         "\nPosition {} of {}; {when}. It waits for:\n\n",
         waiting.position, waiting.of

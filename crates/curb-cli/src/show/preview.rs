@@ -13,8 +13,8 @@ pub fn preview(p: &Preview, view: &View) -> String {
         format!("No job came in during the last {span}, so nothing can be said.")
     } else {
         format!(
-            "Of {} jobs in the last {span}, {} would have passed untouched, {} would have waited, {} would have been refused; {} were refused.",
-            p.seen, p.untouched, p.would_wait, p.would_refuse, p.refused
+            "Of {} jobs in the last {span}, {} would have passed untouched, {} would have waited, {} would have been refused; {} waited and {} were refused in fact.",
+            p.seen, p.untouched, p.would_wait, p.would_refuse, p.waited, p.refused
         )
     };
     let mut out = wrap_indented("", &sum, view.columns());

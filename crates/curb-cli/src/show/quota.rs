@@ -2,7 +2,7 @@
 
 use curb_api::{BucketView, BudgetRow, Mode, Quotas};
 use curb_core::amount::Amount;
-use curb_core::decide::Quantity;
+use curb_core::decide::budget_numbers;
 use curb_core::resource::Resource;
 
 use crate::term::{Cell, Ink, Table, View};
@@ -131,24 +131,25 @@ fn budget(b: &BudgetRow, view: &View) -> Row {
         Resource::Memory => "memory GiB-hours".to_owned(),
         other => format!("{other}-hours"),
     };
-    let hours = |amount: u128| {
-        let text = Quantity::ResourceTime {
-            resource: b.resource.clone(),
-            amount,
-        }
-        .to_string();
-        text.split(' ').next().unwrap_or_default().to_owned()
-    };
+    // What is promised to running jobs is as good as used: what is left is what a new job can have.
+    let (used, limit, left) =
+        budget_numbers(&b.resource, b.used.saturating_add(b.promised), b.limit);
+    let promised = (b.promised > 0).then(|| {
+        let (promised, _, _) = budget_numbers(&b.resource, b.promised, b.limit);
+        format!("of it {promised} promised to what runs")
+    });
+    let anew = b.resets.map(|at| format!("anew {}", view.at(at)));
     Row {
         name: format!("{name}/{}", b.per),
-        used: hours(b.used),
-        limit: hours(b.limit),
-        left: hours(b.limit.saturating_sub(b.used)),
-        percent: Some(percent(b.used, b.limit)),
-        note: b
-            .resets
-            .map(|at| format!("anew {}", view.at(at)))
-            .unwrap_or_default(),
+        used,
+        limit,
+        left,
+        percent: Some(percent(b.used.saturating_add(b.promised), b.limit)),
+        note: promised
+            .into_iter()
+            .chain(anew)
+            .collect::<Vec<_>>()
+            .join(", "),
     }
 }
 

@@ -148,6 +148,7 @@ pub fn reply(verdict: Verdict, refused: bool, violations: Vec<Violation>) -> Exp
         request: request(),
         duration: Some(Millis(2 * 3_600_000)),
         expected: (verdict == Verdict::Later && !refused).then(|| at(80)),
+        unknown: None,
         fits_now: (verdict != Verdict::Now).then_some(half),
         violations,
         recorded: vec![],
@@ -191,6 +192,7 @@ pub fn jobs() -> Vec<JobView> {
         position: 3,
         of: 11,
         expected: Some(at(80)),
+        unknown: None,
         violations: violations(),
     });
     let mut running = job("train-7", JobState::Running);
@@ -266,7 +268,8 @@ pub fn buckets() -> Vec<BucketView> {
     let budget = BudgetRow {
         resource: Resource::Gpu,
         per: Period::Month,
-        used: 450 * 3_600_000_000,
+        used: 400 * 3_600_000_000,
+        promised: 50 * 3_600_000_000,
         limit: 500 * 3_600_000_000,
         resets: Some(at(9 * 24 * 60)),
     };
@@ -274,6 +277,7 @@ pub fn buckets() -> Vec<BucketView> {
         resource: Resource::Memory,
         per: Period::Rolling(Millis(30 * 86_400_000)),
         used: (1 << 30) * 1_800_000,
+        promised: 0,
         limit: 0,
         resets: None,
     };

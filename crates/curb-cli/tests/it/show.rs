@@ -159,6 +159,7 @@ fn a_preview_of_enforcing() {
         until: at(0),
         seen: 412,
         untouched: 388,
+        waited: 0,
         would_wait: 19,
         would_refuse: 5,
         refused: 0,

@@ -613,7 +613,8 @@ fn asks_of_a_budget(rule: &Rule, ask: &[(ResIx, u64)]) -> bool {
     budgets.any(|(r, _)| ask.iter().any(|(a, _)| a == r))
 }
 
-/// When time alone may next change what can start: a window, a budget's period, an override's end, the passing bound.
+/// When time alone may next change what can start: a window, a budget's period, an override's end, the passing bound, what
+/// was lent being taken back.
 #[must_use]
 pub fn next_change(state: &State, moment: &Moment) -> Option<Timestamp> {
     let after = |t: Timestamp| (t > moment.now).then_some(t);
@@ -632,7 +633,22 @@ pub fn next_change(state: &State, moment: &Moment) -> Option<Timestamp> {
         .filter_map(|class| look.head(class))
         .filter_map(|job| after(job.passed_since().after(state.policy().queue.pass_bound)))
         .min();
-    [calendar, overrides, budgets, bound]
+    let reclaims = state
+        .policy()
+        .quotas
+        .iter()
+        .filter_map(|q| match q.reclaim {
+            Reclaim::StopAfter(span) => Some(span),
+            _ => None,
+        });
+    let waiting = |span: Millis| {
+        let heads = state.classes.iter().filter_map(|class| look.head(class));
+        heads
+            .filter_map(|job| after(job.submitted.after(span)))
+            .min()
+    };
+    let reclaimed = reclaims.filter_map(waiting).min();
+    [calendar, overrides, budgets, bound, reclaimed]
         .into_iter()
         .flatten()
         .min()

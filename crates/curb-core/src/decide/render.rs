@@ -3,7 +3,7 @@
 use super::check::{Hit, Kind, Scope, limits_of};
 use super::submit::{View, bucket_of_hit, resource_of};
 use super::violation::{Code, Holder, MAX_HOLDERS, MAX_REASON, Quantity, Violation, When};
-use crate::amount::Amount;
+use crate::amount::{Amount, Unit};
 use crate::ledger::{Bucket, Has, Job, ResIx};
 use crate::policy::Above;
 use crate::resource::{Resource, Resources};
@@ -57,13 +57,12 @@ impl Render<'_> {
         if usize::from(r) < names.len() {
             return names.name(r).clone();
         }
-        // Nothing has named it before: it is the one of the request that has no number.
-        self.view
-            .submission
-            .request
-            .iter()
+        // Nothing has named it before: it is one of those of the request that have no number.
+        let unnamed = self.view.submission.request.iter().filter(|(_, a)| a.0 > 0);
+        unnamed
             .map(|(r, _)| r)
-            .find(|r| names.find(r).is_none())
+            .filter(|r| names.find(r).is_none())
+            .nth(usize::from(r) - names.len())
             .cloned()
             .unwrap_or(Resource::Cpu)
     }
@@ -397,8 +396,27 @@ pub(super) fn fits_now(view: &View<'_>, violations: &[Violation]) -> Option<Reso
     let render = Render { view };
     let mut all = Resources::none();
     for (r, asked) in view.ask {
+        let resource = render.resource(*r);
         let room = room(view, *r).min(*asked);
-        all.set(render.resource(*r), Amount(room));
+        // What is offered can be asked for as it is shown.
+        let fine = match resource.unit() {
+            Unit::Bytes if room >= 1 << 20 => 1 << 20,
+            Unit::Bytes if room >= 1 << 10 => 1 << 10,
+            _ => 1,
+        };
+        all.set(resource, Amount(room - room % fine));
+    }
+    // Models count as GPUs.
+    let mut gpus = all.get(&Resource::Gpu);
+    let models: Vec<Resource> = all
+        .iter()
+        .map(|(r, _)| r.clone())
+        .filter(|r| matches!(r, Resource::GpuModel(_)))
+        .collect();
+    for model in models {
+        let some = all.get(&model).min(gpus);
+        gpus = gpus.saturating_sub(some);
+        all.set(model, some);
     }
     (!all.is_empty()).then_some(all)
 }
@@ -435,9 +453,15 @@ fn room(view: &View<'_>, r: ResIx) -> u64 {
             }
             let reading = meter.read(now);
             let left = limit.saturating_sub(reading.used.saturating_add(reading.committed));
-            let one = reading.would_add(now, 1, view.submission.duration).max(1);
+            let whole = reading.horizon.since(reading.begin);
+            let one = match view.submission.duration {
+                // Neither in what is left of the period nor in a whole one.
+                Some(d) => u128::from(d.min(whole).0).max(1),
+                None => 1,
+            };
+            let now_one = reading.would_add(now, 1, view.submission.duration).max(1);
             let fits = match view.submission.duration {
-                Some(_) => u64::try_from(left / one).unwrap_or(u64::MAX),
+                Some(_) => u64::try_from((left / now_one).min(limit / one)).unwrap_or(u64::MAX),
                 None if left > 0 => u64::MAX,
                 None => 0,
             };

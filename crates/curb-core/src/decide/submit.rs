@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use super::check::{Check, Fit, Hit, Kind, Place, Promised, Scope, Wanted};
+use super::forecast::Forecast;
 use super::moment::{Gate, Moment};
 use super::queue::{Ahead, Comer, Places, Position, ahead, wanted};
 use super::render::{Render, fits_now};
@@ -117,16 +118,33 @@ fn decide(view: &View<'_>, identity: &Identity) -> (Vec<Event>, Submitted) {
 /// Answers "would it start, and if not, why and when" without submitting.
 #[must_use]
 pub fn explain(state: &State, submission: &Submission, moment: &Moment) -> Explanation {
-    seen(state, submission, moment, |view| {
+    let mut told = seen(state, submission, moment, |view| {
         let recorded = view.recorded();
         view.explain(recorded)
-    })
+    });
+    if told.verdict == Verdict::Later
+        && !told.refused
+        && let Ok(id) = JobId::parse("curb-explain")
+    {
+        let identity = Identity {
+            id: id.clone(),
+            spec: String::new(),
+            stamp: String::new(),
+            key: None,
+        };
+        let job = new_job(submission, &identity);
+        let forecast = Forecast::of(state, moment, Some(job));
+        told.expect(forecast.get(&id, &submission.cluster));
+    }
+    told
 }
 
 /// Why a waiting job waits. `None` when it does not wait.
 #[must_use]
 pub fn why_waiting(state: &State, id: &JobId, moment: &Moment) -> Option<Explanation> {
-    why(state, id, moment, &wanted(state, moment))
+    state.job(id).filter(|j| j.is_queued())?;
+    let forecast = Forecast::of(state, moment, None);
+    why(state, id, moment, &wanted(state, moment), &forecast)
 }
 
 /// What all that wait have to be told, for lists: what is the same for each is found once.
@@ -134,6 +152,7 @@ pub fn why_waiting(state: &State, id: &JobId, moment: &Moment) -> Option<Explana
 pub struct Waits {
     wanted: Wanted,
     places: Places,
+    forecast: Forecast,
 }
 
 impl Waits {
@@ -143,13 +162,14 @@ impl Waits {
         Waits {
             wanted: wanted(state, moment),
             places: Places::of(state, moment),
+            forecast: Forecast::of(state, moment, None),
         }
     }
 
     /// As [`why_waiting`], for the same state and moment.
     #[must_use]
     pub fn why(&self, state: &State, id: &JobId, moment: &Moment) -> Option<Explanation> {
-        why(state, id, moment, &self.wanted)
+        why(state, id, moment, &self.wanted, &self.forecast)
     }
 
     /// As [`super::position`].
@@ -159,7 +179,13 @@ impl Waits {
     }
 }
 
-fn why(state: &State, id: &JobId, moment: &Moment, wanted: &Wanted) -> Option<Explanation> {
+fn why(
+    state: &State,
+    id: &JobId,
+    moment: &Moment,
+    wanted: &Wanted,
+    forecast: &Forecast,
+) -> Option<Explanation> {
     let (_, slot) = state.slot(id)?;
     if !slot.job.is_queued() {
         return None;
@@ -188,7 +214,9 @@ fn why(state: &State, id: &JobId, moment: &Moment, wanted: &Wanted) -> Option<Ex
     };
     let mut violations = view.violations(&check.all());
     view.gate_and_turn(&mut violations);
-    Some(view.explanation(violations, Vec::new()))
+    let mut told = view.explanation(violations, Vec::new());
+    told.expect(forecast.get(id, &new.cluster));
+    Some(told)
 }
 
 /// What comes of a wish to stop.
@@ -299,13 +327,20 @@ fn seen<T>(
 }
 
 /// The request by number of resource. A resource that nothing has named before is not limited and held by nobody, but the
-/// cluster may be known not to have it: it gets a number past all others.
+/// cluster may be known not to have it: it gets a number past all others, each its own.
 fn ask_of(state: &State, submission: &Submission) -> Vec<(ResIx, u64)> {
+    let mut past = state.names.len();
     let mut ask: Vec<(ResIx, u64)> = submission
         .request
         .iter()
         .filter(|(_, a)| a.0 > 0)
-        .map(|(r, a)| (state.names.find(r).unwrap_or(ResIx::MAX), a.0))
+        .map(|(r, a)| {
+            let number = state.names.find(r).unwrap_or_else(|| {
+                past += 1;
+                ResIx::try_from(past - 1).unwrap_or(ResIx::MAX)
+            });
+            (number, a.0)
+        })
         .collect();
     ask.sort_unstable();
     ask
@@ -483,6 +518,7 @@ impl View<'_> {
             request: self.submission.request.clone(),
             duration: self.submission.duration,
             expected: expected(&violations),
+            unknown: None,
             fits_now: if violations.is_empty() {
                 None
             } else {

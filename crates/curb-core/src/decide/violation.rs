@@ -148,17 +148,90 @@ impl fmt::Display for Quantity {
             Quantity::Jobs(n) => write!(f, "{n} jobs"),
             Quantity::Time(t) => write!(f, "{t}"),
             Quantity::ResourceTime { resource, amount } => {
-                let (unit, name) = match resource.unit() {
-                    Unit::Milli => (u128::from(MILLI), resource.label()),
-                    Unit::Bytes => (1u128 << 30, "memory GiB".to_owned()),
-                };
-                write_decimal(f, *amount, unit * u128::from(Millis::HOUR.0), 1)?;
-                write!(f, " {name}-hours")
+                f.write_str(&hours(resource, *amount, 3, Round::Down))
             }
             Quantity::Rate { count, per } => write!(f, "{count} in {per}"),
             Quantity::Priority(p) => write!(f, "{p}"),
         }
     }
+}
+
+/// Which way a number is rounded that has more digits than are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Round {
+    /// What is there, or left.
+    Down,
+    /// What is used, or too much.
+    Up,
+}
+
+/// One resource for an hour, in its smallest unit times milliseconds, and what that is called.
+fn hour_of(resource: &Resource) -> (u128, String) {
+    let (unit, name) = match resource.unit() {
+        Unit::Milli => (u128::from(MILLI), resource.label()),
+        Unit::Bytes => (1u128 << 30, "memory GiB".to_owned()),
+    };
+    (unit * u128::from(Millis::HOUR.0), name)
+}
+
+/// Resource-time in hours without its name, with at most so many decimals.
+fn hours_number(resource: &Resource, amount: u128, places: u32, round: Round) -> String {
+    let (hour, _) = hour_of(resource);
+    let scale = 10u128.pow(places);
+    let scaled = amount.saturating_mul(scale);
+    let shown = match round {
+        Round::Down => scaled / hour,
+        Round::Up => scaled.div_ceil(hour),
+    };
+    decimal(shown, places)
+}
+
+fn decimal(shown: u128, places: u32) -> String {
+    struct Shown(u128, u32);
+    impl fmt::Display for Shown {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write_decimal(f, self.0, 10u128.pow(self.1), self.1)
+        }
+    }
+    Shown(shown, places).to_string()
+}
+
+fn hours(resource: &Resource, amount: u128, places: u32, round: Round) -> String {
+    named(&hours_number(resource, amount, places, round), resource)
+}
+
+fn named(number: &str, resource: &Resource) -> String {
+    let (_, name) = hour_of(resource);
+    let s = if number == "1" { "" } else { "s" };
+    format!("{number} {name}-hour{s}")
+}
+
+/// Used, limit and left of a budget in hours, without their name, so that they add up as they are shown and what is left
+/// is really left.
+#[must_use]
+pub fn budget_numbers(resource: &Resource, used: u128, limit: u128) -> (String, String, String) {
+    let (hour, _) = hour_of(resource);
+    let places = places(hour, limit, &[used]);
+    let scaled = |amount: u128| amount.saturating_mul(10u128.pow(places));
+    let whole = scaled(limit) / hour;
+    let used = scaled(used).div_ceil(hour);
+    let left = whole.saturating_sub(used);
+    let shown = |n| decimal(n, places);
+    (shown(used), shown(whole), shown(left))
+}
+
+/// How many decimals it takes to show amounts as they are; three where that does not do, more where a limit needs them.
+fn places(hour: u128, limit: u128, others: &[u128]) -> u32 {
+    let exact = |amount: u128, places: u32| {
+        amount
+            .saturating_mul(10u128.pow(places))
+            .is_multiple_of(hour)
+    };
+    let all = |p: &u32| exact(limit, *p) && others.iter().all(|o| exact(*o, *p));
+    (0..=3)
+        .find(all)
+        .or_else(|| (3..=6).find(|p| exact(limit, *p)))
+        .unwrap_or(6)
 }
 
 /// When a limit could be met.
@@ -282,6 +355,32 @@ impl From<&Violation> for Shadow {
 }
 
 impl Violation {
+    /// Limit, used, asked and over in words that add up as they are shown. Of a budget, what is used or asked is rounded
+    /// up, so that nothing is over by less than it looks.
+    #[must_use]
+    pub fn numbers(&self) -> [Option<String>; 4] {
+        let all = [&self.limit, &self.used, &self.asked, &self.over];
+        if let (
+            Some(Quantity::ResourceTime {
+                resource,
+                amount: limit,
+            }),
+            Some(Quantity::ResourceTime { amount: used, .. }),
+            Some(Quantity::ResourceTime { amount: asked, .. }),
+            Some(_),
+        ) = (&self.limit, &self.used, &self.asked, &self.over)
+        {
+            let (hour, _) = hour_of(resource);
+            let places = places(hour, *limit, &[*used, *asked]);
+            let scaled = |amount: &u128| amount.saturating_mul(10u128.pow(places));
+            let limit = scaled(limit) / hour;
+            let (used, asked) = (scaled(used).div_ceil(hour), scaled(asked).div_ceil(hour));
+            let over = used.saturating_add(asked).saturating_sub(limit);
+            return [limit, used, asked, over].map(|n| Some(named(&decimal(n, places), resource)));
+        }
+        all.map(|q| q.as_ref().map(ToString::to_string))
+    }
+
     /// Whether it is refused rather than queued.
     #[must_use]
     pub fn refuses(&self) -> bool {
@@ -334,4 +433,17 @@ pub struct Explanation {
     /// When it could start, if that can be said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<Timestamp>,
+    /// Of a job that waits or would wait: why it cannot be said when it will start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
+}
+
+impl Explanation {
+    /// Takes over what the queue is expected to do.
+    pub(crate) fn expect(&mut self, expected: Result<Timestamp, &'static str>) {
+        match expected {
+            Ok(at) => (self.expected, self.unknown) = (Some(at), None),
+            Err(why) => (self.expected, self.unknown) = (None, Some(why.to_owned())),
+        }
+    }
 }

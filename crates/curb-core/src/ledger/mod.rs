@@ -1,6 +1,7 @@
 //! The ledger: a pure fold of the journal's events.
 
 mod apply;
+mod effect;
 mod event;
 mod fair;
 mod hold;

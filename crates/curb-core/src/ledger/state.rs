@@ -498,7 +498,7 @@ impl State {
         ix
     }
 
-    fn new_bucket(&self, quota: usize, rule: &Rule, dims: Dims) -> Bucket {
+    pub(super) fn new_bucket(&self, quota: usize, rule: &Rule, dims: Dims) -> Bucket {
         let budgets = &self.policy.quotas[quota].budgets;
         Bucket {
             quota,
@@ -599,6 +599,75 @@ impl Bucket {
 }
 
 impl State {
+    /// A copy to try things on: with the jobs that wait or hold something, and nothing of what is over. `None` when there
+    /// are too many of them, or of what they are counted in, for a quick copy.
+    pub(crate) fn open_only(&self, most: usize) -> Option<State> {
+        let counted = self
+            .buckets
+            .len()
+            .max(self.seats.len())
+            .max(self.nodes.len());
+        let open = self.waiting.len() as u64 + self.holding;
+        if open > most as u64 || counted > 4 * most {
+            return None;
+        }
+        let mut copy = State {
+            seq: self.seq,
+            now: self.now,
+            policy: Arc::clone(&self.policy),
+            policy_version: self.policy_version,
+            mode: self.mode,
+            clusters: self.clusters.clone(),
+            overrides: self.overrides.clone(),
+            last_override: self.last_override,
+            names: self.names.clone(),
+            rules: Arc::clone(&self.rules),
+            buckets: self.buckets.clone(),
+            guaranteed: self.guaranteed.clone(),
+            bucket_index: self.bucket_index.clone(),
+            seats: self.seats.clone(),
+            seat_index: self.seat_index.clone(),
+            nodes: self.nodes.clone(),
+            node_index: self.node_index.clone(),
+            classes: self.classes.clone(),
+            class_index: self.class_index.clone(),
+            unmet: self.unmet.clone(),
+            guarantees: self.guarantees.clone(),
+            total: self.total.clone(),
+            holding: self.holding,
+            ..State::new()
+        };
+        let mut number: HashMap<u32, u32> = HashMap::new();
+        for (ix, slot) in self.slots.iter().enumerate() {
+            let Some(slot) = slot.as_ref().filter(|s| !s.job.is_ended()) else {
+                continue;
+            };
+            let new = copy.slots.len() as u32;
+            number.insert(ix as u32, new);
+            copy.index.insert(slot.job.new.id.clone(), new);
+            copy.slots.push(Some(slot.clone()));
+        }
+        let new = |ix: &u32| number.get(ix).copied();
+        copy.waiting = self
+            .waiting
+            .iter()
+            .filter_map(|(seq, ix)| Some((*seq, new(ix)?)))
+            .collect();
+        for class in &mut copy.classes {
+            class.members = std::mem::take(&mut class.members)
+                .into_iter()
+                .filter_map(|(seq, ix)| Some((seq, new(&ix)?)))
+                .collect();
+        }
+        for bucket in &mut copy.buckets {
+            bucket.holders = std::mem::take(&mut bucket.holders)
+                .into_iter()
+                .filter_map(|(end, ix)| Some((end, new(&ix)?)))
+                .collect();
+        }
+        Some(copy)
+    }
+
     pub(crate) fn override_by_id(&self, id: u64) -> Option<&Override> {
         self.overrides.get(&id)
     }

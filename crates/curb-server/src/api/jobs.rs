@@ -129,6 +129,7 @@ fn view(
         position: p.position as u64,
         of: p.of as u64,
         expected: explanation.expected,
+        unknown: explanation.unknown,
         violations: explanation.violations,
     });
     view
@@ -412,6 +413,7 @@ fn bucket(b: ledger::BucketView) -> BucketView {
                 resource: x.resource,
                 per: x.per,
                 used: x.reading.used,
+                promised: x.reading.committed,
                 limit: x.limit,
             })
             .collect(),

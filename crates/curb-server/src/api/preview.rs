@@ -23,10 +23,15 @@ struct Sum {
 }
 
 impl Sum {
-    fn job(&mut self, at: Timestamp, job: &NewJob, shadow: Vec<Shadow>) {
+    fn job(&mut self, at: Timestamp, job: &NewJob, shadow: Vec<Shadow>, waited: bool) {
         self.preview.seen += 1;
         if shadow.is_empty() {
-            self.preview.untouched += 1;
+            // One that waits for what is enforced already is not untouched.
+            *if waited {
+                &mut self.preview.waited
+            } else {
+                &mut self.preview.untouched
+            } += 1;
             return;
         }
         let refused = shadow.iter().any(|s| s.refuse);
@@ -69,38 +74,38 @@ pub async fn preview(call: &Call) -> Result<Reply, Failure> {
     };
     let until = call.app.clock.now();
     let since = until.before(span);
-    let sum =
-        call.app
-            .readers
-            .run(move |reader| {
-                let mut sum = Sum::default();
-                let after = reader.last_before(since.0)?;
-                reader.for_each(after, |record| {
-                    let relevant = matches!(
-                        record.kind,
-                        "admitted" | "queued" | "refused" | "refusals_counted"
-                    );
-                    let at = Timestamp(record.at_ms);
-                    if relevant && let Ok(event) = serde_json::from_slice::<Event>(record.payload) {
-                        match event {
-                            Event::Admitted { job, shadow, .. }
-                            | Event::Queued { job, shadow, .. } => sum.job(at, &job, shadow),
-                            Event::Refused { .. } => {
-                                (sum.preview.seen, sum.preview.refused) =
-                                    (sum.preview.seen + 1, sum.preview.refused + 1)
-                            }
-                            Event::RefusalsCounted { count, .. } => {
-                                (sum.preview.seen, sum.preview.refused) =
-                                    (sum.preview.seen + count, sum.preview.refused + count);
-                            }
-                            _ => {}
+    let sum = call
+        .app
+        .readers
+        .run(move |reader| {
+            let mut sum = Sum::default();
+            let after = reader.last_before(since.0)?;
+            reader.for_each(after, |record| {
+                let relevant = matches!(
+                    record.kind,
+                    "admitted" | "queued" | "refused" | "refusals_counted"
+                );
+                let at = Timestamp(record.at_ms);
+                if relevant && let Ok(event) = serde_json::from_slice::<Event>(record.payload) {
+                    match event {
+                        Event::Admitted { job, shadow, .. } => sum.job(at, &job, shadow, false),
+                        Event::Queued { job, shadow, .. } => sum.job(at, &job, shadow, true),
+                        Event::Refused { .. } => {
+                            (sum.preview.seen, sum.preview.refused) =
+                                (sum.preview.seen + 1, sum.preview.refused + 1)
                         }
+                        Event::RefusalsCounted { count, .. } => {
+                            (sum.preview.seen, sum.preview.refused) =
+                                (sum.preview.seen + count, sum.preview.refused + count);
+                        }
+                        _ => {}
                     }
-                    ControlFlow::<()>::Continue(())
-                })?;
-                Ok(sum)
-            })
-            .await?;
+                }
+                ControlFlow::<()>::Continue(())
+            })?;
+            Ok(sum)
+        })
+        .await?;
     json(&Preview {
         since,
         until,

@@ -1,6 +1,6 @@
 //! Tokens and overrides.
 
-use curb_api::{CreatedToken, NewOverride, NewToken, Overrides, TokenView, Tokens};
+use curb_api::{CreatedToken, MadeOverride, NewOverride, NewToken, Overrides, TokenView, Tokens};
 use curb_core::ledger::{Event, Override, Token};
 use curb_core::subject::check_name;
 use curb_core::time::Millis;
@@ -182,7 +182,19 @@ pub async fn add_override(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
                 by,
                 why: reason,
             };
-            Decision::durable(vec![Event::OverrideAdded(added.clone())], Ok(added))
+            match state.changes_by(&added, moment) {
+                Err(why) => Decision::durable(Vec::new(), Err(why)),
+                Ok(changes) => {
+                    let event = Event::OverrideAdded(added.clone());
+                    Decision::durable(
+                        vec![event],
+                        Ok(MadeOverride {
+                            made: added,
+                            changes,
+                        }),
+                    )
+                }
+            }
         })
         .await?;
     json(&added.map_err(|m| Failure::bad_request(format!("curb: {m}")))?)
