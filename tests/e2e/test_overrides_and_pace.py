@@ -79,7 +79,8 @@ def test_an_override_may_also_take_away_for_a_while(server: CurbServer) -> None:
     kim.submit("kim-1", gpu="1").must()
     assert kim.state("kim-1") == "queued"
     waits = " ".join(kim.curb("explain", "--gpu", "1").stdout.split())
-    assert "limit 0 GPU" in waits and "override" in waits
+    assert "limit 0 GPU" in waits
+    assert "override" in waits
     server.admin().curb("override", "remove", str(number)).must()
     kim.until("kim-1", "running")
 
