@@ -130,7 +130,7 @@ fn a_job_is_not_passed_on_a_budget_that_both_need() {
     let (tiny, said) = w.submit(&want("ana").cpu("500m").hours(2));
     assert!(w.queued(&tiny), "{}", say(&said));
     w.pass(30 * MINUTE);
-    w.end(&small);
+    assert!(w.end_and_run(&small).is_empty());
     assert!(
         w.queued(&second) && w.queued(&tiny),
         "there is room on the cluster, but the first needs that of the budget"

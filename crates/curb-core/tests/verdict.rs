@@ -14,7 +14,7 @@ fn lower(w: &mut World, cpu: i64, jobs: i64, ms: i64) {
         id: 13,
         selector: Selector::default(),
         quota: Some("each".into()),
-        amounts: [(curb_core::resource::Resource::Cpu, cpu)].into(),
+        amounts: [(curb_core::resource::Resource::Cpu, cpu * 1000)].into(),
         jobs,
         until: Timestamp(w.now + ms),
         why: "a test".into(),
@@ -144,6 +144,17 @@ fn the_numbers_of_a_budget_add_up_as_they_are_shown() {
     assert_eq!(
         numbers.join(", "),
         "2 CPU-hours, 0.01 CPU-hours, 2 CPU-hours, 0.01 CPU-hours"
+    );
+    // Two minutes are a thirtieth of an hour: what is used is rounded up, or nothing would be over.
+    let mut w = World::new(yaml);
+    w.submit(&want("ana").cpu("1m").minutes(2));
+    w.pass(2 * MINUTE);
+    w.end(&curb_core::subject::JobId::parse("job-1").expect("an id"));
+    let e = w.explain(&want("ana").cpu("2").hours(1));
+    let numbers = e.violations[0].numbers().map(|n| n.expect("a number"));
+    assert_eq!(
+        numbers.join(", "),
+        "2 CPU-hours, 0.001 CPU-hours, 2 CPU-hours, 0.001 CPU-hours"
     );
 }
 
