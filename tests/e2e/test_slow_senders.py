@@ -15,7 +15,7 @@ from curbserver import CurbServer, User, ask
 
 POLICY = "version: 1\ndefault_request: {cpu: 1}\nrefusal: http\n"
 SLOW = 250  # of each kind
-MAX_GROWTH_KIB = 96 * 1024  # 750 connections, 128 KiB each: bodies of 1 MiB that are kept would be eight times as much
+MAX_GROWTH_KIB = 48 * 1024  # 750 connections; a buffer of 64 KiB each would be about as much
 MIB = 1 << 20
 
 
