@@ -1,11 +1,15 @@
 //! The present, as a value: what a decision may know besides the state.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::forecast::Forecast;
 use crate::calendar::Calendar;
 use crate::ledger::State;
-use crate::time::Timestamp;
+use crate::time::{Millis, Timestamp};
+
+/// How long a forecast is told again: a thousand log tails ask each second, and each forecast costs about a millisecond.
+const FORECAST_GOOD_FOR: Millis = Millis(1_000);
 
 /// Whether jobs may be started on a cluster at this moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +39,16 @@ pub struct Moment {
     /// Which quotas apply.
     pub(crate) calendar: Arc<Calendar>,
     pub(crate) version: u32,
+    /// The last forecast, shared by all later moments that come of this one.
+    forecast: Arc<Mutex<Option<Kept>>>,
+}
+
+/// A forecast, and of when it is.
+#[derive(Debug)]
+struct Kept {
+    at: Timestamp,
+    seq: u64,
+    forecast: Arc<Forecast>,
 }
 
 impl Moment {
@@ -48,7 +62,29 @@ impl Moment {
             settled: true,
             calendar: Arc::new(Calendar::at(state.policy(), now)),
             version: state.policy_version(),
+            forecast: Arc::default(),
         }
+    }
+
+    /// What the queue will do, for somebody who came in with record `seq`: as it was found within the last second, unless
+    /// that was before they came.
+    pub(crate) fn forecast(&self, state: &State, seq: u64) -> Arc<Forecast> {
+        // A forecast is whole or not there, whatever panicked.
+        let mut kept = self.forecast.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = &*kept
+            && kept.at <= self.now
+            && self.now.since(kept.at) < FORECAST_GOOD_FOR
+            && seq <= kept.seq
+        {
+            return Arc::clone(&kept.forecast);
+        }
+        let forecast = Arc::new(Forecast::of(state, self, None));
+        *kept = Some(Kept {
+            at: self.now,
+            seq: state.seq(),
+            forecast: Arc::clone(&forecast),
+        });
+        forecast
     }
 
     /// The same at a later time, taking over the calendar while it is good.
@@ -77,5 +113,24 @@ impl Moment {
     /// When whether a quota applies changes next.
     pub(crate) fn change_of(&self, quota: usize) -> Option<Timestamp> {
         self.calendar.changes.get(quota).copied().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forecast_is_told_again_for_a_second_but_not_to_who_came_after_it() {
+        let state = State::default();
+        let first = Moment::new(&state, Timestamp(1_000));
+        let found = first.forecast(&state, state.seq());
+        let same = |moment: &Moment, seq| Arc::ptr_eq(&found, &moment.forecast(&state, seq));
+        let soon = first.clone().at(&state, Timestamp(1_999));
+        assert!(same(&soon, 0), "a thousand tails cost one forecast");
+        let late = first.clone().at(&state, Timestamp(2_000));
+        assert!(!same(&late, 0), "its second is over");
+        let found = late.forecast(&state, 0);
+        assert!(!Arc::ptr_eq(&found, &late.forecast(&state, 1)));
     }
 }

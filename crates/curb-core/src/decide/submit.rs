@@ -1,6 +1,6 @@
 //! Submitting, explaining, stopping.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::check::{Check, Fit, Hit, Kind, Place, Promised, Scope, Wanted};
 use super::forecast::Forecast;
@@ -139,11 +139,11 @@ pub fn explain(state: &State, submission: &Submission, moment: &Moment) -> Expla
     told
 }
 
-/// Why a waiting job waits. `None` when it does not wait.
+/// Why a waiting job waits. `None` when it does not wait. When it is expected to start may be of up to a second ago.
 #[must_use]
 pub fn why_waiting(state: &State, id: &JobId, moment: &Moment) -> Option<Explanation> {
-    state.job(id).filter(|j| j.is_queued())?;
-    let forecast = Forecast::of(state, moment, None);
+    let job = state.job(id).filter(|j| j.is_queued())?;
+    let forecast = moment.forecast(state, job.seq);
     why(state, id, moment, &wanted(state, moment), &forecast)
 }
 
@@ -152,7 +152,7 @@ pub fn why_waiting(state: &State, id: &JobId, moment: &Moment) -> Option<Explana
 pub struct Waits {
     wanted: Wanted,
     places: Places,
-    forecast: Forecast,
+    forecast: Arc<Forecast>,
 }
 
 impl Waits {
@@ -162,7 +162,7 @@ impl Waits {
         Waits {
             wanted: wanted(state, moment),
             places: Places::of(state, moment),
-            forecast: Forecast::of(state, moment, None),
+            forecast: moment.forecast(state, state.seq()),
         }
     }
 
