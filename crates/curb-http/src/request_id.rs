@@ -22,7 +22,7 @@ pub struct RequestId([u8; ID_BYTES]);
 
 /// The kernel's random source could not be read; without ids no request is served.
 #[derive(Debug, thiserror::Error)]
-#[error("the system's random source gave no bytes for a request id: {0}")]
+#[error("the system's random source gave no bytes: {0}")]
 pub struct NoRandomness(getrandom::Error);
 
 struct Pool {
@@ -35,19 +35,27 @@ thread_local! {
         const { RefCell::new(Pool { bytes: [0; ID_BYTES * BATCH], used: ID_BYTES * BATCH }) };
 }
 
+/// 128 bits of the kernel's random source, each used once; drawn for many calls at a time.
+///
+/// # Errors
+/// The source could not be read.
+pub fn random_bytes() -> Result<[u8; ID_BYTES], NoRandomness> {
+    POOL.with_borrow_mut(|pool| {
+        if pool.used == pool.bytes.len() {
+            getrandom::fill(&mut pool.bytes).map_err(NoRandomness)?;
+            pool.used = 0;
+        }
+        let mut id = [0; ID_BYTES];
+        id.copy_from_slice(&pool.bytes[pool.used..pool.used + ID_BYTES]);
+        pool.used += ID_BYTES;
+        Ok(id)
+    })
+}
+
 impl RequestId {
     /// A fresh id from the kernel's random source.
     pub fn random() -> Result<Self, NoRandomness> {
-        POOL.with_borrow_mut(|pool| {
-            if pool.used == pool.bytes.len() {
-                getrandom::fill(&mut pool.bytes).map_err(NoRandomness)?;
-                pool.used = 0;
-            }
-            let mut id = [0; ID_BYTES];
-            id.copy_from_slice(&pool.bytes[pool.used..pool.used + ID_BYTES]);
-            pool.used += ID_BYTES;
-            Ok(Self(id))
-        })
+        random_bytes().map(Self)
     }
 
     /// The id with these bits, for values read back from a log or a journal.

@@ -5,8 +5,8 @@
 #![expect(clippy::print_stdout, reason = "a benchmark's figures are its output")]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use curb_core::subject::Role;
@@ -15,6 +15,7 @@ use curb_server::testing::{TestOptions, TestServer};
 use curb_standin::{JobTime, Options, Standin};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 
 /// That of the `curb` binary.
 #[global_allocator]
@@ -26,6 +27,22 @@ const FOR: Duration = Duration::from_secs(8);
 const TENTHS: usize = 80;
 const OPEN: &str = "version: 1\nquotas:\n  - {name: each-user, for: {user: \"*\"}, limits: {cpu: 100000000}, per_job: {cpu: 3}}\n  - {name: all, limits: {jobs: 100000000}}\n";
 
+/// The clients have a thread of their own, as a load generator would: what it takes is told apart from the server's.
+static CLIENTS_THREAD: OnceLock<Handle> = OnceLock::new();
+
+fn clients_thread() -> Handle {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .expect("a runtime");
+    let handle = runtime.handle().clone();
+    std::thread::Builder::new()
+        .name("clients".to_owned())
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))
+        .expect("a thread");
+    handle
+}
+
 /// Sends one request and reads its whole answer; gives the status.
 async fn exchange(
     stream: &mut TcpStream,
@@ -35,12 +52,9 @@ async fn exchange(
     stream.write_all(request).await?;
     buffer.clear();
     loop {
-        let mut piece = [0; 8192];
-        let n = stream.read(&mut piece).await?;
-        if n == 0 {
+        if stream.read_buf(buffer).await? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
-        buffer.extend_from_slice(&piece[..n]);
         let Some(head) = buffer.windows(4).position(|w| w == b"\r\n\r\n") else {
             continue;
         };
@@ -74,12 +88,13 @@ async fn load(
     let before = Effort::now(curb);
     let (request, other) = (Arc::new(request), Arc::new(AtomicU64::new(0)));
     let tenths: Arc<[AtomicU64; TENTHS]> = Arc::new(std::array::from_fn(|_| AtomicU64::new(0)));
+    let clients_thread = CLIENTS_THREAD.get_or_init(clients_thread);
     let begun = Instant::now();
     let tasks: Vec<_> = (0..clients)
         .map(|_| {
             let (request, other) = (Arc::clone(&request), Arc::clone(&other));
             let tenths = Arc::clone(&tenths);
-            tokio::spawn(async move {
+            clients_thread.spawn(async move {
                 let mut micros = Vec::new();
                 let mut buffer = Vec::new();
                 let Ok(mut stream) = TcpStream::connect(addr).await else {

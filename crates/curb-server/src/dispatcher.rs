@@ -130,13 +130,14 @@ pub async fn start(
                 Because::Ray(error.to_string())
             }
         };
-        return not_started(&app, &cluster, &attempt, because).await;
+        return Box::pin(not_started(&app, &cluster, &attempt, because)).await;
     }
     let request = match spec.to_ray(&attempt.ray_id(), &attempt.stamp, &attempt.user) {
         Ok(request) => request,
         Err(error) => {
             let why = format!("what is kept of it is not readable ({error})");
-            return not_started(&app, &cluster, &attempt, Because::Refused(500, why)).await;
+            let because = Because::Refused(500, why);
+            return Box::pin(not_started(&app, &cluster, &attempt, because)).await;
         }
     };
     match cluster.ray.submit(&request).await {
@@ -156,15 +157,16 @@ pub async fn start(
                 NotSent::Busy => Because::Ray(reason),
                 NotSent::Unfit => Because::Refused(400, reason),
             };
-            not_started(&app, &cluster, &attempt, because).await
+            Box::pin(not_started(&app, &cluster, &attempt, because)).await
         }
         Err(SubmitError::Refused { status, reason, .. }) => {
             let because = Because::Refused(status, reason);
-            find_out(app, cluster, attempt, because, mark).await
+            Box::pin(find_out(app, cluster, attempt, because, mark)).await
         }
         Err(error @ (SubmitError::AlreadyExists { .. } | SubmitError::Unknown { .. })) => {
             tracing::warn!(job = %attempt.id, %error, "the outcome of a submission is not known; claiming its id");
-            find_out(app, cluster, attempt, Because::Ray(error.to_string()), mark).await
+            let because = Because::Ray(error.to_string());
+            Box::pin(find_out(app, cluster, attempt, because, mark)).await
         }
     }
 }
@@ -340,10 +342,12 @@ async fn confirmed(app: &App, cluster: &Cluster, attempt: &Attempt, session: Str
         attempt: attempt.number,
         session,
     };
-    if let Err(error) = app.engine.note(vec![event]).await {
-        // It is found out again: the reservation stays, and the id is claimed later.
-        tracing::warn!(job = %attempt.id, cluster = %cluster.name, %error, "a confirmation was not written");
-    }
+    // Should it not be written it is found out again: the reservation stays, and the id is claimed later.
+    let what = format!(
+        "the confirmation of job {} by cluster {}",
+        attempt.id, cluster.name
+    );
+    app.engine.note_soon(what, vec![event]).await;
     Fate::Running
 }
 

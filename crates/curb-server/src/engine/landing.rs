@@ -8,6 +8,7 @@ use curb_core::ledger::State;
 use curb_core::subject::JobId;
 use curb_journal::writer::{SubmitError, WriterHandle};
 use curb_journal::{AppendError, Head, OwnedEntry};
+use tokio::runtime::Handle;
 
 use super::{EngineError, Health, OnGranted, Task};
 
@@ -32,6 +33,22 @@ pub(super) struct Landing {
     pub(super) on_granted: Arc<OnGranted>,
     pub(super) writer: WriterHandle,
     pub(super) health: Arc<Health>,
+    pub(super) runtime: Option<Handle>,
+}
+
+/// From so many on, answers are let go by a task of the runtime.
+const MANY: usize = 4;
+
+/// Lets answers go. Each wakes a task, which from a thread outside of the runtime is a call of the kernel: for many at
+/// once one task is woken, which wakes the others from within.
+fn let_go(runtime: Option<Handle>, waiting: Vec<Box<dyn Task>>) {
+    let many = waiting.len() >= MANY;
+    let all = move || waiting.into_iter().for_each(|task| task.done(Ok(())));
+    match runtime.filter(|_| many) {
+        // A runtime that is going away drops the task: whoever asked is told that the server stops.
+        Some(runtime) => drop(runtime.spawn(async move { all() })),
+        None => all(),
+    }
 }
 
 impl Landing {
@@ -40,9 +57,7 @@ impl Landing {
         let flight = Arc::clone(&self.flight);
         match outcome {
             Ok(head) => {
-                for task in self.waiting {
-                    task.done(Ok(()));
-                }
+                let_go(self.runtime, self.waiting);
                 if !self.granted.is_empty() {
                     (self.on_granted)(self.granted);
                 }

@@ -161,6 +161,24 @@ where
     }
 }
 
+/// Events for which nobody waits.
+struct Noted {
+    what: String,
+    events: Vec<Draft>,
+}
+
+impl Task for Noted {
+    fn decide(&mut self, _: &State, _: &Moment) -> (Vec<Draft>, bool) {
+        (std::mem::take(&mut self.events), false)
+    }
+
+    fn done(self: Box<Self>, outcome: Result<(), EngineError>) {
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "{} was not written", self.what);
+        }
+    }
+}
+
 /// What the engine shows without being asked.
 #[derive(Debug, Default)]
 pub struct Health {
@@ -283,6 +301,24 @@ impl Engine {
             }
         }
         Err(EngineError::Busy)
+    }
+
+    /// The same for who goes on at once: whoever asks the engine later finds it done. What is not written is logged, as
+    /// `what`.
+    pub async fn note_soon(&self, what: String, events: Vec<Event>) {
+        let copy = events.iter().cloned().map(Draft::from).collect();
+        let task = Box::new(Noted {
+            what: what.clone(),
+            events: copy,
+        });
+        let lost = match self.send(Command::Change(task)) {
+            Ok(()) => None,
+            Err(EngineError::Busy) => self.note(events).await.err(),
+            Err(error) => Some(error),
+        };
+        if let Some(error) = lost {
+            tracing::warn!(%error, "{what} was not written");
+        }
     }
 
     /// Says whether a cluster can be reached.

@@ -13,6 +13,7 @@ use curb_core::subject::JobId;
 use curb_core::time::{Millis, Timestamp};
 use curb_journal::OwnedEntry;
 use curb_journal::writer::WriterHandle;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::bounds::{Prepared, prepare, weight};
@@ -92,6 +93,7 @@ pub fn spawn(options: EngineOptions) -> std::io::Result<Engine> {
         writer: options.writer,
         clock: options.clock,
         on_granted: Arc::new(options.on_granted),
+        runtime: Handle::try_current().ok(),
         flight: Arc::new(Flight::default()),
         batch: Batch::default(),
         meter: RefusalMeter::default(),
@@ -150,6 +152,8 @@ struct Thread {
     writer: WriterHandle,
     clock: Clock,
     on_granted: Arc<OnGranted>,
+    /// Of those who asked, if the engine was started on one.
+    runtime: Option<Handle>,
     flight: Arc<Flight>,
     batch: Batch,
     meter: RefusalMeter,
@@ -500,6 +504,7 @@ impl Thread {
             on_granted: Arc::clone(&self.on_granted),
             writer: self.writer.clone(),
             health: Arc::clone(&self.health),
+            runtime: self.runtime.clone(),
         };
         match hand_over(&self.writer, batch.entries, landing) {
             Ok(()) => {

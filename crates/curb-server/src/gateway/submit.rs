@@ -9,6 +9,7 @@ use curb_core::ledger::{Event, FailedJob};
 use curb_core::policy::Policy;
 use curb_core::subject::JobId;
 use curb_core::time::Timestamp;
+use curb_http::request_id::random_bytes;
 use curb_journal::SideWrite;
 use http::{HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
@@ -89,7 +90,8 @@ pub async fn submit(call: Call, body: Bytes) -> Result<Reply, Failure> {
     let (app, who) = (Arc::clone(app), call.who.clone());
     // On a task of its own: a client that goes away must not leave a grant that nobody starts.
     let tracker = app.tasks.clone();
-    let work = tracker.spawn(decide_and_start(
+    // In a box: the runtime moves what it is given three times, and this is kilobytes.
+    let work = Box::pin(decide_and_start(
         app,
         who,
         ask,
@@ -98,6 +100,7 @@ pub async fn submit(call: Call, body: Bytes) -> Result<Reply, Failure> {
         parsed.spec,
         key,
     ));
+    let work = tracker.spawn(work);
     work.await.map_err(|e| Failure::internal(&e))?
 }
 
@@ -413,8 +416,7 @@ fn new_id(now: Timestamp) -> Result<JobId, Failure> {
     }));
     let whole = text.len() + ID_RANDOM_CHARS;
     while text.len() < whole {
-        let mut random = [0u8; 16];
-        getrandom::fill(&mut random).map_err(|e| Failure::internal(&e))?;
+        let random = random_bytes().map_err(|e| Failure::internal(&e))?;
         // 256 is no multiple of 56: bytes past the last multiple are drawn again, so that all characters are as likely.
         let fair = random.into_iter().filter(|b| *b < 224);
         let chars = fair.map(|b| char::from(ID_CHARS[usize::from(b) % ID_CHARS.len()]));
@@ -435,8 +437,7 @@ fn id_of_key(user: &str, key: &str) -> Result<JobId, Failure> {
 }
 
 fn random_hex() -> Result<String, Failure> {
-    let mut random = [0u8; 16];
-    getrandom::fill(&mut random).map_err(|e| Failure::internal(&e))?;
+    let random = random_bytes().map_err(|e| Failure::internal(&e))?;
     Ok(hex::encode(random))
 }
 
