@@ -65,6 +65,10 @@ impl<'de> Visitor<'de> for Wanted<'_> {
         let mut listed = Listed::default();
         while let Some(raw) = seq.next_element::<&'de RawValue>()? {
             listed.total += 1;
+            // An array too would be read as a head: by position.
+            if !raw.get().starts_with('{') {
+                return Err(A::Error::custom("not a list of jobs"));
+            }
             let head: Head<'_> = serde_json::from_str(raw.get()).map_err(A::Error::custom)?;
             let id = head
                 .submission_id
@@ -123,9 +127,13 @@ mod tests {
 
     #[test]
     fn what_is_no_list_of_records_is_an_error() {
-        for body in ["", "{}", "[1]", "null", "[{}", "[{}] x", "[{},]"] {
+        for body in ["", "{}", "null", "[{}", "[{}] x", "[{},]"] {
             let read = Listed::read(body.as_bytes(), &wanted(&["a"]));
             assert!(read.is_err(), "{body}: {read:?}");
+        }
+        for body in ["[1]", "[[]]", r#"[["a"]]"#, "[{}, [] ]", "[null]", "[\n[]]"] {
+            let error = Listed::read(body.as_bytes(), &wanted(&["a"])).expect_err(body);
+            assert!(error.to_string().contains("not a list of jobs"), "{error}");
         }
         assert_eq!(Listed::read(b" [ ] ", &wanted(&[])).unwrap().total, 0);
     }
