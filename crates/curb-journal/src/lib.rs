@@ -15,6 +15,7 @@
 //!
 //! What is deliberately absent: no update or delete of records, no retry of a failed sync, no repair. A
 //! damaged journal is reported, not mended.
+#![forbid(unsafe_code)]
 
 mod entry;
 mod error;
