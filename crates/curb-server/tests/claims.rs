@@ -45,16 +45,10 @@ async fn claims_after_a_restart_come_at_the_start_rate_and_a_record_that_is_ther
     for id in ["taken", "a", "g"] {
         w.until_state(id, "starting").await;
     }
-    let World { ray, curb, .. } = w;
-    let data = curb.data.clone();
-    let dir = curb.stop_keeping().await;
+    let stopped = w.stopped().await;
     clients.iter().for_each(tokio::task::JoinHandle::abort);
-    ray.clear_faults();
-    let w = World::before(ray, ROOMY, |o| {
-        o.data = Some(data);
-        o.start_rate_milli = 4000;
-    })
-    .await;
+    stopped.ray.clear_faults();
+    let w = stopped.started(ROOMY, |o| o.start_rate_milli = 4000).await;
     w.until_state("taken", "running").await;
     for id in ["a", "b", "c", "d", "e", "f", "g"] {
         w.until_state(id, "failed").await;
@@ -66,5 +60,4 @@ async fn claims_after_a_restart_come_at_the_start_rate_and_a_record_that_is_ther
     assert!((450..5000).contains(&spread), "{spread} ms");
     assert_eq!(w.ray.starts_of("taken"), 1);
     w.curb.stop().await;
-    drop(dir);
 }

@@ -997,48 +997,18 @@ async fn concurrent_submitters_never_get_more_than_the_bucket_has() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_is_there_after_a_clean_restart() {
     let w = World::new().await;
-    let data = w.curb.data.clone();
-    let (ray, ana) = (w.ray, w.ana);
-    let body = br#"{"entrypoint":"true","submission_id":"before","metadata":{"curb.cpu":"2"}}"#;
-    let addr = w.curb.address();
-    assert_eq!(
-        send(addr, "POST", "/api/jobs/", Some(&ana), "", body)
-            .await
-            .status,
-        200
-    );
-    let body = br#"{"entrypoint":"true","submission_id":"waits","metadata":{"curb.cpu":"2"}}"#;
-    assert_eq!(
-        send(addr, "POST", "/api/jobs/", Some(&ana), "", body)
-            .await
-            .status,
-        200
-    );
-    let dir = w.curb.stop_keeping().await;
-    let mut options = curb_server::testing::TestOptions::new(ray.url()).policy(POLICY);
-    options.data = Some(data);
-    let curb = TestServer::start(options).await.expect("a server");
-    curb.ready(Duration::from_secs(10)).await.expect("seen");
-    let answer = send(
-        curb.address(),
-        "GET",
-        "/api/jobs/waits",
-        Some(&ana),
-        "",
-        b"",
-    )
-    .await;
-    assert_eq!(answer.json()["status"], "PENDING", "{answer:?}");
-    assert!(ray.finish("before", 0));
-    for _ in 0..200 {
-        if ray.has_job("waits") {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    for id in ["before", "waits"] {
+        assert_eq!(w.submit(&w.ana, id, "2").await.status, 200);
     }
-    assert_eq!((ray.starts_of("before"), ray.starts_of("waits")), (1, 1));
-    curb.stop().await;
-    drop(dir);
+    let w = w.stopped().await.started(POLICY, |_| {}).await;
+    assert_eq!(w.status(&w.ana, "waits").await, "PENDING");
+    assert!(w.ray.finish("before", 0));
+    w.until(&w.ana, "waits", "RUNNING").await;
+    assert_eq!(
+        (w.ray.starts_of("before"), w.ray.starts_of("waits")),
+        (1, 1)
+    );
+    w.curb.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,15 +2,16 @@
 
 mod support;
 
-use std::time::Duration;
-
 use curb_core::ledger::Refusals;
-use curb_server::testing::{TestOptions, TestServer};
 use serde_json::json;
-use support::{Answer, POLICY, World, send};
+use support::{Answer, POLICY, World};
+
+fn policy() -> String {
+    format!("refusal: job\n{POLICY}")
+}
 
 async fn world() -> World {
-    World::with(&format!("refusal: job\n{POLICY}"), |_| {}).await
+    World::with(&policy(), |_| {}).await
 }
 
 fn log(answer: &Answer) -> String {
@@ -61,58 +62,29 @@ async fn it_is_there_after_a_restart_and_so_are_its_reason_its_id_and_its_key() 
         .expect("an id")
         .to_owned();
     assert_eq!(w.submit(&w.li, "soft", "9").await.status, 200);
-    let data = w.curb.data.clone();
-    let (ray, ana, li, ops) = (w.ray, w.ana, w.li, w.ops);
-    let dir = w.curb.stop_keeping().await;
-    let mut options = TestOptions::new(ray.url()).policy(format!("refusal: job\n{POLICY}"));
-    options.data = Some(data);
-    let curb = TestServer::start(options).await.expect("a server");
-    curb.ready(Duration::from_secs(10)).await.expect("seen");
-    let addr = curb.address();
-    let get = |token: String, path: String| async move {
-        send(addr, "GET", &path, Some(&token), "", b"").await
-    };
-    let post = |token: String, body: String| async move {
-        send(
-            addr,
-            "POST",
-            "/api/jobs/",
-            Some(&token),
-            "",
-            body.as_bytes(),
-        )
-        .await
-    };
+    let w = w.stopped().await.started(&policy(), |_| {}).await;
     let path = format!("/api/jobs/{id}");
-    assert_eq!(
-        get(ana.clone(), path.clone()).await.json()["status"],
-        "FAILED"
-    );
-    assert!(log(&get(ana.clone(), format!("{path}/logs")).await).contains("9 CPU"));
-    let list = get(ops, "/api/jobs/".into()).await.json();
+    assert_eq!(w.status(&w.ana, &id).await, "FAILED");
+    assert!(log(&w.get(&w.ana, &format!("{path}/logs")).await).contains("9 CPU"));
+    let list = w.get(&w.ops, "/api/jobs/").await.json();
     assert_eq!(list.as_array().map(Vec::len), Some(2), "{list}");
     // The same again is the first answer again; other content under the key is another job under a taken id.
-    let again = post(ana.clone(), keyed("9")).await;
+    let again = w.post(&w.ana, "/api/jobs/", &keyed("9")).await;
     assert_eq!(
         (again.status, again.json()["submission_id"].as_str()),
         (200, Some(id.as_str()))
     );
-    assert_eq!(post(ana.clone(), keyed("1")).await.status, 409);
+    let other = w.post(&w.ana, "/api/jobs/", &keyed("1")).await;
+    assert_eq!(other.status, 409);
     // Another user's id was never given to Ray: it is free.
-    let body =
-        json!({"entrypoint": "true", "submission_id": "soft", "metadata": {"curb.cpu": "1"}});
-    assert_eq!(post(ana.clone(), body.to_string()).await.status, 200);
-    assert_eq!(
-        get(li.clone(), "/api/jobs/soft".into()).await.json()["status"],
-        "FAILED"
-    );
+    assert_eq!(w.submit(&w.ana, "soft", "1").await.status, 200);
+    assert_eq!(w.status(&w.li, "soft").await, "FAILED");
     // Deleted is gone for good.
-    let deleted = send(addr, "DELETE", &path, Some(&ana), "", b"").await;
+    let deleted = w.delete(&w.ana, &path).await;
     assert_eq!(deleted.json(), json!({"deleted": true}));
-    assert_eq!(get(ana.clone(), path.clone()).await.status, 404);
-    assert_eq!(ray.total_starts(), 1);
-    curb.stop().await;
-    drop(dir);
+    assert_eq!(w.get(&w.ana, &path).await.status, 404);
+    assert_eq!(w.ray.total_starts(), 1);
+    w.curb.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

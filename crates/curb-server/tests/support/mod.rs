@@ -110,6 +110,16 @@ pub struct World {
     pub li: String,
     pub ops: String,
     pub admin: String,
+    /// The directory of a server that was started again.
+    dir: Option<tempfile::TempDir>,
+}
+
+/// A world whose server stopped in good order: what it kept, and Ray.
+pub struct Stopped {
+    pub ray: Handle,
+    people: [String; 4],
+    data: std::path::PathBuf,
+    dir: Option<tempfile::TempDir>,
 }
 
 /// Two CPUs at once for each user, at most three a job; what is above waits.
@@ -158,11 +168,28 @@ impl World {
             admin: token("root", Role::Admin).await.expect("a token"),
             ray,
             curb,
+            dir: None,
+        }
+    }
+
+    /// Stops the server; what it wrote stays.
+    pub async fn stopped(self) -> Stopped {
+        let data = self.curb.data.clone();
+        let dir = self.curb.stop_keeping().await;
+        Stopped {
+            ray: self.ray,
+            people: [self.ana, self.li, self.ops, self.admin],
+            data,
+            dir: dir.or(self.dir),
         }
     }
 
     pub async fn get(&self, token: &str, path: &str) -> Answer {
         send(self.curb.address(), "GET", path, Some(token), "", b"").await
+    }
+
+    pub async fn delete(&self, token: &str, path: &str) -> Answer {
+        send(self.curb.address(), "DELETE", path, Some(token), "", b"").await
     }
 
     pub async fn post(&self, token: &str, path: &str, body: &str) -> Answer {
@@ -232,5 +259,28 @@ impl World {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         panic!("job {id} is not {wanted}: {last}");
+    }
+}
+
+impl Stopped {
+    /// Another server on what the last one kept; the tokens are the same.
+    pub async fn started(self, policy: &str, change: impl FnOnce(&mut TestOptions)) -> World {
+        let mut options = TestOptions::new(self.ray.url()).policy(policy);
+        options.data = Some(self.data);
+        change(&mut options);
+        let curb = TestServer::start(options).await.expect("a server");
+        curb.ready(Duration::from_secs(10))
+            .await
+            .expect("the cluster is seen");
+        let [ana, li, ops, admin] = self.people;
+        World {
+            ray: self.ray,
+            curb,
+            ana,
+            li,
+            ops,
+            admin,
+            dir: self.dir,
+        }
     }
 }
