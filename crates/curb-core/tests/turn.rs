@@ -266,8 +266,34 @@ fn expected_starts_respect_those_ahead() {
     let next = w.explain(&want("ana").cpu("4").minutes(1));
     assert_eq!(next.expected.map(|t| t.0 - w.now), Some(14 * MINUTE));
     let all = curb_core::decide::Waits::of(&w.state, &w.moment());
-    let last = all.why(&w.state, &waits[12], &w.moment()).expect("waits");
+    let last = all
+        .why(&w.state, &waits[12], &w.moment())
+        .expect("waits")
+        .finish();
     assert_eq!(last.expected.map(|t| t.0 - w.now), Some(13 * MINUTE));
+}
+
+#[test]
+fn whoever_decides_does_not_run_the_queue_ahead_and_runs_it_once_for_all_that_wait() {
+    let mut w = World::new("capacity: {cpu: 4}\n");
+    w.cluster("main", "session-1", &[("cpu", "4")]);
+    let waits: Vec<JobId> = (0..14)
+        .map(|_| w.submit(&want("ana").cpu("4").minutes(1)).0)
+        .skip(1)
+        .collect();
+    let moment = w.moment();
+    let begin = |id| curb_core::decide::begin_why(&w.state, id, &moment).expect("it waits");
+    let (first, last) = (begin(&waits[0]), begin(&waits[12]));
+    assert!(first.is_long() && last.is_long(), "nothing is run yet");
+    let told = first.clone().finish_without("busy");
+    assert_eq!(
+        (told.expected, told.unknown.as_deref()),
+        (None, Some("busy"))
+    );
+    assert!(first.finish().expected.is_some());
+    assert!(!last.is_long(), "it was run for all of them");
+    let told = last.finish_without("busy");
+    assert_eq!(told.expected.map(|t| t.0 - w.now), Some(13 * MINUTE));
 }
 
 #[test]

@@ -373,4 +373,83 @@ async fn main() {
     }
     println!("starts counted by the stand-in: {}", ray.total_starts());
     curb.stop().await;
+    beside_explanations().await;
+}
+
+/// Jobs that wait while admissions are measured beside explanations.
+const WAIT: usize = 150;
+/// Clients of one user who ask when a job would start, one question after the other.
+const ASK: usize = 32;
+
+/// One client's admissions, alone and while another user asks all the time when a job would start: each of these
+/// questions runs the queue ahead. Few jobs are open, since with many nothing is run ahead.
+async fn beside_explanations() {
+    if !is_chosen("beside explanations") {
+        return;
+    }
+    let ray = Standin::spawn(Options {
+        job_time: JobTime::FromEntrypoint,
+        ..Options::default()
+    })
+    .expect("a stand-in");
+    let policy = "version: 1\nquotas:\n  - {name: li, for: {user: li}, limits: {cpu: 10}}\n";
+    let mut options = TestOptions::new(ray.url()).policy(policy);
+    options.poll = Duration::from_millis(50);
+    let curb = TestServer::start(options).await.expect("a server");
+    curb.ready(Duration::from_secs(10))
+        .await
+        .expect("the cluster is seen");
+    let addr = curb.address();
+    let ana = curb.token("ana", Role::User).await.expect("a token");
+    let li = curb.token("li", Role::User).await.expect("a token");
+    for n in 0..WAIT {
+        let body = format!(
+            r#"{{"entrypoint":"sleep 600","metadata":{{"curb.cpu":"1","curb.duration":"{}m"}}}}"#,
+            10 + n % 3
+        );
+        one(addr, &request(addr, "POST", "/api/jobs/", &li, &body)).await;
+    }
+    let submit = request(addr, "POST", "/api/jobs/", &ana, r#"{"entrypoint":"true"}"#);
+    let ask = r#"{"entrypoint":"true","metadata":{"curb.cpu":"1","curb.duration":"1h"}}"#;
+    let ask = request(addr, "POST", "/curb/v1/explain", &li, ask);
+    let alone = "admissions, one client, before it is beside explanations";
+    let alone = load(&curb, alone, addr, 1, submit.clone(), 200).await;
+    let asked = load(
+        &curb,
+        "explanations beside explanations",
+        addr,
+        1,
+        ask.clone(),
+        200,
+    )
+    .await;
+    let (beside, asking) = tokio::join!(
+        load(
+            &curb,
+            "admissions, one client, beside explanations",
+            addr,
+            1,
+            submit,
+            200
+        ),
+        load(
+            &curb,
+            "explanations at once, beside explanations",
+            addr,
+            ASK,
+            ask,
+            200
+        ),
+    );
+    if let Some(((alone, beside), (asked, asking))) = alone.zip(beside).zip(asked.zip(asking)) {
+        println!(
+            "an admission takes {:.2} ms alone and {:.2} ms beside explanations at the median; p99 {:.1} and {:.1} ms",
+            alone.p50 / 1e3,
+            beside.p50 / 1e3,
+            alone.p99 / 1e3,
+            beside.p99 / 1e3,
+        );
+        aim("explain in 100 ms", asked.p99 < 1e5 && asking.p99 < 1e5);
+    }
+    curb.stop().await;
 }

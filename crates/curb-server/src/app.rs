@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::engine::{Engine, EngineError};
+use crate::forecasts::Forecasts;
 use crate::packages::PackageStore;
 use crate::reply::Failure;
 use crate::routes::Router;
@@ -49,6 +50,8 @@ pub struct App {
     pub readers: Readers,
     /// Open log tails.
     pub tails: Arc<TailCount>,
+    /// Running the queue ahead.
+    pub forecasts: Forecasts,
     /// Room for large request bodies.
     pub bodies: BodyRoom,
     /// Cancelled when the server stops.
@@ -86,6 +89,7 @@ impl App {
                 idle: Mutex::new(Vec::new()),
             },
             tails: Arc::new(TailCount::default()),
+            forecasts: Forecasts::default(),
             bodies: BodyRoom::default(),
             started: clock.now(),
             config,

@@ -15,6 +15,7 @@ pub mod config;
 mod dashboard;
 mod dispatcher;
 mod engine;
+mod forecasts;
 mod gateway;
 mod monitor;
 mod packages;

@@ -1,12 +1,15 @@
 //! What people are told of decisions, as far as they may see it.
 
-use curb_core::decide::{self, Explanation, Moment};
+use std::sync::Arc;
+
+use curb_core::decide::{self, Begun, Explanation, Moment, Position};
 use curb_core::explain::{Telling, Viewer};
 use curb_core::ledger::State;
 use curb_core::policy::Policy;
 use curb_core::subject::JobId;
 use curb_core::time::Timestamp;
 
+use crate::app::App;
 use crate::auth::Principal;
 
 /// Somebody as a reader.
@@ -38,18 +41,48 @@ pub fn tell(
     )
 }
 
-/// What a queued job waits for, in one line; `None` when it does not wait.
-#[must_use]
-pub fn waiting(state: &State, moment: &Moment, id: &JobId, who: &Principal) -> Option<String> {
-    let explanation = decide::why_waiting(state, id, moment)?;
-    let position = decide::position(state, moment, state.job(id)?);
-    let viewer = viewer(who);
-    Some(
-        Telling {
-            viewer: &viewer,
-            policy: state.policy(),
+/// What a queued job waits for, as it is at a moment: the line is found outside of the engine.
+#[derive(Debug)]
+pub struct Wait {
+    why: Begun,
+    position: Option<Position>,
+    policy: Arc<Policy>,
+    now: Timestamp,
+}
+
+impl Wait {
+    /// Looks at a job; `None` when it does not wait.
+    #[must_use]
+    pub fn of(state: &State, moment: &Moment, id: &JobId) -> Option<Wait> {
+        Some(Wait {
+            why: decide::begin_why(state, id, moment)?,
+            position: decide::position(state, moment, state.job(id)?),
+            policy: Arc::clone(state.policy()),
             now: moment.now,
-        }
-        .waiting(&explanation, position),
-    )
+        })
+    }
+
+    /// What it waits for, in one line.
+    pub async fn line(self, app: &App, who: &Principal) -> String {
+        let viewer = viewer(who);
+        let long = self.why.is_long();
+        let tell = move |without: Option<&'static str>| {
+            let telling = Telling {
+                viewer: &viewer,
+                policy: &self.policy,
+                now: self.now,
+            };
+            telling.waiting(&finish(self.why, without), self.position)
+        };
+        app.forecasts.shared(long, tell).await
+    }
+}
+
+/// An explanation with its expected start, or with why there is none.
+#[must_use]
+pub fn finish(begun: Begun, without: Option<&'static str>) -> Explanation {
+    match without {
+        None => begun.finish(),
+        Some(why) => begun.finish_without(why),
+    }
 }

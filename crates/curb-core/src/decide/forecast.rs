@@ -12,8 +12,6 @@ use crate::ledger::{Event, NewJob, Outcome, Recorded, State};
 use crate::subject::JobId;
 use crate::time::{Millis, Timestamp};
 
-/// With more jobs open than this nothing is said.
-const MOST_OPEN: usize = 400;
 /// So many looks at classes of waiting jobs: well below a millisecond's worth of an optimised build.
 const MOST_LOOKS: usize = 2_000;
 /// Further ahead nothing is said.
@@ -37,9 +35,9 @@ pub(crate) struct Forecast {
 }
 
 impl Forecast {
-    /// Lets the queue run ahead, with somebody who comes now at its end.
-    pub(crate) fn of(state: &State, moment: &Moment, comer: Option<NewJob>) -> Forecast {
-        let mut found = Forecast {
+    /// Where nothing is looked at.
+    pub(crate) fn too_many(moment: &Moment) -> Forecast {
+        Forecast {
             otherwise: TOO_MANY,
             down: moment
                 .gates
@@ -48,19 +46,20 @@ impl Forecast {
                 .map(|(name, _)| name.clone())
                 .collect(),
             ..Forecast::default()
-        };
-        let Some(copy) = state.open_only(MOST_OPEN) else {
-            return found;
-        };
+        }
+    }
+
+    /// Lets the queue run ahead on a copy of what is open, with somebody who comes now at its end.
+    pub(crate) fn of(open: State, moment: &Moment, comer: Option<NewJob>) -> Forecast {
+        let mut found = Forecast::too_many(moment);
         let wanted = comer.as_ref().map(|job| job.id.clone());
         let mut run = Run {
-            state: copy,
+            state: open,
             moment: moment.clone(),
             ends: BinaryHeap::new(),
             overdue: false,
             undeclared: false,
         };
-        run.moment.now = moment.now;
         run.note_those_that_run();
         if let Some(job) = comer {
             run.apply(Event::Queued {

@@ -6,6 +6,7 @@
 mod check;
 mod forecast;
 mod moment;
+mod outlook;
 mod queue;
 mod render;
 mod resolve;
@@ -15,9 +16,11 @@ mod violation;
 pub(crate) use check::limits_of;
 
 pub use moment::{Gate, Moment};
+pub use outlook::{Begun, Outlook};
 pub use queue::{Places, Position, next, next_change, position};
 pub use resolve::{Ask, ResolveError, Submission, resolve};
 pub use submit::{
-    Identity, Stopped, Submitted, Waits, explain, stop, submit, told_as_job, why_waiting,
+    Identity, Stopped, Submitted, Waits, begin_explain, begin_why, explain, stop, submit,
+    told_as_job, why_waiting,
 };
 pub use violation::*;

@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::forecast::Forecast;
+use super::outlook::Outlook;
 use crate::calendar::Calendar;
 use crate::ledger::State;
-use crate::time::{Millis, Timestamp};
-
-/// How long a forecast is told again: a thousand log tails ask each second, and each forecast costs about a millisecond.
-const FORECAST_GOOD_FOR: Millis = Millis(1_000);
+use crate::time::Timestamp;
 
 /// Whether jobs may be started on a cluster at this moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,16 +36,8 @@ pub struct Moment {
     /// Which quotas apply.
     pub(crate) calendar: Arc<Calendar>,
     pub(crate) version: u32,
-    /// The last forecast, shared by all later moments that come of this one.
-    forecast: Arc<Mutex<Option<Kept>>>,
-}
-
-/// A forecast, and of when it is.
-#[derive(Debug)]
-struct Kept {
-    at: Timestamp,
-    seq: u64,
-    forecast: Arc<Forecast>,
+    /// The last outlook, shared by all later moments that come of this one.
+    outlook: Arc<Mutex<Option<Arc<Outlook>>>>,
 }
 
 impl Moment {
@@ -62,29 +51,31 @@ impl Moment {
             settled: true,
             calendar: Arc::new(Calendar::at(state.policy(), now)),
             version: state.policy_version(),
-            forecast: Arc::default(),
+            outlook: Arc::default(),
         }
     }
 
-    /// What the queue will do, for somebody who came in with record `seq`: as it was found within the last second, unless
-    /// that was before they came.
-    pub(crate) fn forecast(&self, state: &State, seq: u64) -> Arc<Forecast> {
-        // A forecast is whole or not there, whatever panicked.
-        let mut kept = self.forecast.lock().unwrap_or_else(PoisonError::into_inner);
+    /// What is open, for somebody who wants to know of what came with event `seq`: as it was within the last second, and
+    /// if it can be had without copying too often, since that event.
+    pub(crate) fn outlook(&self, state: &State, seq: u64) -> Arc<Outlook> {
+        // An outlook is whole or not there, whatever panicked.
+        let mut kept = self.outlook.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kept) = &*kept
-            && kept.at <= self.now
-            && self.now.since(kept.at) < FORECAST_GOOD_FOR
-            && seq <= kept.seq
+            && kept.serves(self.now, seq)
         {
-            return Arc::clone(&kept.forecast);
+            return Arc::clone(kept);
         }
-        let forecast = Arc::new(Forecast::of(state, self, None));
-        *kept = Some(Kept {
-            at: self.now,
-            seq: state.seq(),
-            forecast: Arc::clone(&forecast),
-        });
-        forecast
+        let outlook = Arc::new(Outlook::of(state, self));
+        *kept = Some(Arc::clone(&outlook));
+        outlook
+    }
+
+    /// The same, sharing no outlook with it.
+    pub(super) fn alone(&self) -> Moment {
+        Moment {
+            outlook: Arc::default(),
+            ..self.clone()
+        }
     }
 
     /// The same at a later time, taking over the calendar while it is good.
@@ -121,16 +112,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_forecast_is_told_again_for_a_second_but_not_to_who_came_after_it() {
+    fn an_outlook_serves_for_a_second_but_not_who_came_after_it() {
         let state = State::default();
         let first = Moment::new(&state, Timestamp(1_000));
-        let found = first.forecast(&state, state.seq());
-        let same = |moment: &Moment, seq| Arc::ptr_eq(&found, &moment.forecast(&state, seq));
+        let found = first.outlook(&state, state.seq());
+        let same = |moment: &Moment, seq| Arc::ptr_eq(&found, &moment.outlook(&state, seq));
         let soon = first.clone().at(&state, Timestamp(1_999));
-        assert!(same(&soon, 0), "a thousand tails cost one forecast");
+        assert!(same(&soon, 0), "a thousand tails cost one copy");
         let late = first.clone().at(&state, Timestamp(2_000));
         assert!(!same(&late, 0), "its second is over");
-        let found = late.forecast(&state, 0);
-        assert!(!Arc::ptr_eq(&found, &late.forecast(&state, 1)));
+        let found = late.outlook(&state, 0);
+        assert!(!Arc::ptr_eq(&found, &late.outlook(&state, 1)));
     }
 }

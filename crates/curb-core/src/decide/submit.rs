@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use super::check::{Check, Fit, Hit, Kind, Place, Promised, Scope, Wanted};
-use super::forecast::Forecast;
 use super::moment::{Gate, Moment};
+use super::outlook::{Begun, Outlook};
 use super::queue::{Ahead, Comer, Places, Position, ahead, wanted};
 use super::render::{Render, fits_now};
 use super::resolve::Submission;
@@ -31,7 +31,7 @@ pub struct Identity {
 pub enum Submitted {
     /// Its grant is reserved: give it to Ray.
     Admitted,
-    /// It waits.
+    /// It waits. When it is expected to start is not said here: [`begin_why`] says it for whoever asks.
     Queued(Box<Explanation>),
     /// It was refused.
     Refused(Box<Explanation>),
@@ -90,7 +90,7 @@ fn decide(view: &View<'_>, identity: &Identity) -> (Vec<Event>, Submitted) {
             return (vec![event], Submitted::Admitted);
         }
     }
-    let explanation = Box::new(view.explain(recorded));
+    let mut explanation = Box::new(view.explain(recorded));
     if explanation.refused {
         let event = Event::Refused {
             subject: submission.subject.clone(),
@@ -112,39 +112,50 @@ fn decide(view: &View<'_>, identity: &Identity) -> (Vec<Event>, Submitted) {
         code,
         shadow,
     };
+    // There is one place that says it, and it has no time for that here.
+    explanation.expected = None;
     (vec![event], Submitted::Queued(explanation))
 }
 
 /// Answers "would it start, and if not, why and when" without submitting.
 #[must_use]
 pub fn explain(state: &State, submission: &Submission, moment: &Moment) -> Explanation {
-    let mut told = seen(state, submission, moment, |view| {
+    begin_explain(state, submission, moment).finish()
+}
+
+/// As [`explain`], without running the queue ahead for the expected start.
+#[must_use]
+pub fn begin_explain(state: &State, submission: &Submission, moment: &Moment) -> Begun {
+    let told = seen(state, submission, moment, |view| {
         let recorded = view.recorded();
         view.explain(recorded)
     });
-    if told.verdict == Verdict::Later
-        && !told.refused
-        && let Ok(id) = JobId::parse("curb-explain")
-    {
-        let identity = Identity {
-            id: id.clone(),
-            spec: String::new(),
-            stamp: String::new(),
-            key: None,
-        };
-        let job = new_job(submission, &identity);
-        let forecast = Forecast::of(state, moment, Some(job));
-        told.expect(forecast.get(&id, &submission.cluster));
-    }
-    told
+    let waits = told.verdict == Verdict::Later && !told.refused;
+    let Some(id) = JobId::parse("curb-explain").ok().filter(|_| waits) else {
+        return Begun::whole(told);
+    };
+    let identity = Identity {
+        id,
+        spec: String::new(),
+        stamp: String::new(),
+        key: None,
+    };
+    let outlook = moment.outlook(state, state.seq());
+    Begun::comes(told, outlook, new_job(submission, &identity))
 }
 
 /// Why a waiting job waits. `None` when it does not wait. When it is expected to start may be of up to a second ago.
 #[must_use]
 pub fn why_waiting(state: &State, id: &JobId, moment: &Moment) -> Option<Explanation> {
+    begin_why(state, id, moment).map(Begun::finish)
+}
+
+/// As [`why_waiting`], without running the queue ahead for the expected start.
+#[must_use]
+pub fn begin_why(state: &State, id: &JobId, moment: &Moment) -> Option<Begun> {
     let job = state.job(id).filter(|j| j.is_queued())?;
-    let forecast = moment.forecast(state, job.seq);
-    why(state, id, moment, &wanted(state, moment), &forecast)
+    let outlook = moment.outlook(state, job.seq);
+    why(state, id, moment, &wanted(state, moment), &outlook)
 }
 
 /// What all that wait have to be told, for lists: what is the same for each is found once.
@@ -152,24 +163,25 @@ pub fn why_waiting(state: &State, id: &JobId, moment: &Moment) -> Option<Explana
 pub struct Waits {
     wanted: Wanted,
     places: Places,
-    forecast: Arc<Forecast>,
+    outlook: Arc<Outlook>,
 }
 
 impl Waits {
     /// Looks at all that wait.
     #[must_use]
     pub fn of(state: &State, moment: &Moment) -> Waits {
+        let newest = state.waiting.last().map_or(0, |(seq, _)| *seq);
         Waits {
             wanted: wanted(state, moment),
             places: Places::of(state, moment),
-            forecast: moment.forecast(state, state.seq()),
+            outlook: moment.outlook(state, newest),
         }
     }
 
-    /// As [`why_waiting`], for the same state and moment.
+    /// As [`begin_why`], for the same state and moment.
     #[must_use]
-    pub fn why(&self, state: &State, id: &JobId, moment: &Moment) -> Option<Explanation> {
-        why(state, id, moment, &self.wanted, &self.forecast)
+    pub fn why(&self, state: &State, id: &JobId, moment: &Moment) -> Option<Begun> {
+        why(state, id, moment, &self.wanted, &self.outlook)
     }
 
     /// As [`super::position`].
@@ -184,8 +196,8 @@ fn why(
     id: &JobId,
     moment: &Moment,
     wanted: &Wanted,
-    forecast: &Forecast,
-) -> Option<Explanation> {
+    outlook: &Arc<Outlook>,
+) -> Option<Begun> {
     let (_, slot) = state.slot(id)?;
     if !slot.job.is_queued() {
         return None;
@@ -214,9 +226,9 @@ fn why(
     };
     let mut violations = view.violations(&check.all());
     view.gate_and_turn(&mut violations);
-    let mut told = view.explanation(violations, Vec::new());
-    told.expect(forecast.get(id, &new.cluster));
-    Some(told)
+    let told = view.explanation(violations, Vec::new());
+    let (id, cluster) = (id.clone(), new.cluster.clone());
+    Some(Begun::waits(told, Arc::clone(outlook), id, cluster))
 }
 
 /// What comes of a wish to stop.

@@ -668,6 +668,11 @@ impl State {
         Some(copy)
     }
 
+    /// How much [`State::open_only`] had to copy.
+    pub(crate) fn parts(&self) -> usize {
+        self.slots.len() + self.buckets.len() + self.seats.len() + self.nodes.len()
+    }
+
     pub(crate) fn override_by_id(&self, id: u64) -> Option<&Override> {
         self.overrides.get(&id)
     }

@@ -8,10 +8,11 @@ use curb_api::{
     MAX_BUCKETS, MAX_JOBS, Quotas, RateRow, ReleaseRequest, ResourceRow, StateFilter, StopOutcome,
     StopReply, StopRequest, Waiting,
 };
-use curb_core::decide::{self, Ask, Explanation, Moment, Position, Stopped, Waits};
+use curb_core::decide::{self, Ask, Begun, Moment, Position, Stopped, Waits};
 use curb_core::explain::Telling;
 use curb_core::ledger::{self, Event, Job, Override, Phase, Recorded, Refusal, State};
 use curb_core::policy::{Mode, Policy};
+use curb_core::time::Timestamp;
 
 use super::{parameter, read, why};
 use crate::auth::Principal;
@@ -26,26 +27,24 @@ pub async fn explain(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
     let parsed =
         Submission::parse(body, false).map_err(|e| Failure::bad_request(format!("curb: {e}")))?;
     let ask = ask_of(&call.app, &call.who, &parsed)?;
-    let who = call.who.clone();
-    let told = call
+    let begun = call
         .app
         .engine
         // A forecast: it holds for the moment and promises nothing.
         .read(move |state, moment| {
             let submission = decide::resolve(state, &ask)?;
-            let explanation = decide::explain(state, &submission, moment);
-            let (text, explanation) = words::tell(explanation, &who, state.policy(), moment.now);
-            Ok::<_, decide::ResolveError>(
-                ExplainReply::new(explanation, text)
-                    .for_subject(submission.subject, submission.cluster),
-            )
+            let begun = decide::begin_explain(state, &submission, moment);
+            let policy = Arc::clone(state.policy());
+            Ok::<_, decide::ResolveError>((submission, begun, policy, moment.now))
         })
         .await?;
-    json(
-        &told.map_err(|e| {
-            Failure::bad_request(format!("curb: metadata `{}`: {}", e.key, e.message))
-        })?,
-    )
+    let (submission, begun, policy, now) = begun
+        .map_err(|e| Failure::bad_request(format!("curb: metadata `{}`: {}", e.key, e.message)))?;
+    let who = call.who.clone();
+    let long = begun.is_long();
+    let tell = move |without| words::tell(words::finish(begun, without), &who, &policy, now);
+    let (text, explanation) = call.app.forecasts.own(call.who.user(), long, tell).await;
+    json(&ExplainReply::new(explanation, text).for_subject(submission.subject, submission.cluster))
 }
 
 /// `GET /curb/v1/jobs`.
@@ -63,7 +62,7 @@ pub async fn list(call: &Call) -> Result<Reply, Failure> {
     let user = call.query.get("user").map(str::to_owned);
     let cluster = call.query.get("cluster").map(str::to_owned);
     let who = call.who.clone();
-    let page = call
+    let (found, next, told_by) = call
         .app
         .engine
         .look(move |state, moment| {
@@ -87,52 +86,76 @@ pub async fn list(call: &Call) -> Result<Reply, Failure> {
             let waits = (1..=200)
                 .contains(&waiting)
                 .then(|| Waits::of(state, moment));
-            let jobs = found
+            let found: Vec<Listed> = found
                 .into_iter()
-                .map(|j| {
-                    let why = waits
+                .map(|job| Listed {
+                    view: JobView::of(job),
+                    why: waits
                         .as_ref()
-                        .and_then(|w| Some((w.why(state, &j.new.id, moment)?, w.position(j))));
-                    view(state, moment, &who, j, why, true)
+                        .and_then(|w| Some((w.why(state, &job.new.id, moment)?, w.position(job)))),
                 })
                 .collect();
-            JobPage { jobs, next }
+            (found, next, (Arc::clone(state.policy()), moment.now))
         })
         .await?;
-    json(&page)
+    let long = found.iter().any(Listed::is_long);
+    let (who, (policy, now)) = (call.who.clone(), told_by);
+    let tell = move |without| {
+        let told = found
+            .into_iter()
+            .map(|listed| listed.told(&who, &policy, now, without, true));
+        JobPage {
+            jobs: told.collect(),
+            next,
+        }
+    };
+    json(&call.app.forecasts.shared(long, tell).await)
 }
 
-fn view(
-    state: &State,
-    moment: &Moment,
-    who: &Principal,
-    job: &Job,
-    why: Option<(Explanation, Option<Position>)>,
-    short: bool,
-) -> JobView {
-    let mut view = JobView::of(job);
-    let Some((explanation, position)) = why else {
-        return view;
-    };
-    let viewer = words::viewer(who);
-    let telling = Telling {
-        viewer: &viewer,
-        policy: state.policy(),
-        now: moment.now,
-    };
-    view.message = telling.waiting(&explanation, position);
-    let mut explanation = telling.redact(explanation);
-    if short {
-        explanation.violations.truncate(1);
+/// A job as it is listed, before the words are found for why it waits.
+struct Listed {
+    view: JobView,
+    why: Option<(Begun, Option<Position>)>,
+}
+
+impl Listed {
+    fn is_long(&self) -> bool {
+        self.why.as_ref().is_some_and(|(why, _)| why.is_long())
     }
-    view.waiting = position.map(|p| Waiting {
-        position: p.position as u64,
-        of: p.of as u64,
-        expected: explanation.expected,
-        unknown: explanation.unknown,
-        violations: explanation.violations,
-    });
-    view
+
+    fn told(
+        self,
+        who: &Principal,
+        policy: &Policy,
+        now: Timestamp,
+        without: Option<&'static str>,
+        short: bool,
+    ) -> JobView {
+        let mut view = self.view;
+        let Some((begun, position)) = self.why else {
+            return view;
+        };
+        let explanation = words::finish(begun, without);
+        let viewer = words::viewer(who);
+        let telling = Telling {
+            viewer: &viewer,
+            policy,
+            now,
+        };
+        view.message = telling.waiting(&explanation, position);
+        let mut explanation = telling.redact(explanation);
+        if short {
+            explanation.violations.truncate(1);
+        }
+        view.waiting = position.map(|p| Waiting {
+            position: p.position as u64,
+            of: p.of as u64,
+            expected: explanation.expected,
+            unknown: explanation.unknown,
+            violations: explanation.violations,
+        });
+        view
+    }
 }
 
 /// The refusals that the caller may see.
@@ -157,16 +180,19 @@ pub async fn get(call: &Call) -> Result<Reply, Failure> {
         .specs(vec![job.new.spec.clone()])
         .await?
         .remove(&job.new.spec);
-    let who = call.who.clone();
-    let mut view = call
+    let (listed, policy, now) = call
         .app
         .engine
         .read(move |state, moment| {
-            let why = decide::why_waiting(state, &job.new.id, moment)
+            let why = decide::begin_why(state, &job.new.id, moment)
                 .map(|why| (why, decide::position(state, moment, &job)));
-            view(state, moment, &who, &job, why, false)
+            let view = JobView::of(&job);
+            (Listed { view, why }, Arc::clone(state.policy()), moment.now)
         })
         .await?;
+    let (who, long) = (call.who.clone(), listed.is_long());
+    let tell = move |without| listed.told(&who, &policy, now, without, false);
+    let mut view = call.app.forecasts.shared(long, tell).await;
     view.entrypoint = spec.map(|s| s.entrypoint.clone());
     json(&view)
 }

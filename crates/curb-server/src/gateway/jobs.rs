@@ -269,11 +269,15 @@ pub async fn details(app: &App, call: &Call, job: &Job) -> Result<JobDetails, Fa
             Ok(view::details(job, spec, last.as_deref(), Some(&silent)))
         }
         Phase::Queued => {
-            let (id, who) = (job.new.id.clone(), call.who.clone());
-            let line = app
+            let id = job.new.id.clone();
+            let wait = app
                 .engine
-                .read(move |state, moment| crate::words::waiting(state, moment, &id, &who))
+                .read(move |state, moment| crate::words::Wait::of(state, moment, &id))
                 .await?;
+            let line = match wait {
+                Some(wait) => Some(wait.line(app, &call.who).await),
+                None => None,
+            };
             Ok(view::details(job, spec, None, line.as_deref()))
         }
         _ => Ok(view::details(job, spec, None, None)),

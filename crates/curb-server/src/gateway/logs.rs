@@ -51,13 +51,15 @@ pub async fn logs(call: &Call) -> Result<Reply, Failure> {
     match source(&job) {
         Source::Curb(text) => json(&serde_json::json!({ "logs": text })),
         Source::Later => {
-            let who = call.who.clone();
-            let line = call
+            let wait = call
                 .app
                 .engine
-                .read(move |state, moment| words::waiting(state, moment, &id, &who))
+                .read(move |state, moment| words::Wait::of(state, moment, &id))
                 .await?;
-            let line = line.unwrap_or_else(|| "curb: it is being given to Ray".to_owned());
+            let line = match wait {
+                Some(wait) => wait.line(&call.app, &call.who).await,
+                None => "curb: it is being given to Ray".to_owned(),
+            };
             json(&serde_json::json!({ "logs": format!("{line}\n") }))
         }
         Source::Ray { cluster, ray_id } => {

@@ -128,7 +128,7 @@ struct Follow {
 /// What a job's watcher has to know.
 struct Seen {
     job: Job,
-    line: Option<String>,
+    wait: Option<words::Wait>,
     now: Timestamp,
 }
 
@@ -157,9 +157,10 @@ impl Follow {
                     }
                     return self.pass_on(&cluster, &ray_id).await;
                 }
-                Source::Later => seen
-                    .line
-                    .unwrap_or_else(|| "curb: it is being given to Ray".to_owned()),
+                Source::Later => match seen.wait {
+                    Some(wait) => wait.line(&self.app, &self.who).await,
+                    None => "curb: it is being given to Ray".to_owned(),
+                },
             };
             if matches!(seen.job.phase, Phase::Queued) {
                 waited = true;
@@ -181,10 +182,10 @@ impl Follow {
                 .job(&id)
                 .filter(|j| may_see(state.policy(), &who, j))?
                 .clone();
-            let line = words::waiting(state, moment, &id, &who);
+            let wait = words::Wait::of(state, moment, &id);
             Some(Seen {
                 job,
-                line,
+                wait,
                 now: moment.now,
             })
         });
