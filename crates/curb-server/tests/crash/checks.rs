@@ -59,8 +59,8 @@ pub(crate) async fn along_the_way(
     assert!(running <= CAPACITY, "{running} jobs run at once: {all}");
 }
 
-/// Waits until nothing waits and nothing is held.
-pub(crate) async fn settle(addr: SocketAddr, token: &str, dir: &Path) {
+/// Waits until nothing waits and nothing is held; then Ray runs nothing either.
+pub(crate) async fn settle(addr: SocketAddr, token: &str, dir: &Path, ray: &Handle) {
     let end = Instant::now() + Duration::from_secs(60);
     let mut last = serde_json::Value::Null;
     while Instant::now() < end {
@@ -71,11 +71,34 @@ pub(crate) async fn settle(addr: SocketAddr, token: &str, dir: &Path) {
             .all(|k| last[*k] == 0);
         if idle {
             assert_eq!(last["held"], serde_json::json!({}), "a hold leaked");
+            nothing_runs(ray).await;
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("it does not settle: {last}\n{}", tail_of(dir));
+}
+
+/// What holds nothing runs nothing. A claim may still be on its way out.
+async fn nothing_runs(ray: &Handle) {
+    let end = Instant::now() + Duration::from_secs(5);
+    let mut running = Vec::new();
+    while Instant::now() < end {
+        let list = send(ray.addr(), "GET", "/api/jobs/", None, "", b"").await;
+        let all = list.json();
+        let open =
+            |j: &&serde_json::Value| matches!(j["status"].as_str(), Some("RUNNING" | "PENDING"));
+        let jobs = all.as_array().expect("a list").iter();
+        running = jobs
+            .filter(open)
+            .map(|j| j["submission_id"].to_string())
+            .collect();
+        if running.is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("nothing is held, and Ray runs {running:?}");
 }
 
 /// All that was acknowledged is as it was acknowledged.
@@ -96,8 +119,14 @@ pub(crate) async fn acknowledged(
             .as_str()
             .unwrap_or_default()
             .to_owned();
+        // One that never ends by itself.
+        assert!(
+            !told.long.contains(id) || state != "succeeded",
+            "job {id} was never over by itself, and is told to be"
+        );
         *ended.entry(state).or_insert(0) += 1;
     }
+    assert!(told.wrong.is_empty(), "{:?}", told.wrong);
     for id in &told.deleted {
         let path = format!("/api/jobs/{id}");
         let answer = send(addr, "GET", &path, Some(&people.ana), "", b"").await;
@@ -142,6 +171,8 @@ pub(crate) async fn acknowledged(
 #[derive(Default)]
 pub(crate) struct Journal {
     pub(crate) granted: HashSet<String>,
+    /// Attempts that were given up, by their ids in Ray.
+    pub(crate) given_up: HashSet<String>,
     known: HashSet<String>,
     keys: HashMap<String, usize>,
     pub(crate) policies: usize,
@@ -156,6 +187,13 @@ impl Journal {
                 if let Some(key) = &job.key {
                     *self.keys.entry(key.clone()).or_default() += 1;
                 }
+            }
+            Event::NotStarted { id, attempt, .. } => {
+                let attempt = match attempt {
+                    1 => id.to_string(),
+                    n => format!("{id}.attempt-{n}"),
+                };
+                self.given_up.insert(attempt);
             }
             Event::PolicyApplied { .. } => self.policies += 1,
             Event::ClusterObserved { session, .. } => drop(self.sessions.insert(session.clone())),
@@ -208,9 +246,9 @@ pub(crate) fn journal(data: &Path, told: &Told) -> Journal {
     journal
 }
 
-/// No id was started twice, no job was started under two ids, none was started without a grant. A restart that forgets
-/// makes an id free again in Ray: even so nothing but a claim may use it.
-pub(crate) fn starts(ray: &Handle, granted: &HashSet<String>) -> (usize, usize) {
+/// No id was started twice, no job was started under two ids, none was started without a grant, and no attempt that was
+/// given up, then or later. A restart that forgets makes an id free again in Ray: even so nothing but a claim may use it.
+pub(crate) fn starts(ray: &Handle, journal: &Journal) -> (usize, usize) {
     let mut by_id: BTreeMap<(String, String), usize> = BTreeMap::new();
     let mut by_job: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut claims = 0;
@@ -224,7 +262,12 @@ pub(crate) fn starts(ray: &Handle, granted: &HashSet<String>) -> (usize, usize) 
         }
         let job = start.id.split(".attempt-").next().unwrap_or_default();
         let text = "was started without a grant in the journal";
-        assert!(granted.contains(job), "{} {text}", start.id);
+        assert!(journal.granted.contains(job), "{} {text}", start.id);
+        assert!(
+            !journal.given_up.contains(&start.id),
+            "{} was started, and its amounts were given back as if it had not been",
+            start.id
+        );
         by_job
             .entry(job.to_owned())
             .or_default()

@@ -17,7 +17,7 @@ const KEYED: usize = 3;
 const SUBMITTERS: usize = 4;
 /// A job that ends by itself, and one that has to be stopped.
 const SHORT: &str = "sleep 0.02";
-const LONG: &str = "sleep 600";
+pub(crate) const LONG: &str = "sleep 600";
 
 /// What the server acknowledged.
 #[derive(Clone, Default)]
@@ -34,6 +34,8 @@ pub(crate) struct Told {
     pub(crate) keys: BTreeMap<String, BTreeSet<String>>,
     /// Overrides.
     pub(crate) overrides: Vec<u64>,
+    /// Answers that nobody should have been given.
+    pub(crate) wrong: Vec<String>,
 }
 
 /// What all of them share.
@@ -108,6 +110,8 @@ impl Shared {
         let answer = self.ask("POST", "/api/jobs/", body).await;
         match &answer {
             Some(a) if a.status == 200 => {}
+            // Ids are asked for once, and keys always with the same content.
+            Some(a) if a.status == 409 => self.told().wrong.push(format!("{body}: {a:?}")),
             Some(_) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(5)).await;

@@ -10,6 +10,7 @@
 
 mod checks;
 mod clients;
+mod last;
 mod server;
 #[path = "../support/mod.rs"]
 mod support;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use clients::Shared;
 use curb_standin::{Chaos, Handle, JobTime, Memory, Options, Standin};
+use last::Last;
 use server::{Server, free_address};
 use support::send;
 
@@ -170,6 +172,12 @@ async fn crash_300_kills_lose_nothing_that_was_acknowledged_and_start_nothing_tw
     let killing = begun.elapsed();
     ray.clear_faults();
     server.wait_until_up(addr, dir).await;
+    let last = Last {
+        addr,
+        dir,
+        people: &people,
+        ray: &ray,
+    };
     let told = shared.told().clone();
     // Those whose stop was acknowledged end without a word more.
     for id in told.long.difference(&told.stopped) {
@@ -177,11 +185,13 @@ async fn crash_300_kills_lose_nothing_that_was_acknowledged_and_start_nothing_tw
         let answer = send(addr, "POST", &path, Some(&people.ana), "", b"").await;
         assert!(matches!(answer.status, 200 | 404), "{id}: {answer:?}");
     }
-    checks::settle(addr, &people.admin, dir).await;
+    checks::settle(addr, &people.admin, dir, &ray).await;
+    server = last.play(server).await;
+    checks::settle(addr, &people.admin, dir, &ray).await;
     let ended = checks::acknowledged(addr, &people, &told).await;
     drop(server);
     let journal = checks::journal(&dir.join("data"), &told);
-    let (starts, claims) = checks::starts(&ray, &journal.granted);
+    let (starts, claims) = checks::starts(&ray, &journal);
     println!(
         "{KILLS} kills in {killing:?}: {} asked, {} taken, {} turned away, {} stopped, {} deleted, {} keys, {} overrides, \
          {} policies, {} sessions of Ray, {starts} starts, {claims} claims, ended: {ended:?}",
