@@ -19,6 +19,8 @@ for bench in crates/*/benches/*.rs; do
 done
 printf '\n## the whole server with 50,000 waiting jobs\n' | tee -a "$out"
 { cargo build --quiet --release -p curb-cli -p curb-standin && python3 scripts/bench_memory.py; } 2>&1 | tee -a "$out" || status=1
+printf '\n## a Ray with 50,000 jobs in its list\n' | tee -a "$out"
+python3 scripts/bench_history.py 2>&1 | tee -a "$out" || status=1
 printf '\n## rivals\n' | tee -a "$out"
 scripts/bench_rivals.sh 2>&1 | tee -a "$out" || status=1
 if grep -q 'NOT MET' "$out"; then
