@@ -26,7 +26,7 @@ quotas:
 """
 RECORDS = 50_000
 FEW, MANY = 100, 8_000
-ENDS = 20
+ENDS = 10
 SEEN_WITHIN_S = 60
 
 

@@ -5,6 +5,26 @@
 //! journal; a key has one job; nothing is held when all jobs are over; the journal's chain is whole, and from its
 //! beginning it gives the same state as from the newest snapshot.
 //!
+//! What the test is worth was tried: each of these mistakes was made in the product once, and found by it.
+//!
+//! | mistake | found by |
+//! | --- | --- |
+//! | a reservation is taken back because Ray does not know it, without claiming its id | a job started several times |
+//! | a submission whose outcome is unknown counts as not started | an attempt that was given up and was started |
+//! | what a change of Ray's session left open is queued again | what Ray forgot is not over; a job started several times |
+//! | a record that says RUNNING gives the grant back | a job that runs on is told to be over |
+//! | answers go out before the journal has them | a job that was acknowledged and is gone |
+//! | jobs leave the queue before that is on disk | a job started several times or without a grant |
+//! | reservations of an earlier process are not looked into | it does not settle: a hold leaked |
+//! | a wish to stop is missing in the snapshot, or is not passed on after a start | a job that was to stop and runs |
+//! | the key is not kept with its job | the same key, asked again in the next life |
+//! | deletions are answered before they are on disk, or missing in the snapshot | a job that was deleted and is back |
+//! | overrides are missing in the snapshot | an override that was acknowledged and is gone |
+//! | the policy is missing in the snapshot | more jobs run at once than there is room for |
+//! | no snapshot at a clean end | no server ended in good order |
+//!
+//! That a key outlives what the ledger remembers (10,000 ended jobs) is beyond it: see `tests/gateway.rs`.
+//!
 //! The moments come from a seed, which is printed. `CURB_CRASH_SEED=N` gives it again (what the clients do in between
 //! depends on the machine as well).
 
