@@ -16,6 +16,8 @@ use crate::server::tail_of;
 use crate::support::send;
 use crate::{Dice, People};
 
+/// By so much the stand-in's clock may be behind the server's: it counts on from when it was started.
+const CLOCKS_DIFFER_MS: i64 = 10;
 /// What the stand-in has in all, in CPUs; a job takes one.
 const CAPACITY: usize = 4;
 
@@ -170,7 +172,8 @@ pub(crate) async fn acknowledged(
 /// What the journal says.
 #[derive(Default)]
 pub(crate) struct Journal {
-    pub(crate) granted: HashSet<String>,
+    /// Jobs that were granted, and when first, in ms since 1970.
+    pub(crate) granted: HashMap<String, i64>,
     /// Attempts that were given up, by their ids in Ray.
     pub(crate) given_up: HashSet<String>,
     known: HashSet<String>,
@@ -180,7 +183,7 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    fn take(&mut self, event: &Event) {
+    fn take(&mut self, event: &Event, at_ms: i64) {
         match event {
             Event::Admitted { job, .. } | Event::Queued { job, .. } => {
                 self.known.insert(job.id.to_string());
@@ -199,12 +202,12 @@ impl Journal {
             Event::ClusterObserved { session, .. } => drop(self.sessions.insert(session.clone())),
             _ => {}
         }
-        if let Event::Admitted { job, .. } = event {
-            self.granted.insert(job.id.to_string());
-        }
-        if let Event::Granted { id, .. } = event {
-            self.granted.insert(id.to_string());
-        }
+        let granted = match event {
+            Event::Admitted { job, .. } => &job.id,
+            Event::Granted { id, .. } => id,
+            _ => return,
+        };
+        self.granted.entry(granted.to_string()).or_insert(at_ms);
     }
 }
 
@@ -218,7 +221,7 @@ pub(crate) fn journal(data: &Path, told: &Told) -> Journal {
     reader
         .for_each(0, |record| {
             let event: Event = serde_json::from_slice(record.payload).expect("an event");
-            journal.take(&event);
+            journal.take(&event, record.at_ms);
             state.apply(&Recorded {
                 seq: record.seq,
                 at: Timestamp(record.at_ms),
@@ -261,8 +264,14 @@ pub(crate) fn starts(ray: &Handle, journal: &Journal) -> (usize, usize) {
             continue;
         }
         let job = start.id.split(".attempt-").next().unwrap_or_default();
-        let text = "was started without a grant in the journal";
-        assert!(journal.granted.contains(job), "{} {text}", start.id);
+        let granted = journal.granted.get(job).copied().unwrap_or(i64::MAX);
+        // A grant that a crash took is followed by another: a start on the strength of the first is before it.
+        assert!(
+            granted <= start.at_ms.cast_signed() + CLOCKS_DIFFER_MS,
+            "{} was started at {} without a grant in the journal before it; the first: {granted}",
+            start.id,
+            start.at_ms
+        );
         assert!(
             !journal.given_up.contains(&start.id),
             "{} was started, and its amounts were given back as if it had not been",
