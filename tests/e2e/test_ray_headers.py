@@ -41,4 +41,6 @@ def test_without_a_good_header_the_answer_says_which_one_to_set(
 ) -> None:
     failed = run([str(RAY), "job", "submit", *option, "--", "true"], _unsigned(server)).must(1)
     assert f"curb: {why}" in failed.stderr
-    assert "Send `Authorization: Bearer TOKEN`" in failed.stderr
+    words = " ".join(failed.stderr.split())
+    assert "next: send `Authorization: Bearer TOKEN`. For Ray's clients set RAY_AUTH_MODE=token" in words
+    assert "more: curb help reason not-signed-in, or /curb/v1/reasons/not-signed-in" in words

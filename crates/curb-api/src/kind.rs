@@ -34,6 +34,12 @@ macro_rules! kinds {
 
 kinds!(
     BadRequest, "bad-request", "The request is not understood";
+    BadFraming, "bad-framing", "The request is not plain HTTP";
+    HeadTooLarge, "head-too-large", "The head of the request is too large";
+    TargetTooLong, "target-too-long", "The path is too long";
+    HttpVersion, "http-version", "This version of HTTP is not spoken here";
+    Expectation, "expectation", "What the request expects is not done here";
+    RequestTimeout, "request-timeout", "The request did not arrive in time";
     BadPath, "bad-path", "The path is not in its one form";
     BadHost, "bad-host", "The Host header is not valid";
     UnknownHost, "unknown-host", "The server is not known under that name";

@@ -83,7 +83,7 @@ impl Problem {
             .violations
             .first()
             .map_or("refused", |v| v.code.as_str());
-        let mut problem = Problem::new(explanation.status, code, "refused by quota", text);
+        let mut problem = Problem::new(explanation.status, code, "The job was refused", text);
         problem.verdict = Some(explanation.verdict);
         problem.violations.clone_from(&explanation.violations);
         problem.fits_now.clone_from(&explanation.fits_now);
@@ -95,6 +95,16 @@ impl Problem {
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         self.verdict.is_some()
+    }
+
+    /// What happened, and what to do next if the detail ends with that. A refusal by quota is one story.
+    #[must_use]
+    pub fn parts(&self) -> (&str, Option<&str>) {
+        let detail = self.detail.trim_end();
+        match detail.rsplit_once("\n  next: ") {
+            Some((what, next)) if !self.is_refusal() => (what, Some(next)),
+            _ => (detail, None),
+        }
     }
 
     /// Reads an error body of any kind: RFC 9457, or text as it is.

@@ -150,7 +150,7 @@ mod tests {
         let mut problem = Problem::new(
             status,
             "budget",
-            "refused by quota",
+            "The job was refused",
             "You asked too much.\n",
         );
         problem.verdict = verdict;

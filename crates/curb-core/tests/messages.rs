@@ -127,6 +127,32 @@ fn every_reason_code_has_its_message() {
     insta::assert_snapshot!(all);
 }
 
+#[test]
+fn every_reason_code_has_its_form_for_programs() {
+    let mut all = String::new();
+    for code in Code::ALL {
+        if code == Code::Borrowing {
+            // Met in the queue only, which has no answer to a program.
+            continue;
+        }
+        let (w, want) = scene(code);
+        let viewer = Viewer {
+            user: want.ask.user.clone(),
+            role: Role::User,
+        };
+        let telling = Telling {
+            viewer: &viewer,
+            policy: w.state.policy(),
+            now: Timestamp(w.now),
+        };
+        let told = telling.redact(w.explain(&want));
+        let json = serde_json::to_value(&told).expect("JSON");
+        assert_eq!(json["violations"][0]["code"], code.as_str(), "{json}");
+        all.push_str(&format!("== {code}\n{json:#}\n\n"));
+    }
+    insta::assert_snapshot!(all);
+}
+
 fn line(w: &World, id: &JobId, user: &str, role: Role) -> String {
     let viewer = Viewer {
         user: user.into(),

@@ -21,14 +21,15 @@ use crate::head::{Framing, Head};
 use crate::link::{InFlight, Link, Settled, Verdict};
 use crate::listener::Peer;
 use crate::request_id::{RequestId, X_REQUEST_ID};
-use crate::response::plain;
-use crate::violation::Violation;
+use crate::response::{Format, Problem};
+use crate::violation::{Bounds, Violation};
 
 /// The service that hyper calls: pairs the request with its verdict, then calls the real one.
 pub(crate) async fn answer<S, B>(
     link: Arc<Link>,
     service: S,
     peer: SocketAddr,
+    bounds: Bounds,
     mut request: Request<Incoming>,
 ) -> Result<Response<Answer<B>>, Infallible>
 where
@@ -37,20 +38,23 @@ where
     let (verdict, in_flight) = link.take();
     let Ok(id) = RequestId::random() else {
         tracing::error!("the system's random source gave nothing; refusing requests");
-        let response = plain(
+        let problem = Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            TEXT,
-            "no random source\n",
-            None,
-        );
-        return Ok(response.map(|body| Answer::refusal(body, in_flight)));
+            "unavailable",
+            "Not at the moment",
+        )
+        .line("the system gives no random numbers, so that no request can be named")
+        .next("try again later; an operator looks at the server's machine");
+        return Ok(problem
+            .respond(Format::Text)
+            .map(|body| Answer::refusal(body, in_flight)));
     };
     let (seq, head) = match verdict {
         Some(Verdict::Pass { seq, head }) if agrees(&request, &head) => (seq, head),
-        Some(Verdict::Refuse(violation)) => return Ok(refusal(violation, id, in_flight)),
+        Some(Verdict::Refuse(violation)) => return Ok(refusal(violation, &bounds, id, in_flight)),
         Some(Verdict::Pass { .. }) | None => {
             tracing::error!(%id, %peer, "guard and parser read a request differently; refused");
-            return Ok(refusal(Violation::Desync, id, in_flight));
+            return Ok(refusal(Violation::Desync, &bounds, id, in_flight));
         }
     };
     request.headers_mut().remove(X_REQUEST_ID);
@@ -61,20 +65,23 @@ where
     let switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if switch && !head.upgrade {
         tracing::error!(%id, "a service answered 101 to a request that asked for no upgrade");
-        let response = plain(
+        let problem = Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            TEXT,
-            "unexpected upgrade\n",
-            Some(id),
-        );
-        return Ok(closing(response).map(|body| Answer::refusal(body, in_flight)));
+            "internal",
+            "Something is wrong with Curb itself",
+        )
+        .line("the connection was to change its protocol, which nobody asked for")
+        .next("give an operator the request's id: the log has more under it")
+        .for_request(Some(id));
+        let response = closing(problem.respond(Format::Text));
+        return Ok(response.map(|body| Answer::refusal(body, in_flight)));
     }
     let settled = link.settle(seq, head.upgrade, switch);
     if let Some(upgrade) = upgrade.filter(|_| link.declined()) {
         tokio::spawn(close_declined(upgrade));
     }
     if let Settled::Replace(violation) = settled {
-        return Ok(refusal(violation, id, in_flight));
+        return Ok(refusal(violation, &bounds, id, in_flight));
     }
     response
         .headers_mut()
@@ -93,8 +100,6 @@ async fn close_declined(upgrade: OnUpgrade) {
     }
 }
 
-const TEXT: &str = "text/plain; charset=utf-8";
-
 /// Whether hyper frames the body as the guard does.
 fn agrees(request: &Request<Incoming>, head: &Head) -> bool {
     let exact = request.body().size_hint().exact();
@@ -105,9 +110,17 @@ fn agrees(request: &Request<Incoming>, head: &Head) -> bool {
     }
 }
 
-fn refusal<B>(violation: Violation, id: RequestId, in_flight: InFlight) -> Response<Answer<B>> {
-    let line = format!("{}\n", violation.reason());
-    let response = plain(violation.status(), TEXT, line, Some(id));
+fn refusal<B>(
+    violation: Violation,
+    bounds: &Bounds,
+    id: RequestId,
+    in_flight: InFlight,
+) -> Response<Answer<B>> {
+    // What was refused has no headers that could be trusted: text is for everybody.
+    let response = violation
+        .problem(bounds)
+        .for_request(Some(id))
+        .respond(Format::Text);
     closing(response).map(|body| Answer::refusal(body, in_flight))
 }
 

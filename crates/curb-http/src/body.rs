@@ -13,7 +13,7 @@ use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use crate::response::Problem;
+use crate::response::{Problem, size_text};
 
 /// The largest package, in bytes: Ray's own bound on an upload (100 MiB).
 pub const MAX_PACKAGE_BYTES: u64 = 100 * 1024 * 1024;
@@ -52,19 +52,19 @@ impl BodyLimits {
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// More bytes than allowed, announced or sent.
-    #[error("the body is larger than the limit of {limit} bytes")]
+    #[error("the body is larger than the limit of {}", size_text(*.limit))]
     TooLarge {
         /// The bound in bytes.
         limit: u64,
     },
     /// The next piece did not come.
-    #[error("no byte of the body arrived for {} ms", .after.as_millis())]
+    #[error("no byte of the body arrived for {after:?}")]
     Idle {
         /// The bound.
         after: Duration,
     },
     /// The whole did not come in time.
-    #[error("the body took longer than {} ms", .after.as_millis())]
+    #[error("the body took longer than {after:?}")]
     Deadline {
         /// The bound.
         after: Duration,
@@ -86,14 +86,26 @@ impl BodyError {
 
     /// The refusal for the client.
     pub fn problem(&self) -> Problem {
-        let (code, title) = match self {
-            Self::TooLarge { .. } => ("body-too-large", "The request body is too large."),
-            Self::Idle { .. } | Self::Deadline { .. } => {
-                ("body-too-slow", "The request body did not arrive in time.")
-            }
-            Self::Broken(_) => ("body-broken", "The request body could not be read."),
+        let (code, title, next) = match self {
+            Self::TooLarge { .. } => (
+                "body-too-large",
+                "The body is too large",
+                "send less: what a job needs as files belongs into its working_dir",
+            ),
+            Self::Idle { .. } | Self::Deadline { .. } => (
+                "body-too-slow",
+                "The body did not arrive in time",
+                "send it again without pauses; if the line is slow, make it smaller",
+            ),
+            Self::Broken(_) => (
+                "body-broken",
+                "The body could not be read",
+                "send it again, whole",
+            ),
         };
-        Problem::new(self.status(), code, title).line(self.to_string())
+        Problem::new(self.status(), code, title)
+            .line(self.to_string())
+            .next(next)
     }
 }
 
@@ -376,9 +388,7 @@ mod tests {
     fn a_refusal_names_the_limit() {
         let problem = BodyError::TooLarge { limit: 10 }.problem();
         assert_eq!(problem.code, "body-too-large");
-        assert_eq!(
-            problem.detail,
-            ["the body is larger than the limit of 10 bytes"]
-        );
+        let said = "the body is larger than the limit of 10 bytes";
+        assert_eq!(problem.detail[0], said);
     }
 }

@@ -96,9 +96,10 @@ fn path_problem(error: PathError) -> Problem {
     Problem::new(
         StatusCode::BAD_REQUEST,
         "bad-path",
-        "The request target is not in its canonical form.",
+        "The path is not in its one form",
     )
     .line(error.to_string())
+    .next("use plain path segments (no `..`, `//` or escapes), each parameter once")
 }
 
 /// A refusal here ends the connection: who sends such a request has nothing more to say.

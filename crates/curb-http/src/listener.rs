@@ -35,6 +35,7 @@ pub use crate::guard::Deadlines;
 use crate::guard::GuardedIo;
 use crate::head::HeadLimits;
 use crate::link::Link;
+use crate::violation::Bounds;
 
 /// hyper's read buffer at most, in bytes. A whole head fits; a large body comes in such pieces.
 const MAX_READ_BUFFER: usize = 64 * 1024;
@@ -51,13 +52,17 @@ const CUT_GRACE: Duration = Duration::from_secs(1);
 
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
-    retry-after: 1\r\nconnection: close\r\ncontent-length: 40\r\n\r\n\
-    the server has too many open connections";
+    retry-after: 1\r\nconnection: close\r\ncontent-length: 147\r\n\r\n\
+    curb: the server has too many open connections\n\
+    \x20 next: try again in a moment\n\
+    \x20 more: curb help reason unavailable, or /curb/v1/reasons/unavailable\n";
 
 const STOPPING: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
-    retry-after: 5\r\nconnection: close\r\ncontent-length: 45\r\n\r\n\
-    the server is stopping; try again in a moment";
+    retry-after: 5\r\nconnection: close\r\ncontent-length: 129\r\n\r\n\
+    curb: the server is stopping\n\
+    \x20 next: try again in a moment\n\
+    \x20 more: curb help reason unavailable, or /curb/v1/reasons/unavailable\n";
 
 /// Bounds and deadlines of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,6 +236,10 @@ where
         let deadlines = self.options.deadlines;
         let link = Link::new();
         let limits = self.options.head_limits();
+        let bounds = Bounds {
+            head: limits,
+            deadlines,
+        };
         let io = GuardedIo::new(
             io,
             Arc::clone(&link),
@@ -241,7 +250,7 @@ where
         );
         let service = self.service.clone();
         let service = hyper::service::service_fn(move |request| {
-            answer(Arc::clone(&link), service.clone(), peer, request)
+            answer(Arc::clone(&link), service.clone(), peer, bounds, request)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

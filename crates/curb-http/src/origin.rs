@@ -194,23 +194,23 @@ impl BrowserRefusal {
         let (code, title, next) = match self {
             Self::BadHost => (
                 "bad-host",
-                "The Host header is not valid.",
-                "send one host name",
+                "The Host header is not valid",
+                "send one Host header: a name or an address, with or without a port",
             ),
             Self::UnknownHost => (
                 "unknown-host",
-                "This server is not known under that name.",
+                "The server is not known under that name",
                 "use one of its names, or have the operator add this one (curb serve --host NAME, or CURB_HOSTS)",
             ),
             Self::Origin | Self::Fetch(_) | Self::Unproven => (
                 "cross-site",
-                "Requests made by other web pages are not accepted.",
-                "use the command line or a client library; an operator can allow an origin",
+                "Requests of other web pages are not taken",
+                "use the command line or a client library: no page of another site is let in",
             ),
         };
         Problem::new(self.status(), code, title)
             .line(self.to_string())
-            .line(next)
+            .next(next)
     }
 }
 

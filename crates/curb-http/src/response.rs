@@ -14,7 +14,10 @@ use crate::request_id::{RequestId, X_REQUEST_ID};
 
 /// Where the page of a code is found; the code is appended. Relative, so that a server whose
 /// address only its operator knows can serve its own pages.
-pub const DOCS_BASE: &str = "/docs/problems/";
+pub const DOCS_BASE: &str = "/curb/v1/reasons/";
+
+/// Columns of a text for people.
+pub const WIDTH: usize = 80;
 
 /// Media ranges of an `Accept` header that are looked at; the rest is ignored.
 const MAX_RANGES: usize = 32;
@@ -132,6 +135,12 @@ impl Problem {
         self
     }
 
+    /// Adds what to do next.
+    #[must_use]
+    pub fn next(self, step: impl std::fmt::Display) -> Self {
+        self.line(format!("  next: {step}"))
+    }
+
     /// Adds an extension member.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -151,21 +160,18 @@ impl Problem {
         format!("{DOCS_BASE}{}", self.code)
     }
 
-    /// The refusal as lines of text: title, details, then where to read on.
+    /// What happened and what to do next; the title where there is nothing more to say.
+    pub fn said(&self) -> String {
+        if self.detail.is_empty() {
+            return format!("curb: {}", self.title);
+        }
+        format!("curb: {}", self.detail.join("\n"))
+    }
+
+    /// The refusal as lines of text: what happened, what to do, then where to read on.
     pub fn to_text(&self) -> String {
-        let mut text = format!("{}\n", self.title);
-        for line in &self.detail {
-            text.push_str(line);
-            text.push('\n');
-        }
-        text.push_str(&format!(
-            "reason: {} (see {})\n",
-            self.code,
-            self.type_uri()
-        ));
-        if let Some(id) = self.request_id {
-            text.push_str(&format!("request: {id}\n"));
-        }
+        let mut text = wrapped(&self.said());
+        text.push_str(&footer(&self.code, self.status, self.request_id));
         text
     }
 
@@ -176,9 +182,7 @@ impl Problem {
         members.insert("title".into(), self.title.as_ref().into());
         members.insert("status".into(), self.status.as_u16().into());
         members.insert("code".into(), self.code.as_ref().into());
-        if !self.detail.is_empty() {
-            members.insert("detail".into(), self.detail.join("\n").into());
-        }
+        members.insert("detail".into(), self.said().into());
         if let Some(id) = self.request_id {
             members.insert("request_id".into(), id.to_string().into());
         }
@@ -204,8 +208,64 @@ impl Problem {
     }
 }
 
+/// A text in lines of at most [`WIDTH`] columns, each ended; a line's further parts are indented as
+/// the line is, or below the text of a `next:`.
+pub fn wrapped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    for line in text.trim_end().lines() {
+        let lead = line.len() - line.trim_start().len();
+        let indent = match line.trim_start() {
+            step if step.starts_with("next: ") || step.starts_with("more: ") => {
+                lead + "next: ".len()
+            }
+            _ => lead,
+        };
+        let mut columns = lead;
+        out.push_str(&line[..lead]);
+        for (n, word) in line.split_whitespace().enumerate() {
+            let wide = word.chars().count();
+            if n > 0 && columns + 1 + wide > WIDTH {
+                out.push('\n');
+                out.push_str(&" ".repeat(indent));
+                columns = indent;
+            } else if n > 0 {
+                out.push(' ');
+                columns += 1;
+            }
+            out.push_str(word);
+            columns += wide;
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// A size for people: whole KiB, MiB or GiB where it is that, else bytes.
+pub fn size_text(size: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let whole = |(_, power): &(&str, u32)| size > 0 && size.trailing_zeros() >= *power;
+    match units.into_iter().find(whole) {
+        Some((unit, power)) => format!("{} {unit}", size >> power),
+        None => format!("{size} bytes"),
+    }
+}
+
+/// The last lines of a text for people: where the code is explained and, where only the server's log
+/// knows more, under which name it has it.
+pub fn footer(code: &str, status: StatusCode, id: Option<RequestId>) -> String {
+    let mut text = wrapped(&format!(
+        "  more: curb help reason {code}, or {DOCS_BASE}{code}"
+    ));
+    // A version of HTTP that is not spoken is the client's own affair, whatever its number.
+    let ours = status.is_server_error() && status != StatusCode::HTTP_VERSION_NOT_SUPPORTED;
+    if let Some(id) = id.filter(|_| ours) {
+        text.push_str(&format!("  request: {id}\n"));
+    }
+    text
+}
+
 /// A response with a body, security headers and the request id.
-pub(crate) fn plain(
+fn plain(
     status: StatusCode,
     content_type: &'static str,
     body: impl Into<Bytes>,
@@ -304,22 +364,65 @@ mod tests {
             "The job does not fit now.",
         )
         .line("each-user (ana): gpu 2 of 2 in use, 1 asked")
-        .line("try again after 14:00")
+        .next("try again after 14:00")
         .with("over_by", 1)
         .with("status", 999)
         .for_request(Some(RequestId::from_bytes([7; 16])))
     }
 
     #[test]
-    fn the_text_tells_title_details_reason_and_request() {
+    fn the_text_tells_what_happened_what_to_do_and_where_to_read_on() {
         assert_eq!(
             example().to_text(),
-            "The job does not fit now.\n\
-             each-user (ana): gpu 2 of 2 in use, 1 asked\n\
-             try again after 14:00\n\
-             reason: over-quota (see /docs/problems/over-quota)\n\
-             request: 07070707070707070707070707070707\n"
+            "curb: each-user (ana): gpu 2 of 2 in use, 1 asked\n  \
+               next: try again after 14:00\n  \
+               more: curb help reason over-quota, or /curb/v1/reasons/over-quota\n"
         );
+    }
+
+    #[test]
+    fn only_what_the_server_did_wrong_names_its_place_in_the_log() {
+        let mut problem = example();
+        assert!(!problem.to_text().contains("request:"));
+        problem.status = StatusCode::INTERNAL_SERVER_ERROR;
+        let last = "  request: 07070707070707070707070707070707\n";
+        assert!(problem.to_text().ends_with(last));
+        problem.status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
+        assert!(!problem.to_text().contains("request:"));
+        problem.detail.clear();
+        assert!(problem.to_text().starts_with("curb: The job does not fit"));
+    }
+
+    #[test]
+    fn a_size_is_said_in_the_largest_unit_that_it_is_a_whole_number_of() {
+        let said = [0, 1023, 1024, 1536, 100 << 20, (1 << 20) + 1, 3 << 30].map(size_text);
+        assert_eq!(
+            said,
+            [
+                "0 bytes",
+                "1023 bytes",
+                "1 KiB",
+                "1536 bytes",
+                "100 MiB",
+                "1048577 bytes",
+                "3 GiB"
+            ]
+        );
+    }
+
+    #[test]
+    fn long_lines_break_at_words_below_the_text_that_they_go_on_with() {
+        let long = "seven77 ".repeat(30);
+        let text = wrapped(&format!("curb: {long}\n  next: {long}\n\n"));
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines.iter().all(|l| l.len() <= WIDTH), "{text}");
+        let next = lines.iter().position(|l| l.starts_with("  next: seven77"));
+        let next = next.expect("the step");
+        assert!(lines[1..next].iter().all(|l| l.starts_with("seven77")));
+        assert!(lines[next + 1].starts_with("        seven77"), "{text}");
+        let word = "x".repeat(200);
+        assert_eq!(wrapped(&word), format!("{word}\n"));
+        assert_eq!(wrapped("é".repeat(79).as_str()).lines().count(), 1);
     }
 
     #[test]
@@ -327,11 +430,11 @@ mod tests {
         assert_eq!(
             example().to_json(),
             serde_json::json!({
-                "type": "/docs/problems/over-quota",
+                "type": "/curb/v1/reasons/over-quota",
                 "title": "The job does not fit now.",
                 "status": 429,
                 "code": "over-quota",
-                "detail": "each-user (ana): gpu 2 of 2 in use, 1 asked\ntry again after 14:00",
+                "detail": "curb: each-user (ana): gpu 2 of 2 in use, 1 asked\n  next: try again after 14:00",
                 "over_by": 1,
                 "request_id": "07070707070707070707070707070707",
             })

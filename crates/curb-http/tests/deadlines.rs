@@ -191,8 +191,14 @@ async fn one_connection_too_many_is_told_503_and_the_others_go_on() {
     fourth.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
     let reply = fourth.reply().await.expect("a 503");
     assert_eq!(
-        (reply.status, reply.text()),
-        (503, "the server has too many open connections")
+        (reply.status, reply.text(), reply.header("retry-after")),
+        (
+            503,
+            "curb: the server has too many open connections\n  \
+             next: try again in a moment\n  \
+             more: curb help reason unavailable, or /curb/v1/reasons/unavailable\n",
+            Some("1")
+        )
     );
     assert!(fourth.reply().await.is_none());
     assert!(clients[0].is_alive().await);
@@ -262,7 +268,9 @@ async fn shutdown_lets_a_request_finish_closes_idle_connections_and_tells_new_on
         (told.status, told.text(), told.header("retry-after")),
         (
             503,
-            "the server is stopping; try again in a moment",
+            "curb: the server is stopping\n  \
+             next: try again in a moment\n  \
+             more: curb help reason unavailable, or /curb/v1/reasons/unavailable\n",
             Some("5")
         )
     );

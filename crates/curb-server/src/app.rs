@@ -119,7 +119,10 @@ impl App {
     pub async fn spec(&self, key: &str) -> Result<Arc<JobSpec>, Failure> {
         let mut found = self.specs(vec![key.to_owned()]).await?;
         found.remove(key).ok_or_else(|| {
-            Failure::not_found("curb: what this job was asked to run is not kept any more")
+            Failure::not_found(
+                "curb: what this job was asked to run is not kept any more",
+                "its numbers and its end are still told: curb jobs",
+            )
         })
     }
 
@@ -203,15 +206,15 @@ impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Failure {
         match error {
             EngineError::Busy => Failure::unavailable(
-                "curb: too many requests wait for a decision; try again in a moment",
+                "curb: too many requests wait for a decision",
+                "try again in a moment",
                 1,
             ),
             EngineError::NotWritable(why) => {
                 tracing::debug!(%why, "refused while the journal is not writable");
                 let mut f = Failure::unavailable(
-                    "curb: the journal is not writable at the moment, so that nothing can be\n\
-                     admitted or changed. Running jobs go on. It recovers by itself once the\n\
-                     journal's disk has room again; the operator finds the cause at /readyz\n",
+                    "curb: the journal is not writable at the moment, so that nothing can be admitted or changed; running jobs go on",
+                    "try again in a while: it recovers by itself once the journal's disk has room; the operator finds the cause in the server's log",
                     5,
                 );
                 f.become_kind(Kind::JournalNotWritable);
@@ -223,9 +226,10 @@ impl From<EngineError> for Failure {
                 format!(
                     "curb: this cannot be written into the journal, so nothing was done: {why}"
                 ),
+                "make the request smaller: fewer labels, shorter metadata",
             ),
             EngineError::Stopping => {
-                Failure::unavailable("curb: the server is stopping; try again in a moment", 5)
+                Failure::unavailable("curb: the server is stopping", "try again in a moment", 5)
             }
         }
     }

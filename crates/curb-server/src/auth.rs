@@ -84,7 +84,7 @@ impl Tokens {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
     let mut sent = headers
         .get_all(AUTHORIZATION)
         .iter()
@@ -109,11 +109,8 @@ fn unauthorized(what: &str) -> Failure {
     Failure::new(
         StatusCode::UNAUTHORIZED,
         Kind::NotSignedIn,
-        format!(
-            "curb: {what}.\nSend `Authorization: Bearer TOKEN`. For Ray's clients set\n\
-             RAY_AUTH_MODE=token and RAY_AUTH_TOKEN=TOKEN (or RAY_JOB_HEADERS), for curb\n\
-             set CURB_TOKEN. An administrator makes one: curb token create --user NAME\n"
-        ),
+        format!("curb: {what}"),
+        "send `Authorization: Bearer TOKEN`. For Ray's clients set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN=TOKEN (or RAY_JOB_HEADERS), for curb set CURB_TOKEN. An administrator makes one: curb token create --user NAME",
     )
 }
 

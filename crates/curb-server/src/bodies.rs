@@ -35,6 +35,17 @@ pub enum NoRoom {
     All,
 }
 
+impl NoRoom {
+    /// How much is taken at once, in MiB.
+    #[must_use]
+    pub fn most_mib(self) -> u32 {
+        match self {
+            NoRoom::User => USER_KIB / 1024,
+            NoRoom::All => ROOM_KIB / 1024,
+        }
+    }
+}
+
 /// The right to hold a body in memory.
 #[derive(Debug)]
 pub struct BodyPermit {

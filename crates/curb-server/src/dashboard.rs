@@ -169,14 +169,18 @@ async fn serve(
         return match *request.method() {
             Method::GET => Ok(page(StatusCode::OK)),
             Method::POST => sign_in(app, sessions, request).await,
-            _ => Err(Failure::not_found("curb: sign in with GET and POST")),
+            _ => Err(Failure::not_found(
+                "curb: signing in is done with GET and POST",
+                "open this address in a browser",
+            )),
         };
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(Failure::new(
             StatusCode::METHOD_NOT_ALLOWED,
             Kind::MethodNotAllowed,
-            "curb: the dashboard is for reading; jobs are submitted and stopped through Curb",
+            "curb: the dashboard is for reading",
+            "submit and stop jobs through Curb: ray job submit, ray job stop",
         ));
     }
     let who = match who(app, sessions, request.headers()) {
@@ -185,19 +189,18 @@ async fn serve(
         Err(failure) => return Err(failure),
     };
     if !who.may(Access::Operator) {
-        return Err(Failure::forbidden(
-            "curb: the dashboard shows everybody's work: only operators read it",
-        ));
+        return Err(only_operators());
     }
     if !is_readable(target.path()) {
         return Err(Failure::not_found(
             "curb: this page of the dashboard is not shown here",
+            "go back to its first page",
         ));
     }
     let raw = request.uri().path_and_query().map_or("/", |t| t.as_str());
     let cluster = app
         .cluster(&app.config.default_cluster)
-        .ok_or_else(|| Failure::not_found("curb: no cluster"))?;
+        .ok_or_else(|| Failure::internal(&"the default cluster is gone"))?;
     let accept = request
         .headers()
         .get(header::ACCEPT)
@@ -210,19 +213,15 @@ async fn serve(
     };
     let theirs = cluster.ray.page(raw, accept).await.map_err(|error| {
         tracing::info!(%error, "a page of the dashboard was not read");
-        Failure::unavailable("curb: Ray's dashboard does not answer at the moment", 5)
+        Failure::unavailable(
+            "curb: Ray's dashboard does not answer at the moment",
+            "try again in a moment; whether Ray is well: curb status",
+            5,
+        )
     })?;
     if theirs.status != 200 {
         // Ray's own error texts are tracebacks.
-        return Err(Failure::new(
-            if theirs.status == 404 {
-                StatusCode::NOT_FOUND
-            } else {
-                StatusCode::BAD_GATEWAY
-            },
-            Kind::Dashboard,
-            format!("curb: Ray's dashboard answered {}", theirs.status),
-        ));
+        return Err(answered(theirs.status));
     }
     let mut reply = answer(StatusCode::OK, "application/octet-stream", "");
     let out = reply.headers_mut();
@@ -276,23 +275,42 @@ async fn sign_in(
         .await
         .map_err(|e| Failure::from_problem(&e.problem()))?;
     let text = std::str::from_utf8(&body).unwrap_or_default();
-    let form = curb_http::canonical::Query::parse(text)
-        .map_err(|_| Failure::bad_request("curb: the form is not understood"))?;
+    let form = curb_http::canonical::Query::parse(text).map_err(|_| {
+        Failure::bad_request("curb: the form is not understood\n  next: send one field, `token`")
+    })?;
     let token = form.get("token").unwrap_or_default().trim();
     let mut headers = HeaderMap::new();
     let value = HeaderValue::from_str(&format!("Bearer {token}"))
-        .map_err(|_| Failure::bad_request("curb: the token has strange characters"))?;
+        .map_err(|_| Failure::bad_request("curb: the token has strange characters\n  next: paste it as `curb token create` printed it"))?;
     headers.insert(AUTHORIZATION, value);
     let who = app
         .engine
         .tokens()
         .authenticate(&headers, app.clock.now())?;
     if !who.may(Access::Operator) {
-        return Err(Failure::forbidden(
-            "curb: the dashboard shows everybody's work: only operators read it",
-        ));
+        return Err(only_operators());
     }
     Ok(redirect("/", Some(&sessions.open(headers)?)))
+}
+
+fn only_operators() -> Failure {
+    Failure::forbidden(
+        "curb: the dashboard shows everybody's work: only operators read it",
+        "see your own jobs with `curb jobs`, or ask an operator",
+    )
+}
+
+pub(crate) fn answered(status: u16) -> Failure {
+    let ours = match status {
+        404 => StatusCode::NOT_FOUND,
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    Failure::new(
+        ours,
+        Kind::Dashboard,
+        format!("curb: Ray's dashboard answered {status} to this"),
+        "go back to its first page; whether Ray is well: curb status",
+    )
 }
 
 fn page(status: StatusCode) -> Reply {

@@ -15,6 +15,8 @@ pub mod config;
 mod dashboard;
 mod dispatcher;
 mod engine;
+#[cfg(test)]
+mod errors;
 mod forecasts;
 mod gateway;
 mod monitor;

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use curb_http::response::size_text;
 use tokio::io::AsyncWriteExt;
 
 use crate::spec::user_tag;
@@ -44,33 +45,46 @@ pub fn check_package_name(name: &str) -> Result<(), String> {
 pub enum StoreError {
     /// One user's bound.
     #[error(
-        "your packages would take more than {limit} bytes, and jobs that wait need what is here: submit again when some have started, or make them smaller"
+        "your packages would take more than {}, and jobs that wait need what is here",
+        size_text(*.limit)
     )]
     UserFull {
         /// The bound in bytes.
         limit: u64,
     },
     /// The bound of all.
-    #[error(
-        "the package store is full ({limit} bytes), and jobs that wait need what is here: submit again later, or ask the operator for room"
-    )]
+    #[error("the package store is full ({}), and jobs that wait need what is here",
+        size_text(*.limit))]
     Full {
         /// The bound in bytes.
         limit: u64,
     },
     /// Too many.
-    #[error(
-        "you have {MAX_PER_USER} packages, and jobs that wait need them: submit again when some have started"
-    )]
+    #[error("you have {MAX_PER_USER} packages, and jobs that wait need them")]
     TooMany,
     /// The disk.
     #[error(
-        "the package store could not write ({0}): submit again when the operator has made room on its disk. Jobs that need no package, or whose packages are here already, are not affected"
+        "the package could not be kept: the store's disk does not take it. Jobs that need no package, or whose packages are here already, are not affected"
     )]
     Disk(#[from] io::Error),
 }
 
 impl StoreError {
+    /// What to do about it.
+    #[must_use]
+    pub fn next(&self) -> &'static str {
+        match self {
+            Self::UserFull { .. } => {
+                "submit again when some have started, or make the packages smaller"
+            }
+            Self::Full { .. } => "submit again later, or ask the operator for room",
+            Self::TooMany => "submit again when some have started",
+            Self::Disk(_) => {
+                "submit again when the operator has made room; the cause is in the server's log"
+            }
+        }
+    }
+
     /// Whether removing packages that nothing needs may help.
     #[must_use]
     pub fn wants_room(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Answers: bodies, and failures as one type that becomes text for people or JSON for programs in one place.
 
+use std::fmt::Display;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use curb_api::{Finding, Kind};
 use curb_core::decide::{Code, Explanation};
 use curb_http::request_id::RequestId;
-use curb_http::response::{Format, secure};
+use curb_http::response::{Format, footer, secure, wrapped};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -169,8 +170,13 @@ pub struct Told {
 }
 
 impl Failure {
-    /// A failure of a status.
-    pub fn new(status: StatusCode, kind: Kind, detail: impl Into<String>) -> Failure {
+    /// A failure of a status: what happened to what, and what to do next.
+    pub fn new(status: StatusCode, kind: Kind, what: impl Display, next: impl Display) -> Failure {
+        Failure::said(status, kind, format!("{what}\n  next: {next}"))
+    }
+
+    /// A failure whose text says already what to do, or what would be right.
+    pub fn said(status: StatusCode, kind: Kind, detail: impl Into<String>) -> Failure {
         Failure(Box::new(Told {
             status,
             code: kind.code(),
@@ -187,7 +193,7 @@ impl Failure {
 
     /// A refusal by a limit.
     pub fn refusal(status: StatusCode, code: Code, detail: impl Into<String>) -> Failure {
-        let mut failure = Failure::new(status, Kind::Conflict, detail);
+        let mut failure = Failure::said(status, Kind::Conflict, detail);
         (failure.code, failure.title) = (code.as_str(), "The job was refused");
         failure
     }
@@ -197,39 +203,41 @@ impl Failure {
         (self.code, self.title) = (kind.code(), kind.title());
     }
 
-    /// 400.
+    /// 400; the text says what would be right.
     pub fn bad_request(detail: impl Into<String>) -> Failure {
-        Failure::new(StatusCode::BAD_REQUEST, Kind::BadRequest, detail)
+        Failure::said(StatusCode::BAD_REQUEST, Kind::BadRequest, detail)
     }
 
     /// 404.
-    pub fn not_found(detail: impl Into<String>) -> Failure {
-        Failure::new(StatusCode::NOT_FOUND, Kind::NotFound, detail)
+    pub fn not_found(what: impl Display, next: impl Display) -> Failure {
+        Failure::new(StatusCode::NOT_FOUND, Kind::NotFound, what, next)
     }
 
     /// 409.
-    pub fn conflict(detail: impl Into<String>) -> Failure {
-        Failure::new(StatusCode::CONFLICT, Kind::Conflict, detail)
+    pub fn conflict(what: impl Display, next: impl Display) -> Failure {
+        Failure::new(StatusCode::CONFLICT, Kind::Conflict, what, next)
     }
 
     /// 403.
-    pub fn forbidden(detail: impl Into<String>) -> Failure {
-        Failure::new(StatusCode::FORBIDDEN, Kind::Forbidden, detail)
+    pub fn forbidden(what: impl Display, next: impl Display) -> Failure {
+        Failure::new(StatusCode::FORBIDDEN, Kind::Forbidden, what, next)
     }
 
     /// 503 with a time to come back.
-    pub fn unavailable(detail: impl Into<String>, retry_after: u32) -> Failure {
-        let mut f = Failure::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable, detail);
+    pub fn unavailable(what: impl Display, next: impl Display, retry_after: u32) -> Failure {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let mut f = Failure::new(status, Kind::Unavailable, what, next);
         f.retry_after = Some(retry_after);
         f
     }
 
     /// 500; the cause goes to the log when it is answered, with the request's id, and not to the client.
-    pub fn internal(cause: &dyn std::fmt::Display) -> Failure {
+    pub fn internal(cause: &dyn Display) -> Failure {
         let mut failure = Failure::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             Kind::Internal,
-            "curb: something went wrong inside; the operator finds it in the log by the request's id",
+            "curb: something went wrong inside, and it is in the server's log",
+            "give an operator the request's id",
         );
         failure.cause = Some(cause.to_string());
         failure
@@ -238,14 +246,9 @@ impl Failure {
     /// What a check of `curb-http` refused.
     #[must_use]
     pub fn from_problem(problem: &curb_http::response::Problem) -> Failure {
-        let mut detail = problem.title.to_string();
-        for line in &problem.detail {
-            detail.push('\n');
-            detail.push_str(line);
-        }
         // A test walks the codes that `curb-http` has.
         let kind = Kind::find(&problem.code).unwrap_or(Kind::BadRequest);
-        Failure::new(problem.status, kind, detail)
+        Failure::said(problem.status, kind, problem.said())
     }
 
     /// The answer, in the form that the request prefers.
@@ -274,8 +277,14 @@ impl Failure {
                 answer(told.status, curb_api::headers::PROBLEM_JSON, body)
             }
             Format::Text => {
-                if !detail.ends_with('\n') {
-                    detail.push('\n');
+                // A refusal is in lines already and says where to read on; a policy's findings show the file's own lines.
+                if told.explanation.is_none() {
+                    if told.findings.is_empty() {
+                        detail = wrapped(&detail);
+                    } else if !detail.ends_with('\n') {
+                        detail.push('\n');
+                    }
+                    detail.push_str(&footer(told.code, told.status, id));
                 }
                 answer(told.status, curb_api::headers::TEXT, detail)
             }

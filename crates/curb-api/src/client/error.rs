@@ -86,18 +86,12 @@ pub enum ClientError {
 }
 
 fn told(problem: &Problem) -> String {
-    let text = [&problem.detail, &problem.title]
-        .into_iter()
-        .find(|t| !t.is_empty());
+    let (what, _) = problem.parts();
+    let text = [what, &problem.title].into_iter().find(|t| !t.is_empty());
     // In Ray's client the server has to say who speaks; here that is known.
     text.map_or_else(
         || format!("the server answered {}", problem.status),
-        |text| {
-            text.strip_prefix("curb: ")
-                .unwrap_or(text)
-                .trim_end()
-                .to_owned()
-        },
+        |text| text.strip_prefix("curb: ").unwrap_or(text).to_owned(),
     )
 }
 
@@ -142,6 +136,9 @@ impl ClientError {
 }
 
 fn next_step_of(problem: &Problem) -> Option<String> {
+    if let (_, Some(next)) = problem.parts() {
+        return Some(next.to_owned());
+    }
     let text = match problem.status {
         401 if problem.detail.contains("CURB_TOKEN") => return None,
         401 => {
@@ -189,6 +186,22 @@ mod tests {
             "cannot list the jobs: the token has expired. Set CURB_TOKEN to a new one."
         );
         assert_eq!(error.next_step(), None);
+    }
+
+    #[test]
+    fn the_servers_own_next_step_is_told_once_and_instead_of_a_general_one() {
+        let detail = "curb: the journal is full\n  and busy\n  next: wait for its disk\n";
+        let error = refused(503, detail);
+        assert_eq!(
+            error.to_string(),
+            "cannot list the jobs: the journal is full\n  and busy"
+        );
+        assert_eq!(error.next_step().as_deref(), Some("wait for its disk"));
+        assert!(
+            refused(503, "curb: the journal is full")
+                .next_step()
+                .is_some_and(|t| t.starts_with("try again in a while"))
+        );
     }
 
     #[test]

@@ -166,7 +166,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn refusal(status: u16, detail: &str) -> Answer {
-    let mut problem = Problem::new(status, "per-job-limit", "refused by quota", detail);
+    let mut problem = Problem::new(status, "per-job-limit", "The job was refused", detail);
     problem.verdict = Some(Verdict::AfterPolicyChange);
     Answer::Problem(Box::new(problem))
 }

@@ -106,7 +106,13 @@ async fn the_service_sees_an_error_and_the_peer_the_reason() {
         .send(chunked("/x", "5;evil\r\nhello\r\n0\r\n\r\n"))
         .await;
     let replies = client.replies_to_end().await;
-    assert_eq!(replies[0].text(), "chunk extensions are not accepted\n");
+    assert_eq!(
+        replies[0].text(),
+        "curb: chunk extensions are not accepted\n  \
+         next: use a usual HTTP client; if you do, look for a proxy between that\n        \
+         changes requests\n  \
+         more: curb help reason bad-framing, or /curb/v1/reasons/bad-framing\n"
+    );
     let seen = server.recorder.seen(client.local);
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].body, Err(400));

@@ -118,7 +118,10 @@ async fn bytes_before_the_101_are_a_400_and_no_tunnel() {
         );
         assert_eq!(
             replies[0].text(),
-            "bytes were sent after an upgrade request, before its answer\n"
+            "curb: bytes were sent after an upgrade request, before its answer\n  \
+             next: use a usual HTTP client; if you do, look for a proxy between that\n        \
+             changes requests\n  \
+             more: curb help reason bad-framing, or /curb/v1/reasons/bad-framing\n"
         );
         assert_eq!(server.recorder.seen(client.local).len(), 1);
     }

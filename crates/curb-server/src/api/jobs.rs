@@ -247,6 +247,7 @@ pub async fn release(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
         None => Err(no_job(&call.parameter)),
         Some(false) => Err(Failure::conflict(
             "curb: the job is not quarantined: only Ray's own word ends it, or a stop",
+            format!("stop it: ray job stop {}", call.parameter),
         )),
         Some(true) => get(call).await,
     }
@@ -259,6 +260,7 @@ pub async fn quotas(call: &Call) -> Result<Reply, Failure> {
     if (all || asked.as_deref().is_some_and(|u| u != call.who.user())) && !call.who.is_operator() {
         return Err(Failure::forbidden(
             "curb: only operators see other users' buckets",
+            "leave the other user out to see your own, or ask an operator",
         ));
     }
     let user = (!all).then(|| asked.unwrap_or_else(|| call.who.user().to_owned()));

@@ -45,7 +45,7 @@ pub async fn journal(call: &Call) -> Result<Reply, Failure> {
         tokio::select! {
             _ = changed.changed() => tokio::time::sleep(Duration::from_millis(50)).await,
             () = tokio::time::sleep_until(deadline) => {}
-            () = call.app.stopping.cancelled() => return Err(Failure::unavailable("curb: the server is stopping", 5)),
+            () = call.app.stopping.cancelled() => return Err(Failure::unavailable("curb: the server is stopping", "try again in a moment", 5)),
         }
     }
 }

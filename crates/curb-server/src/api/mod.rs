@@ -2,9 +2,9 @@
 
 mod jobs;
 mod journal;
-mod policy;
+pub(crate) mod policy;
 mod preview;
-mod status;
+pub(crate) mod status;
 mod tokens;
 
 use std::sync::Arc;
@@ -37,11 +37,16 @@ pub async fn open(
         )),
         Endpoint::Reason => match crate::reasons::page(parameter) {
             Some(page) => Ok(answer(StatusCode::OK, curb_api::headers::MARKDOWN, page)),
-            None => Err(Failure::not_found("curb: there is no page of this code")),
+            None => Err(Failure::not_found(
+                "curb: there is no page of this code",
+                "`curb help reason` lists the codes",
+            )),
         },
-        _ => Err(Failure::not_found("curb: there is nothing here")),
+        _ => Err(Failure::not_found("curb: there is nothing here", DESCRIBED)),
     }
 }
+
+const DESCRIBED: &str = "`curb openapi` describes what there is";
 
 /// Routes of signed-in users; the role was checked.
 pub async fn signed_in(call: Call, endpoint: Endpoint, body: Bytes) -> Result<Reply, Failure> {
@@ -67,7 +72,7 @@ pub async fn signed_in(call: Call, endpoint: Endpoint, body: Bytes) -> Result<Re
         Endpoint::Preview => preview::preview(&call).await,
         Endpoint::Journal => journal::journal(&call).await,
         // Every other endpoint is served by the gateway or needs no token.
-        _ => Err(Failure::not_found("curb: there is nothing here")),
+        _ => Err(Failure::not_found("curb: there is nothing here", DESCRIBED)),
     }
 }
 
@@ -79,13 +84,34 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     })
 }
 
+/// What a parameter of the query can be.
+trait Parameter: std::str::FromStr {
+    /// The right form in words.
+    const FORM: &'static str;
+}
+
+impl Parameter for bool {
+    const FORM: &'static str = "true or false";
+}
+
+impl Parameter for u32 {
+    const FORM: &'static str = "a whole number from 0 to 4294967295";
+}
+
+impl Parameter for u64 {
+    const FORM: &'static str = "a whole number from 0 to 18446744073709551615";
+}
+
 /// Reads a parameter of the query.
-fn parameter<T: std::str::FromStr>(call: &Call, name: &str) -> Result<Option<T>, Failure> {
+fn parameter<T: Parameter>(call: &Call, name: &str) -> Result<Option<T>, Failure> {
     match call.query.get(name) {
         None => Ok(None),
         Some(text) => text.parse().map(Some).map_err(|_| {
             let shown: String = text.chars().take(40).collect();
-            Failure::bad_request(format!("curb: `{name}={shown}` is not understood"))
+            Failure::bad_request(format!(
+                "curb: `{name}={shown}` is not understood\n  next: give {}, or leave it out",
+                T::FORM
+            ))
         }),
     }
 }

@@ -115,11 +115,13 @@ pub async fn get(call: &Call) -> Result<Reply, Failure> {
         .await?;
     match (found, wanted) {
         (Some(view), _) => json(&view),
-        (None, Some(v)) => Err(Failure::not_found(format!(
-            "curb: there is no version {v} of the policy in the journal"
-        ))),
+        (None, Some(v)) => Err(Failure::not_found(
+            format!("curb: there is no version {v} of the policy in the journal"),
+            "`curb policy show` shows the one in force, with its version",
+        )),
         (None, None) => Err(Failure::not_found(
             "curb: no policy was applied yet: everything passes and nothing is limited",
+            "apply one: curb policy apply FILE; curb init writes a first one",
         )),
     }
 }
@@ -127,11 +129,10 @@ pub async fn get(call: &Call) -> Result<Reply, Failure> {
 /// `PUT /curb/v1/policy`.
 pub async fn put(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
     if let Some(path) = &call.app.config.policy {
-        return Err(Failure::conflict(format!(
-            "curb: this server reads its policy from {}: change that file, and it is in force\n\
-             within seconds. (Start the server without --policy to change it here.)",
-            path.display()
-        )));
+        return Err(Failure::conflict(
+            format!("curb: this server reads its policy from {}", path.display()),
+            "change that file, and it is in force within seconds; or start the server without --policy to change it here",
+        ));
     }
     let (parsed, text) = parse(body)?;
     let warnings = findings(&parsed.warnings);
@@ -145,14 +146,15 @@ pub async fn put(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
     })
 }
 
-fn parse(body: &[u8]) -> Result<(Parsed, String), Failure> {
-    let text = String::from_utf8(body.to_vec())
-        .map_err(|_| Failure::bad_request("curb: the policy is not UTF-8 text"))?;
+pub(crate) fn parse(body: &[u8]) -> Result<(Parsed, String), Failure> {
+    let text = String::from_utf8(body.to_vec()).map_err(|_| {
+        Failure::bad_request("curb: the policy is not UTF-8 text\n  next: save it as UTF-8")
+    })?;
     match Policy::parse(FILE_NAME, &text) {
         Ok(parsed) => Ok((parsed, text)),
         Err(all) => {
             let rendered: Vec<String> = all.iter().map(Diagnostic::render).collect();
-            let mut failure = Failure::new(
+            let mut failure = Failure::said(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 Kind::BadPolicy,
                 format!(
@@ -168,8 +170,9 @@ fn parse(body: &[u8]) -> Result<(Parsed, String), Failure> {
 
 /// `POST /curb/v1/policy/check`.
 pub fn check(body: &[u8]) -> Result<Reply, Failure> {
-    let text = std::str::from_utf8(body)
-        .map_err(|_| Failure::bad_request("curb: the policy is not UTF-8 text"))?;
+    let text = std::str::from_utf8(body).map_err(|_| {
+        Failure::bad_request("curb: the policy is not UTF-8 text\n  next: save it as UTF-8")
+    })?;
     let (ok, all) = match Policy::parse(FILE_NAME, text) {
         Ok(parsed) => (true, parsed.warnings),
         Err(all) => (false, all),

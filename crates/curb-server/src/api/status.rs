@@ -292,9 +292,14 @@ pub async fn readyz(app: &Arc<App>) -> Result<Reply, Failure> {
     if missing.is_empty() {
         return Ok(text("ready\n"));
     }
-    Err(Failure::new(
+    Err(not_ready(&missing))
+}
+
+pub(crate) fn not_ready(missing: &[String]) -> Failure {
+    Failure::new(
         StatusCode::SERVICE_UNAVAILABLE,
         Kind::NotReady,
-        format!("not ready: {}\n", missing.join("; ")),
-    ))
+        format!("curb: not ready: {}", missing.join("; ")),
+        "wait; if it stays so, an operator looks at the server's log",
+    )
 }

@@ -69,9 +69,10 @@ pub async fn create(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
         })
         .await?;
     if !done {
-        return Err(Failure::conflict(format!(
-            "curb: there are {MAX_TOKENS} tokens already: revoke those that are not used"
-        )));
+        return Err(Failure::conflict(
+            format!("curb: there are {MAX_TOKENS} tokens already, which is the most"),
+            "revoke those that are not used: curb token list, curb token revoke ID",
+        ));
     }
     json(&CreatedToken {
         id: made.id,
@@ -106,10 +107,13 @@ pub async fn revoke(call: &Call) -> Result<Reply, Failure> {
         .await?;
     match revoked {
         Revoked::Done => json(&serde_json::json!({"revoked": true})),
-        Revoked::Unknown => Err(Failure::not_found("curb: there is no token with this id")),
+        Revoked::Unknown => Err(Failure::not_found(
+            "curb: there is no token with this id",
+            "`curb token list` shows the ids",
+        )),
         Revoked::LastAdmin => Err(Failure::conflict(
-            "curb: this is the last token of an admin: without it nobody could make tokens or change limits any\n\
-             more while the server runs. Make another one first, or revoke it all the same with --force (force=true)",
+            "curb: this is the last token of an admin: without it nobody could make tokens or change limits any more while the server runs",
+            "make another one first, or revoke it all the same with --force (force=true)",
         )),
     }
 }
@@ -200,12 +204,14 @@ pub async fn add_override(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
     json(&added.map_err(|m| Failure::bad_request(format!("curb: {m}")))?)
 }
 
+const LISTED: &str = "`curb override list` shows the numbers";
+
 /// `DELETE /curb/v1/overrides/{id}`.
 pub async fn remove_override(call: &Call) -> Result<Reply, Failure> {
     let id: u64 = call
         .parameter
         .parse()
-        .map_err(|_| Failure::not_found("curb: overrides have numbers for ids"))?;
+        .map_err(|_| Failure::not_found("curb: overrides have numbers for ids", LISTED))?;
     let by = call.who.user().to_owned();
     let removed = call
         .app
@@ -225,6 +231,7 @@ pub async fn remove_override(call: &Call) -> Result<Reply, Failure> {
     } else {
         Err(Failure::not_found(
             "curb: there is no override with this number",
+            LISTED,
         ))
     }
 }

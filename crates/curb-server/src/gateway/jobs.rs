@@ -48,7 +48,8 @@ pub async fn version(call: &Call) -> Result<Reply, Failure> {
         return json(&known_version());
     }
     Err(Failure::unavailable(
-        "curb: Ray has not been reached yet; try again in a moment",
+        "curb: Ray has not been reached yet",
+        "try again in a moment",
         5,
     ))
 }
@@ -303,6 +304,7 @@ pub async fn request_stop(call: &Call, why: String) -> Result<decide::Stopped, F
     if !may_change(&call.who, &job) {
         return Err(Failure::forbidden(
             "curb: you can see this job, but only its owner or an operator stops it",
+            "ask its owner or an operator",
         ));
     }
     let (id, by) = (job.new.id.clone(), call.who.user().to_owned());
@@ -340,6 +342,7 @@ pub async fn delete(call: &Call) -> Result<Reply, Failure> {
     if !may_change(&call.who, &job) {
         return Err(Failure::forbidden(
             "curb: you can see this job, but only its owner or an operator deletes it",
+            "ask its owner or an operator",
         ));
     }
     let (id, by) = (job.new.id.clone(), call.who.user().to_owned());
@@ -352,7 +355,7 @@ pub async fn delete(call: &Call) -> Result<Reply, Failure> {
         json(&serde_json::json!({"deleted": true}))
     } else {
         Err(Failure::bad_request(format!(
-            "curb: job {} is not over: stop it first, or wait until it ends",
+            "curb: job {} is not over\n  next: stop it, or wait until it ends",
             call.parameter
         )))
     }

@@ -66,6 +66,7 @@ pub async fn logs(call: &Call) -> Result<Reply, Failure> {
             let Some(cluster) = call.app.cluster(&cluster) else {
                 return Err(Failure::not_found(
                     "curb: the job's cluster is not configured any more",
+                    "ask an operator: the cluster's log is reached again when it is configured again",
                 ));
             };
             let limits = &call.app.config.limits;
@@ -95,13 +96,12 @@ pub async fn logs(call: &Call) -> Result<Reply, Failure> {
     }
 }
 
-fn too_many_readers(most: usize) -> Failure {
+pub(crate) fn too_many_readers(most: usize) -> Failure {
     let mut failure = Failure::new(
         StatusCode::TOO_MANY_REQUESTS,
         Kind::TooManyLogs,
-        format!(
-            "curb: too many logs are read at once (at most {most} by one user); try again when one was read"
-        ),
+        format!("curb: too many logs are read at once (at most {most} by one user)"),
+        "try again when one has been read",
     );
     failure.retry_after = Some(10);
     failure
@@ -111,11 +111,13 @@ fn too_many_readers(most: usize) -> Failure {
 pub fn log_failure(error: &curb_ray::RayError) -> Failure {
     tracing::info!(%error, "a log could not be read");
     match error {
-        curb_ray::RayError::NotFound { .. } => {
-            Failure::not_found("curb: Ray does not have this job's log any more")
-        }
+        curb_ray::RayError::NotFound { .. } => Failure::not_found(
+            "curb: Ray does not have this job's log any more",
+            "how the job ended is still told: ray job status, or curb jobs",
+        ),
         _ => Failure::unavailable(
-            "curb: the log is kept by Ray, which does not give it at the moment; try again later",
+            "curb: the log is kept by Ray, which does not give it at the moment",
+            "try again later",
             5,
         ),
     }

@@ -4,10 +4,10 @@
 //! come from the ledger.
 
 mod jobs;
-mod logs;
-mod packages;
-mod submit;
-mod tail;
+pub(crate) mod logs;
+pub(crate) mod packages;
+pub(crate) mod submit;
+pub(crate) mod tail;
 
 use curb_api::Kind;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use curb_api::routes::Access;
 use curb_core::ledger::{Job, Refusal, State};
 use curb_core::policy::Policy;
-use curb_core::subject::JobId;
+use curb_core::subject::{JobId, Role};
 use curb_http::body::{BodyLimits, read_body};
 use curb_http::canonical::Query;
 use curb_http::checks;
@@ -89,9 +89,9 @@ async fn route(
     let upgrade = headers.contains_key(http::header::UPGRADE);
     if upgrade != (found.endpoint == Endpoint::RayTail) {
         return Err(Failure::bad_request(if upgrade {
-            "curb: only a job's log tail is a websocket"
+            "curb: only a job's log tail is a websocket\n  next: send this request without `Upgrade`"
         } else {
-            "curb: the log tail is a websocket: send `Upgrade: websocket`, or read the log without /tail"
+            "curb: the log tail is a websocket\n  next: send `Upgrade: websocket`, or read the log without /tail"
         }));
     }
     let parameter = found.parameter.unwrap_or_default();
@@ -100,16 +100,7 @@ async fn route(
     }
     let who = app.engine.tokens().authenticate(headers, app.clock.now())?;
     if !who.may(found.access) {
-        return Err(Failure::forbidden(format!(
-            "curb: this needs the role {}; yours ({}) is {}",
-            if found.access == Access::Admin {
-                "admin"
-            } else {
-                "operator"
-            },
-            who.user(),
-            who.0.role
-        )));
+        return Err(no_role(found.access, who.user(), who.0.role));
     }
     let call = Call {
         app: Arc::clone(app),
@@ -158,17 +149,30 @@ async fn dispatch(
     }
 }
 
-fn no_route(why: NoRoute, method: &Method, path: &str) -> Failure {
+pub(crate) fn no_route(why: NoRoute, method: &Method, path: &str) -> Failure {
     match why {
-        NoRoute::Path => Failure::not_found(format!(
-            "curb: there is nothing at {path} (Ray's job API is at /api/jobs/, with the slash)"
-        )),
+        NoRoute::Path => Failure::not_found(
+            format!("curb: there is nothing at {path}"),
+            "Ray's job API is at /api/jobs/, with the slash; `curb openapi` describes Curb's own",
+        ),
         NoRoute::Method => Failure::new(
             StatusCode::METHOD_NOT_ALLOWED,
             Kind::MethodNotAllowed,
             format!("curb: {method} is not done at {path}"),
+            "use a method that the API's description names: curb openapi",
         ),
     }
+}
+
+pub(crate) fn no_role(access: Access, user: &str, role: Role) -> Failure {
+    let needed = match access {
+        Access::Admin => "admin",
+        _ => "operator",
+    };
+    Failure::forbidden(
+        format!("curb: this needs the role {needed}; yours ({user}) is {role}"),
+        "ask somebody who has that role",
+    )
 }
 
 /// Reads a body of at most 1 MiB, or of `limit` bytes.
@@ -200,24 +204,24 @@ async fn drain(call: &Call, request: Request<Incoming>) -> Result<(), Failure> {
     body(call, request, Some(4 << 10)).await.map(drop)
 }
 
-fn no_room(why: NoRoom) -> Failure {
+pub(crate) fn no_room(why: NoRoom) -> Failure {
     let (status, whose) = match why {
         NoRoom::User => (StatusCode::TOO_MANY_REQUESTS, "you are sending"),
         NoRoom::All => (StatusCode::SERVICE_UNAVAILABLE, "others are sending"),
     };
+    let most = why.most_mib();
     let mut failure = Failure::new(
         status,
         Kind::TooManyLargeBodies,
-        format!(
-            "curb: {whose} as much in large requests as is taken at once; try again when some are through"
-        ),
+        format!("curb: {whose} as much in large requests as is taken at once ({most} MiB)"),
+        "try again when some are through",
     );
     failure.retry_after = Some(5);
     failure.close = true;
     failure
 }
 
-fn body_failure(error: &curb_http::body::BodyError) -> Failure {
+pub(crate) fn body_failure(error: &curb_http::body::BodyError) -> Failure {
     let mut failure = Failure::from_problem(&error.problem());
     failure.close = true;
     failure
@@ -276,7 +280,10 @@ fn find(state: &State, who: &Principal, id: &JobId) -> Option<Found> {
 #[must_use]
 pub fn no_job(id: &str) -> Failure {
     let shown: String = id.chars().take(120).collect();
-    Failure::not_found(format!("Job {shown} does not exist"))
+    Failure::not_found(
+        format!("curb: Job {shown} does not exist, or you may not see it"),
+        "`curb jobs` lists those that you see",
+    )
 }
 
 /// Whether somebody may see a job.

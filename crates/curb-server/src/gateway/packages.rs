@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use curb_api::Kind;
-use curb_http::body::{BodyLimits, LimitedBody};
+use curb_http::body::{BodyError, BodyLimits, LimitedBody};
+use curb_http::response::size_text;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -20,6 +21,7 @@ pub fn get(call: &Call) -> Result<Reply, Failure> {
     }
     Err(Failure::not_found(
         "curb: you have not uploaded a package of this name",
+        "submit from the files: Ray's client uploads what is not here by itself",
     ))
 }
 
@@ -31,7 +33,7 @@ pub async fn put(call: &Call, body: Incoming) -> Result<Reply, Failure> {
         max_bytes: call.app.config.limits.package,
         ..BodyLimits::PACKAGE
     };
-    let mut body = LimitedBody::new(body, limits).map_err(|e| body_failure(&e))?;
+    let mut body = LimitedBody::new(body, limits).map_err(|e| upload_failure(&e))?;
     let there = call.app.packages.has(call.who.user(), name);
     let mut upload = if there {
         None
@@ -39,7 +41,7 @@ pub async fn put(call: &Call, body: Incoming) -> Result<Reply, Failure> {
         Some(begin(call, name).await.map_err(store_failure)?)
     };
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| body_failure(&e))?;
+        let frame = frame.map_err(|e| upload_failure(&e))?;
         if let (Some(upload), Some(data)) = (&mut upload, frame.data_ref()) {
             write(call, upload, data).await.map_err(store_failure)?;
         }
@@ -68,7 +70,24 @@ async fn write(call: &Call, upload: &mut Upload<'_>, piece: &Bytes) -> Result<()
     }
 }
 
-fn store_failure(error: StoreError) -> Failure {
+pub(crate) fn upload_failure(error: &BodyError) -> Failure {
+    let BodyError::TooLarge { limit } = error else {
+        return body_failure(error);
+    };
+    let mut failure = Failure::new(
+        error.status(),
+        Kind::BodyTooLarge,
+        format!(
+            "curb: the package is larger than the limit of {}",
+            size_text(*limit)
+        ),
+        "leave out what the job does not need (`excludes` in its runtime_env), and let it read data from storage",
+    );
+    failure.close = true;
+    failure
+}
+
+pub(crate) fn store_failure(error: StoreError) -> Failure {
     let (status, kind) = match &error {
         StoreError::UserFull { .. } | StoreError::TooMany => {
             (StatusCode::PAYLOAD_TOO_LARGE, Kind::PackagesOfUserFull)
@@ -79,7 +98,7 @@ fn store_failure(error: StoreError) -> Failure {
             (StatusCode::INSUFFICIENT_STORAGE, Kind::PackagesNotWritable)
         }
     };
-    let mut failure = Failure::new(status, kind, format!("curb: {error}"));
+    let mut failure = Failure::new(status, kind, format!("curb: {error}"), error.next());
     failure.close = true;
     failure
 }

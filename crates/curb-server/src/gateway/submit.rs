@@ -260,7 +260,7 @@ fn as_job(
     events
 }
 
-fn after_start(id: &JobId, fate: Fate) -> Result<Reply, Failure> {
+pub(crate) fn after_start(id: &JobId, fate: Fate) -> Result<Reply, Failure> {
     match fate {
         Fate::Running | Fate::Waiting => Ok(accepted(id)),
         Fate::Failed { status, why } => {
@@ -269,16 +269,19 @@ fn after_start(id: &JobId, fate: Fate) -> Result<Reply, Failure> {
                 status,
                 Kind::NotStarted,
                 format!("curb: job {id} was not started: {why}"),
+                if status.is_server_error() {
+                    "submit it again in a while, under another id or none: this one is used up"
+                } else {
+                    "mend what is named and submit it again, under another id or none: this one is used up"
+                },
             );
             failure.retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(10);
             Err(failure)
         }
         Fate::Unknown => {
             let mut failure = Failure::unavailable(
-                format!(
-                    "curb: Ray did not answer whether it took job {id}. Curb is finding out; do not\n\
-                     submit it again before you know: ray job status {id}\n"
-                ),
+                format!("curb: Ray did not answer whether it took job {id}; Curb is finding out"),
+                format!("do not submit it again before you know: ray job status {id}"),
                 30,
             );
             failure.become_kind(Kind::OutcomeUnknown);
@@ -320,7 +323,7 @@ fn refused(explanation: Explanation, text: String, now: Timestamp) -> Failure {
     failure
 }
 
-fn bad_request(error: &crate::request::BadRequest) -> Failure {
+pub(crate) fn bad_request(error: &crate::request::BadRequest) -> Failure {
     let mut failure = Failure::bad_request(format!("curb: {error}"));
     failure
         .extensions
@@ -328,17 +331,21 @@ fn bad_request(error: &crate::request::BadRequest) -> Failure {
     failure
 }
 
-fn taken(id: &JobId, by_key: Option<&str>) -> Failure {
-    Failure::conflict(match by_key {
-        Some(key) => format!(
-            "curb: the key `{key}` (curb.key) was used before, for a submission with another content: job {id}.\n\
-             Use another key, or send the same content again to get that job's id"
+pub(crate) fn taken(id: &JobId, by_key: Option<&str>) -> Failure {
+    match by_key {
+        Some(key) => Failure::conflict(
+            format!(
+                "curb: the key `{key}` (curb.key) was used before, for a submission with another content: job {id}"
+            ),
+            "use another key, or send the same content again to get that job's id",
         ),
-        None => format!(
-            "curb: job with submission_id {id} already exists, or did: an id is used once, for ever, also when its\n\
-             job was deleted. Use a different submission_id"
+        None => Failure::conflict(
+            format!(
+                "curb: job with submission_id {id} already exists, or did\n  an id is used once, for ever, also when its job was deleted"
+            ),
+            "use a different submission_id, or none: then one is made",
         ),
-    })
+    }
 }
 
 /// An id that the ledger does not remember may still have been used long ago. `true`: by the same request with the same
@@ -396,8 +403,7 @@ fn check_packages(app: &App, who: &Principal, spec: &JobSpec) -> Result<(), Fail
     for name in &spec.packages {
         if !app.packages.has(who.user(), name) {
             return Err(Failure::bad_request(format!(
-                "curb: runtime_env names gcs://{name}, which you have not uploaded here. Ray's client uploads\n\
-                 working_dir and py_modules by itself; submit again so that it does\n"
+                "curb: runtime_env names gcs://{name}, which you have not uploaded here\n  next: submit again from the files: Ray's client uploads working_dir and py_modules by itself"
             )));
         }
     }

@@ -69,15 +69,11 @@ pub async fn tail(call: Call, mut request: Request<Incoming>) -> Result<Reply, F
     let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
         .map_err(|e| Failure::internal(&e))?;
     let limits = &call.app.config.limits;
-    let permit = call.app.tails.acquire(call.who.user(), limits.tails_per_user, limits.tails_total).ok_or_else(|| {
-        let mut f = Failure::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            Kind::TooManyTails,
-            format!("curb: too many logs are followed at once (at most {} by one user); close one, or read the log without following it", limits.tails_per_user),
-        );
-        f.retry_after = Some(10);
-        f
-    })?;
+    let permit = call
+        .app
+        .tails
+        .acquire(call.who.user(), limits.tails_per_user, limits.tails_total)
+        .ok_or_else(|| too_many_tails(limits.tails_per_user))?;
     let upgrade = hyper::upgrade::on(&mut request);
     let tracker = call.app.tasks.clone();
     tracker.spawn(async move {
@@ -110,6 +106,17 @@ pub async fn tail(call: Call, mut request: Request<Incoming>) -> Result<Reply, F
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     Ok(reply)
+}
+
+pub(crate) fn too_many_tails(most: usize) -> Failure {
+    let mut failure = Failure::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        Kind::TooManyTails,
+        format!("curb: too many logs are followed at once (at most {most} by one user)"),
+        "close one, or read the log without following it",
+    );
+    failure.retry_after = Some(10);
+    failure
 }
 
 /// The client is gone, or must go.

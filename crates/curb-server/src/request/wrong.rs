@@ -86,11 +86,15 @@ pub(super) fn explain_json(text: &str, error: &serde_json::Error) -> BadRequest 
         serde_json::error::Category::Data => last_key(before),
         _ => None,
     };
-    bad(
-        key.unwrap_or_else(|| "body".to_owned()),
-        format!("is not a submission as JSON: {message}"),
-    )
+    let message = format!("is not a submission as JSON: {message}");
+    match key {
+        Some(key) => bad(key, message),
+        None => bad("body", format!("{message}; {FORM}")),
+    }
 }
+
+/// What a body that is no JSON at all should be.
+const FORM: &str = r#"send an object such as {"entrypoint": "python train.py"}"#;
 
 /// The last `"key":` in a piece of JSON.
 pub(super) fn last_key(before: &str) -> Option<String> {
