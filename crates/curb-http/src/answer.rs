@@ -22,6 +22,7 @@ use crate::link::{InFlight, Link, Settled, Verdict};
 use crate::listener::Peer;
 use crate::request_id::{RequestId, X_REQUEST_ID};
 use crate::response::{Format, Problem};
+use crate::upgrade::Grant;
 use crate::violation::{Bounds, Violation};
 
 /// The service that hyper calls: pairs the request with its verdict, then calls the real one.
@@ -60,7 +61,7 @@ where
     request.headers_mut().remove(X_REQUEST_ID);
     request.extensions_mut().insert(id);
     request.extensions_mut().insert(Peer(peer));
-    let upgrade = request.extensions().get::<OnUpgrade>().cloned();
+    let grant = Grant::of(&mut request);
     let Ok(mut response) = service.oneshot(request).await;
     let switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if switch && !head.upgrade {
@@ -77,8 +78,12 @@ where
         return Ok(response.map(|body| Answer::refusal(body, in_flight)));
     }
     let settled = link.settle(seq, head.upgrade, switch);
-    if let Some(upgrade) = upgrade.filter(|_| link.declined()) {
-        tokio::spawn(close_declined(upgrade));
+    match grant {
+        Some(grant) if link.declined() => {
+            tokio::spawn(close_declined(grant.decline()));
+        }
+        Some(grant) => grant.give(),
+        None => {}
     }
     if let Settled::Replace(violation) = settled {
         return Ok(refusal(violation, &bounds, id, in_flight));

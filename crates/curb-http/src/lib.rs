@@ -9,7 +9,7 @@
 //!    in its place in the pipeline, and the connection ends there.
 //! 3. [`checks`] is the layer in front of the routes: canonical path, `Host`, `Origin`,
 //!    `Sec-Fetch-*`, security headers.
-//! 4. [`body`], [`response`], [`upstream`], [`request_id`] are what handlers use.
+//! 4. [`body`], [`response`], [`upgrade`], [`upstream`], [`request_id`] are what handlers use.
 //!
 //! What must stay true: a request reaches a service only if the guard approved its head, in the
 //! same order, with the same framing that hyper saw; anything else is refused (see
@@ -30,5 +30,6 @@ pub mod listener;
 pub mod origin;
 pub mod request_id;
 pub mod response;
+pub mod upgrade;
 pub mod upstream;
 pub mod violation;

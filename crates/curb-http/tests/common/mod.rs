@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ pub struct Seen {
 
 /// Requests by the client's address, so that cases can run side by side.
 #[derive(Debug, Clone, Default)]
-pub struct Recorder(Arc<Mutex<HashMap<SocketAddr, Vec<Seen>>>>);
+pub struct Recorder(Arc<Mutex<HashMap<SocketAddr, Vec<Seen>>>>, Arc<AtomicUsize>);
 
 impl Recorder {
     pub fn seen(&self, peer: SocketAddr) -> Vec<Seen> {
@@ -48,6 +49,11 @@ impl Recorder {
 
     fn note(&self, peer: SocketAddr, seen: Seen) {
         self.0.lock().unwrap().entry(peer).or_default().push(seen);
+    }
+
+    /// How many tunnels the service was told that it does not get.
+    pub fn declined(&self) -> usize {
+        self.1.load(Ordering::SeqCst)
     }
 
     /// The service: what it does depends on the path, see [`route`].
@@ -121,13 +127,13 @@ async fn route(recorder: &Recorder, mut request: Request<Incoming>) -> Response<
             }
             if path == "/ws-greedy" {
                 // Takes the upgrade, then declines it: no tunnel must come of that.
-                let _ = tunnel(&mut request);
+                let _ = tunnel(&mut request, recorder);
                 return reply(StatusCode::FORBIDDEN, "no tunnel");
             }
             if path == "/ws-no" {
                 return reply(StatusCode::FORBIDDEN, "no tunnel");
             }
-            return tunnel(&mut request);
+            return tunnel(&mut request, recorder);
         }
         _ => {}
     }
@@ -144,10 +150,14 @@ async fn route(recorder: &Recorder, mut request: Request<Incoming>) -> Response<
 }
 
 /// Answers 101 and echoes bytes until the peer leaves.
-fn tunnel(request: &mut Request<Incoming>) -> Response<Full<Bytes>> {
-    let upgrade = hyper::upgrade::on(request);
+fn tunnel(request: &mut Request<Incoming>, recorder: &Recorder) -> Response<Full<Bytes>> {
+    let upgrade = curb_http::upgrade::on(request);
+    let declined = Arc::clone(&recorder.1);
     tokio::spawn(async move {
-        let Ok(stream) = upgrade.await else { return };
+        let Some(stream) = upgrade.await else {
+            declined.fetch_add(1, Ordering::SeqCst);
+            return;
+        };
         let mut stream = TokioIo::new(stream);
         let mut buf = [0; 1024];
         while let Ok(n @ 1..) = stream.read(&mut buf).await {

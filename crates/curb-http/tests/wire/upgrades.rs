@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::common::TestServer;
+use crate::common::{PATIENCE, TestServer};
 use crate::{Case, End, SMUGGLED, patient, refused, run_all};
 
 fn ws(path: &str) -> String {
@@ -125,6 +125,30 @@ async fn bytes_before_the_101_are_a_400_and_no_tunnel() {
         );
         assert_eq!(server.recorder.seen(client.local).len(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_service_whose_101_does_not_go_out_is_told_that_it_gets_no_tunnel() {
+    let server = TestServer::start(patient()).await;
+    for (already, (path, early, status)) in [("/ws-slow", "x", 400), ("/ws-greedy", "", 403)]
+        .into_iter()
+        .enumerate()
+    {
+        let mut client = server.connect().await;
+        client.send(ws(path)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        client.send(early).await;
+        let replies = client.replies_to_end().await;
+        assert_eq!((replies.len(), replies[0].status), (1, status), "{path}");
+        let told = async {
+            while server.recorder.declined() == already {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, told).await;
+        assert!(in_time.is_ok(), "{path}: it waits for a tunnel for ever");
+    }
+    assert_eq!(server.recorder.declined(), 2);
 }
 
 #[tokio::test]

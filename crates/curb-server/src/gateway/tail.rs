@@ -74,10 +74,12 @@ pub async fn tail(call: Call, mut request: Request<Incoming>) -> Result<Reply, F
         .tails
         .acquire(call.who.user(), limits.tails_per_user, limits.tails_total)
         .ok_or_else(|| too_many_tails(limits.tails_per_user))?;
-    let upgrade = hyper::upgrade::on(&mut request);
+    let upgrade = curb_http::upgrade::on(&mut request);
     let tracker = call.app.tasks.clone();
     tracker.spawn(async move {
-        let Ok(upgraded) = upgrade.await else { return };
+        let Some(upgraded) = upgrade.await else {
+            return;
+        };
         let bounds = WebSocketConfig::default()
             .max_message_size(Some(MAX_FROM_CLIENT))
             .max_frame_size(Some(MAX_FROM_CLIENT));
