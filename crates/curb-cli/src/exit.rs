@@ -38,7 +38,10 @@ pub const TABLE: [(Exit, &str); 10] = [
         Exit::Failed,
         "The job failed or was stopped, or a check found something (`curb policy check`).",
     ),
-    (Exit::Usage, "The command line is wrong."),
+    (
+        Exit::Usage,
+        "The command line is wrong, or the value of a variable of the environment (`CURB_RAY`).",
+    ),
     (
         Exit::Refused,
         "Refused by a quota: the job was not taken (HTTP 422 or 429).",

@@ -32,13 +32,20 @@ pub fn run(args: &ServeArgs) -> Done {
     Ok(Exit::Ok)
 }
 
-/// A wrong flag is a wrong command line; what a file or the environment says wrong is a wrong configuration.
+/// What a flag or the environment says wrong is a wrong command line; what a file says wrong is a wrong
+/// configuration, as is a file that is not there, whoever names it.
 fn not_configured(error: ConfigError) -> Failure {
     let exit = match &error {
-        ConfigError::Value { from, .. } if from.starts_with("--") => Exit::Usage,
+        ConfigError::Value { from, .. } if is_typed(from) => Exit::Usage,
         _ => Exit::Local,
     };
     Failure::new(exit, error.to_string()).help("curb help serve, and docs/configuration.md")
+}
+
+/// Whether a value comes of a flag or of a variable, and not of a file, which may have any name.
+fn is_typed(from: &str) -> bool {
+    let variable = |rest: &str| rest.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    from.starts_with("--") || from.strip_prefix("CURB_").is_some_and(variable)
 }
 
 fn not_started(error: ServeError) -> Failure {

@@ -648,3 +648,25 @@ fn a_server_that_cannot_start_says_why_and_ends_with_7_or_2_for_a_flag() {
     }
     drop(held);
 }
+
+#[test]
+fn a_wrong_variable_ends_a_server_with_2_as_the_same_wrong_flag_does() {
+    let dir = here();
+    for (variable, value) in [
+        ("CURB_RAY", "ftp://x"),
+        ("CURB_LISTEN", "nowhere"),
+        ("CURB_START_RATE", "fast"),
+        ("CURB_LOG_FORMAT", "loud"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_curb"))
+            .arg("serve")
+            .current_dir(dir.path())
+            .env("CURB_RAY", "http://127.0.0.1:1")
+            .env(variable, value)
+            .output()
+            .expect("curb runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{variable}: {told}");
+        assert!(told.contains(variable), "{told}");
+    }
+}
