@@ -1041,3 +1041,28 @@ async fn who_has_no_job_yet_sees_the_buckets_that_the_first_one_will_be_in() {
     assert_eq!(used, [1, 2], "{again}");
     w.curb.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_sees_beside_a_limit_what_an_override_adds_until_when_and_why() {
+    let w = World::new().await;
+    let wish = r#"{"selector":{"user":{"one_of":["ana"]}},"amounts":{"cpu":1000},"jobs":0,"for":3600000,"why":"camera-ready"}"#;
+    let made = w.post(&w.admin, "/curb/v1/overrides", wish).await;
+    assert_eq!(made.status, 200, "{made:?}");
+    let seen = w.get(&w.ana, "/curb/v1/quotas").await.json();
+    let bucket = &seen["buckets"][0];
+    assert_eq!(bucket["overrides"], serde_json::json!([1]), "{seen}");
+    let change = &bucket["changes"][0];
+    assert_eq!(
+        change["amounts"],
+        serde_json::json!({"cpu": 1000}),
+        "{seen}"
+    );
+    assert_eq!(change["why"], "camera-ready");
+    assert_eq!(change["until"], made.json()["until"]);
+    assert!(
+        change["by"].is_null() && change["selector"].is_null(),
+        "{change}"
+    );
+    let others = w.get(&w.li, "/curb/v1/quotas").await.json();
+    assert!(others["buckets"][0]["changes"].is_null(), "{others}");
+}

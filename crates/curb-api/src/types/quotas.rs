@@ -1,5 +1,7 @@
 //! `GET /curb/v1/quotas`.
 
+use std::collections::BTreeMap;
+
 use curb_core::amount::Amount;
 use curb_core::policy::Period;
 use curb_core::resource::Resource;
@@ -55,6 +57,28 @@ pub struct BucketView {
     /// Numbers of the temporary changes that are in these limits.
     #[serde(default)]
     pub overrides: Vec<u64>,
+    /// What these change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ChangeRow>,
+}
+
+/// A temporary change of a bucket's limits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChangeRow {
+    /// The override's number.
+    pub id: u64,
+    /// How much more or less, in the resource's smallest unit.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, i64>")]
+    pub amounts: BTreeMap<Resource, i64>,
+    /// How many more or fewer running jobs.
+    #[serde(default)]
+    pub jobs: i64,
+    /// The first moment without it.
+    #[schemars(with = "s::Timestamp")]
+    pub until: Timestamp,
+    /// Why.
+    pub why: String,
 }
 
 /// One resource of a bucket. Amounts are in the resource's smallest unit.

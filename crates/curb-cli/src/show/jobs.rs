@@ -5,6 +5,7 @@ use curb_core::amount::Amount;
 use curb_core::resource::{Resource, Resources};
 
 use super::explain::{start, violations};
+use super::journal::records_head;
 use crate::term::{Cell, Ink, Table, View, clean_text, wrap_indented};
 
 /// The list, as `squeue` users know it.
@@ -25,7 +26,18 @@ pub fn jobs(jobs: &[JobView], view: &View) -> String {
             Cell::new(reason(job, view)),
         ]);
     }
-    table.render(view)
+    let mut out = table.render(view);
+    // Only these have a time of day in their line.
+    let timed = |j: &JobView| match j.state {
+        JobState::Queued => j.waiting.as_ref().is_some_and(|w| w.expected.is_some()),
+        JobState::Running => j.expected_end.is_some_and(|at| at >= view.now),
+        _ => false,
+    };
+    // In a pipe each line is a job.
+    if view.width.is_some() && jobs.iter().any(timed) {
+        out.push_str(&format!("{}\n", records_head(view)));
+    }
+    out
 }
 
 fn ink(state: JobState) -> Ink {

@@ -42,7 +42,7 @@ pub fn record_line(seq: u64, at: Timestamp, kind: &str, payload: &[u8], view: &V
 /// What happened is never cut to fewer columns.
 const LEAST_WHAT: usize = 20;
 
-/// The head above records on a terminal: in which zone the times are.
+/// The head above records on a terminal, and the foot of other tables: in which zone the times are.
 #[must_use]
 pub fn records_head(view: &View) -> String {
     view.ink(Ink::Dim, &format!("times are {} of UTC", view.offset()))

@@ -1,11 +1,13 @@
 //! Buckets: what is used of which limit.
 
-use curb_api::{BucketView, BudgetRow, Mode, Quotas};
+use curb_api::{BucketView, BudgetRow, ChangeRow, Mode, Quotas};
 use curb_core::amount::Amount;
 use curb_core::decide::budget_numbers;
 use curb_core::resource::Resource;
 
-use crate::term::{Cell, Ink, Table, View};
+use super::journal::records_head;
+use super::tokens::changed;
+use crate::term::{Cell, Ink, Table, View, clean_line, wrap_indented};
 
 /// The table of `curb quota`.
 #[must_use]
@@ -19,6 +21,29 @@ pub fn quotas(quotas: &Quotas, view: &View) -> String {
         }
     }
     let mut out = table.render(view);
+    let mut times = quotas
+        .buckets
+        .iter()
+        .any(|b| b.budgets.iter().any(|b| b.resets.is_some()));
+    for bucket in &quotas.buckets {
+        for change in &bucket.changes {
+            times = true;
+            let line = format!(
+                "{} of {}: {} until {} (override {}): {}",
+                bucket.quota,
+                bucket.bucket,
+                changed(&change.amounts, change.jobs),
+                view.at(change.until),
+                change.id,
+                change.why
+            );
+            let width = view.width.unwrap_or(usize::MAX);
+            out.push_str(&wrap_indented("- ", &clean_line(&line), width));
+        }
+    }
+    if times {
+        out.push_str(&format!("{}\n", records_head(view)));
+    }
     if quotas.more {
         out.push_str("There are more buckets than are shown.\n");
     }
@@ -87,7 +112,12 @@ fn rows(bucket: &BucketView, view: &View) -> Vec<Row> {
         rows.push(Row {
             name: r.resource.to_string(),
             used: show(r.used),
-            limit: r.limit.map_or("-".to_owned(), show),
+            limit: r.limit.map_or("-".to_owned(), |l| {
+                let by = |c: &ChangeRow| c.amounts.get(&r.resource).copied().unwrap_or(0);
+                with_changes(l.0, &show(l), bucket.changes.iter().map(by), |n| {
+                    show(Amount(n))
+                })
+            }),
             left: r
                 .limit
                 .map_or("-".to_owned(), |l| show(l.saturating_sub(r.used))),
@@ -106,7 +136,15 @@ fn rows(bucket: &BucketView, view: &View) -> Vec<Row> {
         rows.push(Row {
             name: name.to_owned(),
             used: count.used.to_string(),
-            limit: limit.to_string(),
+            limit: with_changes(
+                limit,
+                &limit.to_string(),
+                bucket
+                    .changes
+                    .iter()
+                    .map(|c| if name == "jobs" { c.jobs } else { 0 }),
+                |n| n.to_string(),
+            ),
             left: limit.saturating_sub(count.used).to_string(),
             percent: Some(percent(u128::from(count.used), u128::from(limit))),
             note: String::new(),
@@ -124,6 +162,29 @@ fn rows(bucket: &BucketView, view: &View) -> Vec<Row> {
     }
     rows.extend(bucket.budgets.iter().map(|b| budget(b, view)));
     rows
+}
+
+/// A limit with what the overrides in it add and take: `3 (2 +1)`.
+fn with_changes(
+    limit: u64,
+    shown: &str,
+    changes: impl Iterator<Item = i64>,
+    show: impl Fn(u64) -> String,
+) -> String {
+    let changes: Vec<i64> = changes.filter(|n| *n != 0).collect();
+    let sum: i128 = changes.iter().map(|n| i128::from(*n)).sum();
+    // Of a limit that stopped at zero it cannot be told what it would be without.
+    let base = u64::try_from(i128::from(limit) - sum)
+        .ok()
+        .filter(|_| limit > 0);
+    let (Some(base), false) = (base, changes.is_empty()) else {
+        return shown.to_owned();
+    };
+    let parts = changes.iter().map(|n| {
+        let sign = if *n < 0 { '-' } else { '+' };
+        format!(" {sign}{}", show(n.unsigned_abs()))
+    });
+    format!("{shown} ({}{})", show(base), parts.collect::<String>())
 }
 
 fn budget(b: &BudgetRow, view: &View) -> Row {

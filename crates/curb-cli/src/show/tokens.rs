@@ -1,9 +1,12 @@
 //! Tokens and overrides.
 
+use std::collections::BTreeMap;
+
 use curb_api::{Overrides, Tokens};
 use curb_core::amount::Amount;
 use curb_core::ledger::Override;
 use curb_core::policy::{Match, Selector};
+use curb_core::resource::Resource;
 
 use crate::term::{Cell, Ink, Table, View};
 
@@ -96,9 +99,13 @@ fn matched(m: &Match) -> String {
 /// What an override changes: `+2 GPU, -1 job`.
 #[must_use]
 pub fn change(o: &Override) -> String {
+    changed(&o.amounts, o.jobs)
+}
+
+/// Amounts and jobs more or less: `+2 GPU, -1 job`.
+pub fn changed(amounts: &BTreeMap<Resource, i64>, jobs: i64) -> String {
     let sign = |n: i64| if n < 0 { '-' } else { '+' };
-    let mut parts: Vec<String> = o
-        .amounts
+    let mut parts: Vec<String> = amounts
         .iter()
         .map(|(r, n)| {
             format!(
@@ -109,8 +116,8 @@ pub fn change(o: &Override) -> String {
             )
         })
         .collect();
-    if o.jobs != 0 {
-        parts.push(format!("{}{} jobs", sign(o.jobs), o.jobs.unsigned_abs()));
+    if jobs != 0 {
+        parts.push(format!("{}{} jobs", sign(jobs), jobs.unsigned_abs()));
     }
     parts.join(", ")
 }

@@ -264,6 +264,13 @@ pub fn buckets() -> Vec<BucketView> {
         }),
         budgets: vec![],
         overrides: vec![1],
+        changes: vec![ChangeRow {
+            id: 1,
+            amounts: [(Resource::Gpu, 1000)].into(),
+            jobs: -2,
+            until: at(48 * 60),
+            why: "camera-ready".into(),
+        }],
     };
     let budget = BudgetRow {
         resource: Resource::Gpu,

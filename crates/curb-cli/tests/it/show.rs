@@ -241,7 +241,7 @@ fn nothing_that_a_server_says_touches_the_terminal() {
     ) = (bad(), bad(), false);
     (status.you.user, status.warnings, status.enforcement.hard) = (bad(), vec![bad()], vec![bad()]);
     let mut bucket = buckets().remove(0);
-    (bucket.quota, bucket.bucket) = (bad(), bad());
+    (bucket.quota, bucket.bucket, bucket.changes[0].why) = (bad(), bad(), bad());
     let mut token = tokens().remove(0);
     (token.user, token.by, token.id) = (bad(), bad(), bad());
     let mut changed = overrides();

@@ -1,5 +1,6 @@
 //! Buckets as people see them: limits in force, what is used, budgets.
 
+use super::event::Override;
 use super::meter::Reading;
 use super::rules::ResIx;
 use super::state::State;
@@ -37,7 +38,7 @@ pub struct BucketView {
     /// Budgets.
     pub budgets: Vec<BudgetView>,
     /// Overrides that change its limits now.
-    pub overrides: Vec<u64>,
+    pub overrides: Vec<Override>,
 }
 
 /// One resource of a bucket.
@@ -157,11 +158,9 @@ impl State {
             overrides: b
                 .overrides
                 .iter()
-                .copied()
-                .filter(|id| {
-                    self.override_by_id(*id)
-                        .is_some_and(|o| moment.now < o.until)
-                })
+                .filter_map(|id| self.override_by_id(*id))
+                .filter(|o| moment.now < o.until)
+                .cloned()
                 .collect(),
         }
     }

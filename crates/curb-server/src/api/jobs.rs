@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use curb_api::{
-    BucketView, BudgetRow, CountRow, DEFAULT_JOBS, ExplainReply, JobPage, JobState, JobView,
-    MAX_BUCKETS, MAX_JOBS, Quotas, RateRow, ReleaseRequest, ResourceRow, StateFilter, StopOutcome,
-    StopReply, StopRequest, Waiting,
+    BucketView, BudgetRow, ChangeRow, CountRow, DEFAULT_JOBS, ExplainReply, JobPage, JobState,
+    JobView, MAX_BUCKETS, MAX_JOBS, Quotas, RateRow, ReleaseRequest, ResourceRow, StateFilter,
+    StopOutcome, StopReply, StopRequest, Waiting,
 };
 use curb_core::decide::{self, Ask, Begun, Moment, Position, Stopped, Waits};
 use curb_core::explain::Telling;
@@ -445,7 +445,19 @@ fn bucket(b: ledger::BucketView) -> BucketView {
                 limit: x.limit,
             })
             .collect(),
-        overrides: b.overrides,
+        overrides: b.overrides.iter().map(|o| o.id).collect(),
+        changes: b.overrides.into_iter().map(change).collect(),
+    }
+}
+
+/// What a bucket's holder has to know of an override.
+fn change(o: Override) -> ChangeRow {
+    ChangeRow {
+        id: o.id,
+        amounts: o.amounts,
+        jobs: o.jobs,
+        until: o.until,
+        why: o.why,
     }
 }
 
