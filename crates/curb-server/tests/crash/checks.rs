@@ -19,7 +19,7 @@ use crate::{Dice, People};
 /// By so much the stand-in's clock may be behind the server's: it counts on from when it was started.
 const CLOCKS_DIFFER_MS: i64 = 10;
 /// What the stand-in has in all, in CPUs; a job takes one.
-const CAPACITY: usize = 4;
+pub(crate) const CAPACITY: usize = 4;
 
 /// Between two kills: what was acknowledged is there, what was deleted is not, and Ray runs no more than was granted.
 pub(crate) async fn along_the_way(

@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 use curb_standin::{Fault, Handle, Memory, Route, Trouble};
 
 use crate::People;
+use crate::checks::CAPACITY;
 use crate::clients::LONG;
 use crate::server::{Server, tail_of};
 use crate::support::{Answer, send};
 
 /// So long a job is watched that must not change.
 const WATCHED: Duration = Duration::from_millis(300);
+/// So long the journal is held; a commit waits longer before it fails.
+const HELD: Duration = Duration::from_secs(1);
 /// What has to happen happens within.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Longer than the server waits before it tries a job again.
@@ -43,6 +46,9 @@ impl Last<'_> {
             server = self.a_wish_to_stop_outlives_a_server(server, end).await;
             server = self.a_key_has_one_answer_in_every_life(server, end).await;
         }
+        server = self
+            .nothing_starts_before_its_grant_is_on_disk(server)
+            .await;
         server = self.what_ray_forgot_is_over(server).await;
         self.what_ray_kept_goes_on(server).await
     }
@@ -76,6 +82,48 @@ impl Last<'_> {
         let other = self.post("/api/jobs/", &body("false")).await;
         assert_eq!(other.status, 409, "the same key for another job: {other:?}");
         server
+    }
+
+    /// A job's turn comes while nothing can be written, and then the server is killed.
+    async fn nothing_starts_before_its_grant_is_on_disk(&self, server: Server) -> Server {
+        let mut running = Vec::new();
+        let id = loop {
+            let id = format!("last-fills-{}", running.len());
+            let body = format!(r#"{{"entrypoint":"{LONG}","submission_id":"{id}"}}"#);
+            let answer = self.post("/api/jobs/", &body).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            self.until(&id, &["running", "queued"]).await;
+            tokio::time::sleep(WATCHED).await;
+            if self.state(&id).await == "queued" {
+                break id;
+            }
+            running.push(id);
+            assert!(running.len() <= CAPACITY, "nothing waits: {running:?}");
+        };
+        let held = self.hold_the_journal();
+        assert!(self.ray.finish(&running[0], 0), "it runs");
+        tokio::time::sleep(HELD).await;
+        assert_eq!(self.ray.starts_of(&id), 0, "its grant is not on disk");
+        drop(server);
+        drop(held);
+        let server = self.started().await;
+        self.until(&id, &["running"]).await;
+        for id in running.iter().skip(1).chain([&id]) {
+            self.stop(id).await;
+            self.until(id, &["stopped"]).await;
+        }
+        server
+    }
+
+    /// Makes every commit wait as long as the connection is kept.
+    fn hold_the_journal(&self) -> rusqlite::Connection {
+        let path = self.dir.join("data").join(curb_journal::JOURNAL_FILE);
+        let holder = rusqlite::Connection::open(path).expect("the database");
+        // What a killed server leaves is for the next one to settle.
+        let leave = rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        holder.set_db_config(leave, true).expect("set");
+        holder.execute_batch("BEGIN IMMEDIATE").expect("held");
+        holder
     }
 
     /// This cluster's restart is known to end jobs: the grant is given back, and nothing is started in the job's place.

@@ -14,7 +14,7 @@
 //! | what a change of Ray's session left open is queued again | what Ray forgot is not over; a job started several times |
 //! | a record that says RUNNING gives the grant back | a job that runs on is told to be over |
 //! | answers go out before the journal has them | a job that was acknowledged and is gone |
-//! | jobs leave the queue before that is on disk | a start before its grant |
+//! | jobs leave the queue before that is on disk | a start while nothing can be written |
 //! | reservations of an earlier process are not looked into | it does not settle: a hold leaked |
 //! | a wish to stop is missing in the snapshot, or is not passed on after a start | a job that was to stop and runs |
 //! | the key is not kept with its job | the same key, asked again in the next life |
