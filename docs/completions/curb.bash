@@ -255,7 +255,7 @@ _curb() {
             return 0
             ;;
         curb__subcmd__init)
-            opts="-h --ray --out --help"
+            opts="-h --ray --out --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -441,7 +441,7 @@ _curb() {
             return 0
             ;;
         curb__subcmd__journal__subcmd__backup)
-            opts="-h --data --help"
+            opts="-h --data --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -671,7 +671,7 @@ _curb() {
             return 0
             ;;
         curb__subcmd__override__subcmd__remove)
-            opts="-h --address --token-file --help"
+            opts="-h --address --token-file --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1033,7 +1033,7 @@ _curb() {
             return 0
             ;;
         curb__subcmd__token__subcmd__revoke)
-            opts="-h --force --data --address --token-file --help"
+            opts="-h --force --data --address --token-file --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

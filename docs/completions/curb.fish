@@ -44,6 +44,7 @@ complete -c curb -n "__fish_curb_needs_command" -f -a "openapi" -d 'Write the de
 complete -c curb -n "__fish_curb_needs_command" -f -a "help" -d 'This help, that of a command, `exit-codes`, or `reason CODE`'
 complete -c curb -n "__fish_curb_using_subcommand init" -l ray -d 'The cluster\'s dashboard, such as http://ray-head:8265' -r
 complete -c curb -n "__fish_curb_using_subcommand init" -l out -d 'Where to write the policy; what is there is never overwritten' -r -F
+complete -c curb -n "__fish_curb_using_subcommand init" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand init" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand serve" -l config -d 'A configuration file (YAML) [env: CURB_CONFIG]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand serve" -l listen -d 'Where clients connect [env: CURB_LISTEN] [default: 127.0.0.1:8266]' -r
@@ -153,6 +154,7 @@ complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subc
 complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from remove" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
 complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from remove" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from remove" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand override; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "create" -d 'Make a token and print it, once: only its hash is kept'
@@ -178,6 +180,7 @@ complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcomm
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from revoke" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from revoke" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from revoke" -l force -d 'Even if it is the last one of an admin, after which nobody can make tokens while the server runs'
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from revoke" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand policy; and not __fish_seen_subcommand_from check schema show apply" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand policy; and not __fish_seen_subcommand_from check schema show apply" -f -a "check" -d 'Find everything that is wrong or doubtful in a policy file'
@@ -228,6 +231,7 @@ complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subco
 complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from export" -l data -d 'The server\'s data directory; works beside a running server' -r -F
 complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from backup" -l data -d 'The server\'s data directory; works beside a running server' -r -F
+complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from backup" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand journal; and __fish_seen_subcommand_from backup" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand status" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
 complete -c curb -n "__fish_curb_using_subcommand status" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F

@@ -32,6 +32,7 @@ _curb() {
 _arguments "${_arguments_options[@]}" : \
 '--ray=[The cluster'\''s dashboard, such as http\://ray-head\:8265]:URL:_default' \
 '--out=[Where to write the policy; what is there is never overwritten]:FILE:_files' \
+'--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
 '--help[Print help]' \
 && ret=0
@@ -223,6 +224,7 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 '--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
 '--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
 '--help[Print help]' \
 ':id -- Its number:_default' \
@@ -278,6 +280,7 @@ _arguments "${_arguments_options[@]}" : \
 '--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
 '--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
 '--force[Even if it is the last one of an admin, after which nobody can make tokens while the server runs]' \
+'--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
 '--help[Print help]' \
 ':id -- Its id\: the 8 characters after `curb_`:_default' \
@@ -405,6 +408,7 @@ _arguments "${_arguments_options[@]}" : \
 (backup)
 _arguments "${_arguments_options[@]}" : \
 '--data=[The server'\''s data directory; works beside a running server]:DIR:_files' \
+'--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
 '--help[Print help]' \
 ':to -- The directory to make; what is there is never overwritten:_files' \

@@ -73,6 +73,13 @@ impl Resource {
         amount.show(self.unit())
     }
 
+    /// Whether it is the mark that Ray puts on one node so that work can be sent to it (`node:10.0.0.7`,
+    /// `node:__internal_head__`): a place, not an amount of anything.
+    #[must_use]
+    pub fn is_name_of_a_node(&self) -> bool {
+        matches!(self, Resource::Custom(name) if name.starts_with("node:"))
+    }
+
     /// What a person calls it: `CPU`, `memory`, `GPU`, `H100 GPU`, or the custom name.
     #[must_use]
     pub fn label(&self) -> String {

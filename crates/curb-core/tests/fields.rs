@@ -701,6 +701,25 @@ fn clusters_and_who_may_use_them() {
 }
 
 #[test]
+fn marks_of_nodes_are_places_and_other_names_that_ray_has_are_capacity() {
+    let mut w = World::new("");
+    let has = [("cpu", "4"), ("accelerator_type:H100", "2")];
+    w.cluster("main", "s1", &has);
+    let said = |w: &mut World, resource: &str, amount: &str| {
+        say(&w.submit(&want("ana").of(resource, amount)).1)
+    };
+    for mark in ["node:__internal_head__", "node:10.0.0.7"] {
+        assert_eq!(said(&mut w, mark, "0.001"), "admitted", "{mark}");
+    }
+    assert_eq!(said(&mut w, "accelerator_type:H100", "0.001"), "admitted");
+    assert_eq!(
+        said(&mut w, "accelerator_type:A100", "0.001"),
+        "refused 422 capacity"
+    );
+    assert_eq!(said(&mut w, "licence", "1"), "refused 422 capacity");
+}
+
+#[test]
 fn users_default_team_and_labels() {
     let yaml = |user: &str| {
         format!(

@@ -103,7 +103,8 @@ impl ClusterTotals {
                 }
                 "GPU" => self.add_gpus(node, amount),
                 "object_store_memory" => {} // not something that a job asks for
-                name if name.starts_with("node:") || name.starts_with(ACCELERATOR) => {}
+                // One a node, so that work can be sent to it by name: as many as there are nodes, and no amount of anything.
+                name if name.starts_with("node:") => {}
                 name => add(&mut self.custom, name, amount),
             }
         }
@@ -213,7 +214,11 @@ mod tests {
         );
         assert_eq!(
             totals.custom,
-            BTreeMap::from([("ssd".to_owned(), Milli(1500))])
+            BTreeMap::from([
+                ("accelerator_type:A100".to_owned(), Milli(1000)),
+                ("accelerator_type:H100".to_owned(), Milli(2000)),
+                ("ssd".to_owned(), Milli(1500)),
+            ])
         );
     }
 

@@ -588,7 +588,7 @@ async fn the_nodes_are_told_with_their_resources(ray: Target) {
         totals
             .custom
             .keys()
-            .all(|name| !name.contains(':') && name != "object_store_memory"),
+            .all(|name| !name.starts_with("node:") && name != "object_store_memory"),
         "{:?}",
         totals.custom
     );

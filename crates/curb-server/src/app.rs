@@ -214,7 +214,7 @@ impl From<EngineError> for Failure {
                 tracing::debug!(%why, "refused while the journal is not writable");
                 let mut f = Failure::unavailable(
                     "curb: the journal is not writable at the moment, so that nothing can be admitted or changed; running jobs go on",
-                    "try again in a while: it recovers by itself once the journal's disk has room; the operator finds the cause in the server's log",
+                    "try again in a while: it recovers by itself once the journal's disk has room; operators find the cause with `curb status`",
                     5,
                 );
                 f.become_kind(Kind::JournalNotWritable);

@@ -128,13 +128,22 @@ impl Sessions {
 /// A host name is wrong.
 pub fn allowed(hosts: &[String], address: SocketAddr) -> Result<Allowed, String> {
     let mut allowed = crate::serve::names(hosts, address).map_err(|e| e.to_string())?;
-    allowed.origins = [
+    let port = address.port();
+    let own = [
         format!("http://{address}"),
-        format!("http://localhost:{}", address.port()),
-    ]
-    .iter()
-    .filter_map(|o| curb_http::origin::Origin::parse(o))
-    .collect();
+        format!("http://localhost:{port}"),
+    ];
+    // A browser tells the address that it sees: where a proxy stands in front it is the proxy's, often https.
+    let named = hosts.iter().flat_map(|host| {
+        let with_port = (!host.contains(':')).then(|| format!("{host}:{port}"));
+        let hosts = [Some(host.clone()), with_port].into_iter().flatten();
+        hosts.flat_map(|h| [format!("http://{h}"), format!("https://{h}")])
+    });
+    allowed.origins = own
+        .into_iter()
+        .chain(named)
+        .filter_map(|o| curb_http::origin::Origin::parse(&o))
+        .collect();
     allowed.modes = FetchRule::OneOf(&["navigate", "no-cors", "cors", "same-origin"]);
     allowed.dests = FetchRule::OneOf(&[
         "document", "empty", "script", "style", "image", "font", "manifest",

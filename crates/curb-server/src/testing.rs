@@ -45,6 +45,8 @@ pub struct TestOptions {
     pub ray_timeout: Duration,
     /// Whether Ray's dashboard is shown as well.
     pub dashboard: bool,
+    /// Further host names under which clients call it.
+    pub hosts: Vec<String>,
     /// Bounds.
     pub limits: Limits,
     /// An existing data directory; a fresh one if not said.
@@ -58,6 +60,7 @@ impl TestOptions {
         TestOptions {
             ray: ray.into(),
             policy: None,
+            hosts: Vec::new(),
             policy_file: None,
             start_rate_milli: 0,
             restart_ends_jobs: false,
@@ -158,7 +161,7 @@ impl TestServer {
             policy,
             clusters: BTreeMap::from([("main".to_owned(), cluster)]),
             default_cluster: "main".into(),
-            hosts: Vec::new(),
+            hosts: options.hosts,
             dashboard_listen: options
                 .dashboard
                 .then(|| SocketAddr::from(([127, 0, 0, 1], 0))),

@@ -104,3 +104,38 @@ async fn a_browser_signs_in_with_a_token_and_its_session_ends_with_the_token() {
     );
     w.curb.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_signs_in_under_every_name_of_the_server_and_under_no_other() {
+    let w = World::with(POLICY, |o| {
+        o.dashboard = true;
+        o.hosts = vec!["curb.example.org".to_owned()];
+    })
+    .await;
+    let addr = w.curb.dashboard().expect("a dashboard");
+    let port = addr.port();
+    let form = format!("token={}", w.ops);
+    for (origin, status) in [
+        (format!("http://curb.example.org:{port}"), 303),
+        // A proxy that speaks TLS is in front.
+        ("https://curb.example.org".to_owned(), 303),
+        (format!("http://{addr}"), 303),
+        (format!("http://localhost:{port}"), 303),
+        ("https://curb.example.org.evil.example".to_owned(), 403),
+        (format!("https://curb.example.org:{}", port ^ 1), 403),
+        ("null".to_owned(), 403),
+    ] {
+        let headers = format!("Origin: {origin}\r\n");
+        let answer = send(
+            addr,
+            "POST",
+            "/curb/sign-in",
+            None,
+            &headers,
+            form.as_bytes(),
+        )
+        .await;
+        assert_eq!(answer.status, status, "{origin}: {answer:?}");
+    }
+    w.curb.stop().await;
+}

@@ -438,6 +438,9 @@ async fn paths_that_are_not_canonical_are_400_and_nothing_reaches_ray() {
         "/api/jobs/a\\b",
         "/api/jobs/a..",
         "//api/jobs/",
+        "/API/jobs/",
+        "/api/Jobs/",
+        "/Curb/v1/tokens",
     ] {
         let answer = send(
             addr,
@@ -452,9 +455,8 @@ async fn paths_that_are_not_canonical_are_400_and_nothing_reaches_ray() {
         assert_eq!(answer.header("connection"), Some("close"), "{path}");
     }
     for path in [
-        "/API/jobs/",
-        "/api/Jobs/",
         "/api/jobs",
+        "/api/jobs/A/B",
         "/api/serve/applications/",
         "/nodes",
         "/api/v0/tasks",

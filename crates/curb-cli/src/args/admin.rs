@@ -105,6 +105,9 @@ pub struct OverrideRemoveArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub remote: Remote,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub json: Json,
 }
 
 /// `curb token`
@@ -183,6 +186,9 @@ pub struct TokenRevokeArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub remote: Remote,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub json: Json,
 }
 
 /// Roles.

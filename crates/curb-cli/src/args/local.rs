@@ -15,6 +15,9 @@ pub struct InitArgs {
     /// Where to write the policy; what is there is never overwritten
     #[arg(long, value_name = "FILE", default_value = "curb.yaml")]
     pub out: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub json: Json,
 }
 
 /// `curb serve`
@@ -212,6 +215,9 @@ pub struct JournalBackupArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub dir: DataDir,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub json: Json,
 }
 
 /// A kind of event that there is.

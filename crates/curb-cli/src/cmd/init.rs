@@ -6,6 +6,7 @@ use std::path::Path;
 use curb_core::amount::Amount;
 use curb_core::resource::{Resource, Resources};
 use curb_ray::{ClusterTotals, JobDetails, RayClient, RayConfig, RayError, Secret};
+use serde_json::json;
 
 use crate::args::InitArgs;
 use crate::cmd::journal::create_new;
@@ -43,6 +44,19 @@ pub fn run(args: &InitArgs, ctx: &mut Ctx) -> Done {
     write(&args.out, &policy(&found, &args.ray))?;
     let with_schema = write_schema(&schema)?;
     let out = args.out.display();
+    if args.json.json {
+        ctx.json(&json!({
+            "policy": args.out,
+            "schema": schema,
+            "mode": "observe",
+            "ray_version": found.ray,
+            "nodes": found.nodes,
+            "all_nodes_told": found.complete,
+            "has": found.has,
+            "open_jobs": found.open_jobs,
+        }))?;
+        return Ok(Exit::Ok);
+    }
     ctx.say(&summary(&found, &args.ray));
     ctx.say(&format!(
         "wrote {out} (observe mode: nothing is refused){with_schema}"
@@ -105,7 +119,11 @@ fn resources(totals: &ClusterTotals) -> Resources {
         .gpu_by_model
         .iter()
         .map(|(model, n)| (format!("gpu:{model}"), n));
-    let custom = totals.custom.iter().map(|(name, n)| (name.clone(), n));
+    // Ray's own marks of nodes with an accelerator say nothing that the models above do not.
+    let custom = totals.custom.iter();
+    let custom = custom
+        .filter(|(name, _)| !name.starts_with("accelerator_type:"))
+        .map(|(name, n)| (name.clone(), n));
     for (name, amount) in models.chain(custom) {
         // A name that a policy cannot say is left out: the cluster's own limit on it stays.
         if let Ok(resource) = Resource::parse(&name) {

@@ -238,11 +238,20 @@ fn backup(args: &JournalBackupArgs, ctx: &mut Ctx) -> Done {
         .map_err(|e| fail("copy packages to", e.to_string()))?;
     let copy = Reader::open(to).map_err(open_failure)?;
     let head = copy.head().map_err(|error| damaged(to, &error))?;
-    ctx.say(&format!(
-        "copied {} records and {packages} packages to {}",
-        head.seq,
-        to.display()
-    ));
+    if args.json.json {
+        ctx.json(&json!({
+            "to": to,
+            "records": head.seq,
+            "packages": packages,
+            "head": {"seq": head.seq, "hash": head.hash.to_hex()},
+        }))?;
+    } else {
+        ctx.say(&format!(
+            "copied {} records and {packages} packages to {}",
+            head.seq,
+            to.display()
+        ));
+    }
     sound(&copy)
 }
 

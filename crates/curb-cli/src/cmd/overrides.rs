@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use curb_api::NewOverride;
 use curb_core::policy::{Match, Selector};
 use curb_core::resource::Resource;
+use serde_json::json;
 
 use crate::args::{OverrideAddArgs, OverrideArgs, OverrideCommand};
 use crate::ctx::{Ctx, block};
@@ -32,7 +33,11 @@ pub fn run(args: &OverrideArgs, ctx: &mut Ctx) -> Done {
         OverrideCommand::Remove(args) => {
             let client = ctx.client(&args.remote)?;
             block(async { Ok(client.remove_override(args.id).await?) })?;
-            ctx.say(&format!("override {} is taken back", args.id));
+            if args.json.json {
+                ctx.json(&json!({"id": args.id, "removed": true}))?;
+            } else {
+                ctx.say(&format!("override {} is taken back", args.id));
+            }
             Ok(Exit::Ok)
         }
     }

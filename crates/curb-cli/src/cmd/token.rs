@@ -7,6 +7,7 @@ use curb_api::{CreatedToken, NewToken, TokenView, Tokens};
 use curb_core::ledger::{Event, Token};
 use curb_core::time::Timestamp;
 use curb_journal::{Entry, Filter, Head, JOURNAL_FILE, Journal, OpenError, Reader};
+use serde_json::json;
 
 use crate::args::{TokenArgs, TokenCommand, TokenCreateArgs, TokenListArgs, TokenRevokeArgs};
 use crate::ctx::{Ctx, block};
@@ -225,6 +226,10 @@ fn revoke(args: &TokenRevokeArgs, ctx: &mut Ctx) -> Done {
             block(async { Ok(client.revoke_token(&args.id, args.force).await?) })?;
         }
     }
-    ctx.say(&format!("token {} is revoked", args.id));
+    if args.json.json {
+        ctx.json(&json!({"id": args.id, "revoked": true}))?;
+    } else {
+        ctx.say(&format!("token {} is revoked", args.id));
+    }
     Ok(Exit::Ok)
 }

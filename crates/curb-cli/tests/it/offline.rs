@@ -112,10 +112,10 @@ fn tokens_are_listed_and_revoked_without_a_server() {
         (listed.tokens.len(), li.user.as_str(), li.expires),
         (2, "li", None)
     );
-    assert_eq!(
-        curb(&dir, &["token", "revoke", &li.id, "--data", "d"]).code,
-        0
-    );
+    let revoked = curb(&dir, &["token", "revoke", &li.id, "--data", "d", "--json"]);
+    assert_eq!(revoked.code, 0, "{}", revoked.err);
+    let said: serde_json::Value = serde_json::from_str(&revoked.out).expect("JSON");
+    assert_eq!(said, serde_json::json!({"id": li.id, "revoked": true}));
     let again = curb(&dir, &["token", "revoke", &li.id, "--data", "d"]);
     assert_eq!(again.code, 8, "{}", again.err);
     let left = curb(&dir, &["token", "list", "--data", "d"]);
@@ -195,6 +195,19 @@ fn a_backup_is_a_data_directory_with_all_that_is_in_the_first() {
     std::fs::create_dir_all(dir.path().join("d/packages/.partial")).expect("made");
     // As beside a running server.
     let held = Journal::open(&dir.path().join("d")).expect("a journal");
+    let first = curb(
+        &dir,
+        &["journal", "backup", "--data", "d", "other", "--json"],
+    );
+    let said: serde_json::Value = serde_json::from_str(&first.out).expect("JSON");
+    assert_eq!(
+        (&said["to"], &said["records"], &said["packages"]),
+        (
+            &serde_json::json!("other"),
+            &serde_json::json!(1),
+            &serde_json::json!(1)
+        )
+    );
     let made = curb(&dir, &["journal", "backup", "--data", "d", "copy"]);
     assert_eq!(made.code, 0, "{}", made.err);
     assert!(

@@ -179,6 +179,8 @@ fn team(policy: &Policy, ask: &Ask) -> Result<Option<String>, ResolveError> {
 /// charged none of it: a zero would pass where the smallest amount is refused, for a job that runs like any other. (Ray's
 /// own zero, at the entrypoint, only says that the driver itself reserves nothing.) Who needs none of a resource uses a
 /// type whose default for it is zero; who may use which type is the policy's word.
+///
+/// The marks that Ray puts on single nodes are places and no amounts: Ray itself knows whether the node is there.
 fn request(
     policy: &Policy,
     ask: &Ask,
@@ -199,7 +201,8 @@ fn request(
         let at = said.entry(r).or_insert(*a);
         *at = (*at).max(*a);
     }
-    for (r, a) in said.into_iter().filter(|(_, a)| *a > Amount::ZERO) {
+    let counts = |r: &Resource, a: Amount| a > Amount::ZERO && !r.is_name_of_a_node();
+    for (r, a) in said.into_iter().filter(|(r, a)| counts(r, *a)) {
         all.set(r.clone(), a);
     }
     all.with_gpu_total()

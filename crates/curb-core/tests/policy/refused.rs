@@ -185,6 +185,10 @@ fn fields_that_do_not_exist_or_are_missing_are_refused() {
 fn values_that_cannot_be_are_refused() {
     let quota = |body: &str| format!("version: 1\nquotas:\n  - name: a\n    {body}\n");
     let cases = [
+        (
+            "a mark of one node",
+            quota("limits: {▼\"node:10.0.0.7\": 1}"),
+        ),
         ("words of a choice", "version: 1\nmode: ▼audit\nrefusal: ▼jobs\nwhen_ray_is_down: ▼wait\nvisibility: {jobs: ▼mine, holders: ▼team}\n".to_owned()),
         ("amounts", quota("limits: {cpu: ▼-1, gpu: ▼0.0001, \"gpu:H100\": ▼two, memory: ▼99999999TiB, licence: ▼1e3}")),
         ("whole numbers", quota("limits: {jobs: ▼2.5, queued: ▼\"10\"}")),

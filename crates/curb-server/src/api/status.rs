@@ -1,10 +1,13 @@
 //! What the server does and knows, and whether it can decide.
 
 use curb_api::Kind;
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use curb_api::{Caller, ClusterStatus, Enforcement, JournalStatus, Mode, ModeSwitch, Status};
 use curb_core::ledger::{Event, Phase};
+use curb_core::policy::{self, Quota, Reclaim};
 use curb_core::resource::{Resource, Resources};
 use curb_core::time::{Millis, Timestamp};
 use curb_journal::Filter;
@@ -29,7 +32,7 @@ pub async fn status(call: &Call) -> Result<Reply, Failure> {
     let names: Vec<String> = app.clusters.keys().cloned().collect();
     let (user, role) = (call.who.user().to_owned(), call.who.0.role);
     // Numbers of the moment, which must be told also while the disk hangs.
-    let (mode, set, version, sha256, teams, now, ledger) = app
+    let (mode, set, version, sha256, teams, now, ledger, policy) = app
         .engine
         .read(move |state, moment| {
             let mut counts: std::collections::HashMap<&str, Counts> =
@@ -71,6 +74,7 @@ pub async fn status(call: &Call) -> Result<Reply, Failure> {
                 teams,
                 moment.now,
                 clusters,
+                Arc::clone(state.policy()),
             )
         })
         .await?;
@@ -152,7 +156,7 @@ pub async fn status(call: &Call) -> Result<Reply, Failure> {
             hash: head.hash.to_string(),
             last_commit_us: last_commit(app),
         },
-        enforcement: enforcement(mode, version),
+        enforcement: enforcement(mode, version, &policy.quotas, &polls(app)),
     })
 }
 
@@ -246,31 +250,83 @@ fn warnings(app: &App, mode: Mode, version: u32, clusters: &[ClusterStatus]) -> 
     all
 }
 
-fn enforcement(mode: Mode, version: u32) -> Enforcement {
-    let s = |all: &[&str]| all.iter().map(|t| (*t).to_owned()).collect();
+/// Quotas by name, as many as a line of a terminal takes.
+fn named(quotas: &[&Quota]) -> String {
+    const TOLD: usize = 6;
+    let mut text: Vec<String> = quotas.iter().take(TOLD).map(|q| q.name.clone()).collect();
+    if quotas.len() > TOLD {
+        text.push(format!("{} more", quotas.len() - TOLD));
+    }
+    text.join(", ")
+}
+
+/// How often each cluster is looked at.
+fn polls(app: &App) -> BTreeMap<String, Millis> {
+    let ms = |poll: Duration| Millis(u64::try_from(poll.as_millis()).unwrap_or(u64::MAX));
+    let all = app.clusters.values();
+    all.map(|c| (c.name.clone(), ms(c.config.poll))).collect()
+}
+
+/// What holds, of this policy on these clusters.
+fn enforcement(
+    mode: Mode,
+    version: u32,
+    quotas: &[Quota],
+    polls: &BTreeMap<String, Millis>,
+) -> Enforcement {
+    let mut all = Enforcement {
+        not: vec![
+            "what a job uses beyond what it declared: Ray schedules by declared amounts and does not confine processes".to_owned(),
+            "how long a job runs: a job past its duration is shown, not stopped".to_owned(),
+            "jobs that reach Ray past Curb: close Ray's ports to users".to_owned(),
+        ],
+        ..Enforcement::default()
+    };
     if mode == Mode::Observe || version == 0 {
-        return Enforcement {
-            hard: s(&[
-                "who submits is proven by a token; one start for each job; every decision is in the journal",
-            ]),
-            watched: s(&["what limits would have refused or made to wait"]),
-            not: s(&["no limit is enforced in this mode"]),
-        };
+        all.hard.push("who submits is proven by a token; one start for each job; every decision is in the journal".to_owned());
+        all.watched
+            .push("what limits would have refused or made to wait".to_owned());
+        all.not.insert(
+            0,
+            "no limit is enforced: the policy observes, or there is none".to_owned(),
+        );
+        return all;
     }
-    Enforcement {
-        hard: s(&[
-            "admission: what jobs declare, per bucket and in all, before Ray hears of them (as far as users reach Ray only through Curb)",
-            "one start for each job, and none without a grant in the journal",
-        ]),
-        watched: s(&[
-            "whether jobs are over, from Ray's own records, every second",
-            "borrowed capacity: taken back by stopping the youngest borrower where the policy says so",
-        ]),
-        not: s(&[
-            "what a job uses beyond what it declared: Ray schedules by declared amounts and does not confine processes",
-            "jobs that reach Ray past Curb: close Ray's ports to users",
-        ]),
+    let (audited, enforced): (Vec<_>, Vec<_>) =
+        quotas.iter().partition(|q| q.mode == policy::Mode::Audit);
+    if enforced.is_empty() {
+        all.not.insert(
+            0,
+            "no quota is enforced: the policy has none that is not in `mode: audit`".to_owned(),
+        );
+    } else {
+        all.hard.push(format!(
+            "admission: what jobs declare, per bucket and in all, before Ray hears of them (as far as users reach Ray only through Curb), by {}",
+            named(&enforced)
+        ));
     }
+    all.hard
+        .push("one start for each job, and none without a grant in the journal".to_owned());
+    if !audited.is_empty() {
+        all.watched.push(format!(
+            "what quotas in `mode: audit` would have refused or made to wait: {}",
+            named(&audited)
+        ));
+    }
+    for (cluster, poll) in polls {
+        all.watched.push(format!(
+            "whether jobs of cluster {cluster} are over, from Ray's own records, every {poll}"
+        ));
+    }
+    if quotas
+        .iter()
+        .any(|q| matches!(q.reclaim, Reclaim::StopAfter(_)))
+    {
+        all.watched.push(
+            "borrowed capacity: taken back by stopping the youngest borrower where the policy says so".to_owned(),
+        );
+    }
+    all
 }
 
 /// `GET /readyz`.
@@ -302,4 +358,54 @@ pub(crate) fn not_ready(missing: &[String]) -> Failure {
         format!("curb: not ready: {}", missing.join("; ")),
         "wait; if it stays so, an operator looks at the server's log",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(yaml: &str, mode: Mode) -> Enforcement {
+        let policy = policy::Policy::parse("policy.yaml", yaml)
+            .expect("a policy")
+            .policy;
+        let polls = BTreeMap::from([("main".to_owned(), Millis(30_000))]);
+        enforcement(mode, 1, &policy.quotas, &polls)
+    }
+
+    #[test]
+    fn what_is_called_hard_is_what_the_policy_enforces() {
+        let both = told(
+            "version: 1\nquotas:\n  - {name: team, limits: {cpu: 4}}\n  - {name: trial, limits: {cpu: 2}, mode: audit}\n",
+            Mode::Enforce,
+        );
+        assert!(both.hard[0].ends_with("by team"), "{both:?}");
+        assert!(both.watched[0].ends_with("to wait: trial"), "{both:?}");
+        assert!(both.watched[1].ends_with("every 30s"), "{both:?}");
+        assert!(!both.watched.iter().any(|t| t.contains("borrowed")));
+
+        let audited = told(
+            "version: 1\nquotas:\n  - {name: trial, limits: {cpu: 2}, mode: audit}\n",
+            Mode::Enforce,
+        );
+        assert!(!audited.hard.iter().any(|t| t.contains("admission")));
+        assert!(audited.not[0].starts_with("no quota is enforced"));
+
+        let lent = told(
+            "version: 1\nquotas:\n  - {name: team, limits: {cpu: 4}, borrow: {cpu: 4}, reclaim: {stop_after: 5m}}\n",
+            Mode::Enforce,
+        );
+        assert!(lent.watched.iter().any(|t| t.contains("borrowed")));
+
+        let observed = told("version: 1\n", Mode::Observe);
+        assert!(observed.not[0].starts_with("no limit is enforced"));
+    }
+
+    #[test]
+    fn a_long_list_of_quotas_is_cut_and_says_so() {
+        let quotas: String = (0..9)
+            .map(|n| format!("  - {{name: q{n}, limits: {{cpu: 1}}}}\n"))
+            .collect();
+        let all = told(&format!("version: 1\nquotas:\n{quotas}"), Mode::Enforce);
+        assert!(all.hard[0].ends_with("q4, q5, 3 more"), "{all:?}");
+    }
 }

@@ -85,7 +85,12 @@ async fn route(
     let found = app
         .router
         .find(request.method(), target.path())
-        .map_err(|why| no_route(why, request.method(), target.path()))?;
+        .map_err(|why| match why {
+            NoRoute::Path if differs_in_case(app, request.method(), target.path()) => {
+                wrong_case(target.path())
+            }
+            why => no_route(why, request.method(), target.path()),
+        })?;
     let upgrade = headers.contains_key(http::header::UPGRADE);
     if upgrade != (found.endpoint == Endpoint::RayTail) {
         return Err(Failure::bad_request(if upgrade {
@@ -164,6 +169,18 @@ pub(crate) fn no_route(why: NoRoute, method: &Method, path: &str) -> Failure {
     }
 }
 
+/// Whoever tries spellings is not let try the next one on the same connection.
+fn wrong_case(path: &str) -> Failure {
+    let mut failure = Failure::new(
+        StatusCode::BAD_REQUEST,
+        Kind::BadRequest,
+        format!("curb: {path} differs from a path of this server in upper and lower case only"),
+        "write the path as documented, in lower case",
+    );
+    failure.close = true;
+    failure
+}
+
 pub(crate) fn no_role(access: Access, user: &str, role: Role) -> Failure {
     let needed = match access {
         Access::Admin => "admin",
@@ -173,6 +190,12 @@ pub(crate) fn no_role(access: Access, user: &str, role: Role) -> Failure {
         format!("curb: this needs the role {needed}; yours ({user}) is {role}"),
         "ask somebody who has that role",
     )
+}
+
+/// Whether it is a path but for the case of its letters: what some servers behind a gateway would take for the same.
+fn differs_in_case(app: &App, method: &Method, path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    lower != path && !matches!(app.router.find(method, &lower), Err(NoRoute::Path))
 }
 
 /// Reads a body of at most 1 MiB, or of `limit` bytes.

@@ -44,6 +44,17 @@ pub fn resource(r: &mut Reader<'_>, at: &Place<'_>, name: &str) -> Option<Resour
         return None;
     }
     match Resource::parse(name) {
+        Ok(mark) if mark.is_name_of_a_node() => {
+            r.error_at_key(
+                at,
+                &format!(
+                    "{} is Ray's mark of one node, of which jobs are charged nothing",
+                    quoted(name)
+                ),
+                "limit what the node has (cpu, memory, gpu), or give it a custom resource of its own",
+            );
+            None
+        }
         Ok(resource) => Some(resource),
         Err(_) => {
             let help = "use cpu, memory, gpu, gpu:MODEL, or a custom name of at most 64 letters, digits and `._:/-`";
