@@ -29,6 +29,15 @@ const ORPHAN_AFTER: Duration = Duration::from_secs(5);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
 /// Before a job is tried again: what stopped it will often be over then, and its attempts last.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Between reads of a granted job's request that fail: half a minute in all.
+const READ_AGAIN: [Duration; 6] = [
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(12),
+];
 /// Claims under way at once on a cluster.
 const CLAIMS_AT_ONCE: usize = 32;
 /// How long a claim waits for its turn at the start rate before it looks again whether it is needed. It bounds how far
@@ -117,9 +126,20 @@ pub async fn start(
     attempt: Attempt,
     spec: Arc<JobSpec>,
 ) -> Fate {
-    let Some(mark) = cluster.mark(&attempt.id, attempt.number) else {
-        return Fate::Unknown;
-    };
+    match cluster.mark(&attempt.id, attempt.number) {
+        Some(mark) => start_marked(app, cluster, attempt, spec, mark).await,
+        None => Fate::Unknown,
+    }
+}
+
+/// The same for who has the mark of it already.
+async fn start_marked(
+    app: Arc<App>,
+    cluster: Arc<Cluster>,
+    attempt: Attempt,
+    spec: Arc<JobSpec>,
+    mark: Mark,
+) -> Fate {
     if let Err(no) = bring_packages(&app, &cluster, &attempt.user, &spec).await {
         let because = match no {
             NoPackage::Never(why) => Because::Package(why),
@@ -562,14 +582,16 @@ async fn start_granted(app: Arc<App>, job: Job) {
         tracing::error!(job = %job.new.id, cluster = %job.new.cluster, "a job is for a cluster that is not configured");
         return;
     };
-    let spec = match app.spec(&job.new.spec).await {
-        Ok(spec) => spec,
-        Err(failure) => {
+    // While its request is read, which may take a while, nobody else takes care of it.
+    let Some(mark) = cluster.mark(&attempt.id, attempt.number) else {
+        return;
+    };
+    let spec = match spec_of(&app, &attempt, &job.new.spec).await {
+        Some(Ok(spec)) => spec,
+        None => return,
+        Some(Err(failure)) => {
             let cause = failure.cause.as_deref().unwrap_or(&failure.detail);
             tracing::error!(job = %attempt.id, %cause, "what a job was asked to run cannot be read");
-            let Some(_mark) = cluster.mark(&attempt.id, attempt.number) else {
-                return;
-            };
             not_started(
                 &app,
                 &cluster,
@@ -592,8 +614,34 @@ async fn start_granted(app: Arc<App>, job: Job) {
             return;
         }
     }
-    let fate = start(app, cluster, attempt, spec).await;
+    let fate = start_marked(app, cluster, attempt, spec, mark).await;
     tracing::debug!(job = %id, ?fate, "a job left the queue");
+}
+
+/// What a granted job was asked to run; `None` when the server stops before that is known, so that the next process finds
+/// the reservation. What cannot be read for a moment can be read a moment later: the grant is held so long.
+async fn spec_of(
+    app: &App,
+    attempt: &Attempt,
+    key: &str,
+) -> Option<Result<Arc<JobSpec>, crate::reply::Failure>> {
+    let mut pauses = READ_AGAIN.into_iter();
+    loop {
+        let failure = match app.spec(key).await {
+            // It was erased: no look brings it back.
+            Err(failure) if failure.status != http::StatusCode::NOT_FOUND => failure,
+            known => return Some(known),
+        };
+        let Some(pause) = pauses.next() else {
+            return Some(Err(failure));
+        };
+        let cause = failure.cause.as_deref().unwrap_or(&failure.detail);
+        tracing::warn!(job = %attempt.id, %cause, "what a job was asked to run cannot be read now; trying again");
+        tokio::select! {
+            () = app.stopping.cancelled() => return None,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
 }
 
 /// Looks into reservations that nobody takes care of: after a restart all there are, later those that are old enough.

@@ -93,3 +93,28 @@ async fn a_job_that_another_session_took_is_not_confirmed_for_the_one_it_was_gra
     assert_eq!(w.ray.starts_of("a"), 1);
     w.curb.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_granted_job_whose_request_cannot_be_read_for_a_moment_starts_when_it_can() {
+    let one = "version: 1\nquotas:\n  - {name: one, limits: {jobs: 1}}\n";
+    let w = World::with(one, |_| {}).await;
+    assert_eq!(w.submit(&w.ana, "first", "1").await.status, 200);
+    assert_eq!(w.submit(&w.ana, "second", "1").await.status, 200);
+    assert_eq!(w.ray.starts_of("second"), 0, "it waits");
+    // A process that has not the request in memory, and cannot open the journal a second time.
+    let w = w.stopped().await.started(one, |_| {}).await;
+    let journal = w.curb.data.join(curb_journal::JOURNAL_FILE);
+    let away = journal.with_extension("away");
+    std::fs::rename(&journal, &away).expect("out of reach");
+    assert!(w.ray.finish("first", 0));
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(w.ray.starts_of("second"), 0, "it cannot be read yet");
+    std::fs::rename(&away, &journal).expect("back");
+    let begun = Instant::now();
+    while w.ray.starts_of("second") == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(15), "it never starts");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    w.until_state("second", "running").await;
+    w.curb.stop().await;
+}
