@@ -349,6 +349,44 @@ fn a_job_that_cannot_be_looked_at_was_submitted_all_the_same() {
 }
 
 #[test]
+fn a_job_that_waits_says_for_what_also_to_whom_does_not_wait_for_it() {
+    let waiting = || {
+        let mut job = sample::jobs()
+            .into_iter()
+            .find(|j| j.state == JobState::Queued)
+            .expect("a sample");
+        job.message = "waits: each-user (user ana) allows 2 GPU at once".to_owned();
+        Answer::Json(200, serde_json::to_string(&job).expect("JSON"))
+    };
+    for (args, out) in [
+        (&["submit", "--no-wait", "--", "x"][..], "train-1\n"),
+        (&["submit", "--no-wait", "--json", "--", "x"], ""),
+    ] {
+        let server = Server::start(vec![
+            ("POST /api/jobs/ ", submitted()),
+            ("GET /curb/v1/jobs/train-1 ", waiting()),
+        ]);
+        let ran = server.curb(args);
+        assert_eq!(ran.status.code(), Some(0));
+        if out.is_empty() {
+            let told: serde_json::Value = serde_json::from_slice(&ran.stdout).expect("JSON");
+            assert_eq!(told["submission_id"], "train-1");
+            assert_eq!(told["state"], "queued");
+            assert!(
+                told["message"]
+                    .as_str()
+                    .is_some_and(|m| m.starts_with("waits: "))
+            );
+        } else {
+            assert_eq!(text(&ran.stdout), out);
+            let err = text(&ran.stderr);
+            assert!(err.starts_with("waits: each-user"), "{err}");
+        }
+        server.done();
+    }
+}
+
+#[test]
 fn with_json_the_log_is_on_stderr_as_it_is() {
     let server = Server::start(vec![
         ("POST /api/jobs/ ", submitted()),

@@ -5,9 +5,9 @@ mod follow;
 use std::path::Path;
 
 use bytes::Bytes;
-use curb_api::JobView;
 use curb_api::client::{Client, TokenText};
 use curb_api::metadata::{self, SubmitBody};
+use curb_api::{JobState, JobView};
 use curb_ray::{PackageProtocol, RayClient, RayConfig, RequestBody, Secret};
 use serde_json::{Map, Value, json};
 
@@ -31,13 +31,12 @@ pub fn run(args: &SubmitArgs, ctx: &mut Ctx) -> Done {
         }
         let id = client.submit(&body).await?.submission_id;
         // With `refusal: job` a refusal looks like a job that was taken. That the look fails says nothing of the job.
-        if let Ok(job) = client.job(&id).await
-            && job.was_refused()
-        {
-            return refused(&job, args.json.json, ctx);
+        let seen = client.job(&id).await.ok();
+        if let Some(job) = seen.as_ref().filter(|job| job.was_refused()) {
+            return refused(job, args.json.json, ctx);
         }
         if args.no_wait {
-            return told(&id, args.json.json, ctx);
+            return told(&id, seen.as_ref(), args.json.json, ctx);
         }
         ctx.say(&format!(
             "job {id} is submitted to {}",
@@ -65,11 +64,20 @@ fn refused(job: &JobView, json: bool, ctx: &mut Ctx) -> Done {
     Err(Failure::new(Exit::Refused, told).help(format!("it is kept as job {id}, which failed")))
 }
 
-fn told(id: &str, json: bool, ctx: &mut Ctx) -> Done {
+/// What was submitted, and how it stands if that could be seen: one that waits says for what.
+fn told(id: &str, seen: Option<&JobView>, json: bool, ctx: &mut Ctx) -> Done {
     if json {
-        ctx.json(&json!({"submission_id": id}))?;
+        let mut all = json!({"submission_id": id});
+        if let Some(job) = seen {
+            all["state"] = json!(job.state);
+            all["message"] = json!(job.message);
+        }
+        ctx.json(&all)?;
     } else {
         ctx.print(&format!("{id}\n"))?;
+        if let Some(job) = seen.filter(|job| job.state == JobState::Queued) {
+            ctx.say(job.message.trim_end());
+        }
         ctx.say(&format!(
             "watch it: curb jobs show {id}; stop it: curb jobs stop {id}"
         ));
