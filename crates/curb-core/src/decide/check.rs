@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use super::moment::Moment;
-use crate::ledger::{Bucket, Has, Meter, ResIx, Seat, State};
+use crate::ledger::{Bucket, Has, Meter, ResIx, Seat, Slot, State};
 use crate::policy::Mode;
 use crate::time::{Millis, Timestamp};
 
@@ -81,6 +81,68 @@ impl Promised {
     }
 }
 
+/// What some jobs hold that is counted as if they held nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Freed {
+    buckets: HashMap<(u32, ResIx), u64>,
+    jobs: HashMap<u32, u32>,
+    clusters: HashMap<(u32, ResIx), u64>,
+    total: HashMap<ResIx, u64>,
+}
+
+impl Freed {
+    /// Counts a job as if it held nothing.
+    pub(crate) fn add(&mut self, state: &State, slot: &Slot) {
+        self.change(state, slot, u64::saturating_add, u32::saturating_add);
+    }
+
+    /// Counts one that was added as what it is again.
+    pub(crate) fn take_back(&mut self, state: &State, slot: &Slot) {
+        self.change(state, slot, u64::saturating_sub, u32::saturating_sub);
+    }
+
+    fn change(
+        &mut self,
+        state: &State,
+        slot: &Slot,
+        amounts: impl Fn(u64, u64) -> u64,
+        jobs: impl Fn(u32, u32) -> u32,
+    ) {
+        let seat = &state.seats[slot.seat as usize];
+        for (r, a) in slot.ask.iter() {
+            let on = self.clusters.entry((seat.cluster, *r)).or_insert(0);
+            *on = amounts(*on, *a);
+            let all = self.total.entry(*r).or_insert(0);
+            *all = amounts(*all, *a);
+        }
+        for b in &seat.buckets {
+            let n = self.jobs.entry(*b).or_insert(0);
+            *n = jobs(*n, 1);
+            for (r, a) in slot.ask.iter() {
+                let at = self.buckets.entry((*b, *r)).or_insert(0);
+                *at = amounts(*at, *a);
+            }
+        }
+    }
+
+    /// Of what a bucket holds.
+    pub(crate) fn in_bucket(&self, b: u32, r: ResIx) -> u64 {
+        self.buckets.get(&(b, r)).copied().unwrap_or(0)
+    }
+
+    fn jobs_in(&self, b: u32) -> u32 {
+        self.jobs.get(&b).copied().unwrap_or(0)
+    }
+
+    fn on_cluster(&self, cluster: u32, r: ResIx) -> u64 {
+        self.clusters.get(&(cluster, r)).copied().unwrap_or(0)
+    }
+
+    fn anywhere(&self, r: ResIx) -> u64 {
+        self.total.get(&r).copied().unwrap_or(0)
+    }
+}
+
 /// Resources of which somebody within their limits waits for capacity, by number of cluster.
 pub(crate) type Wanted = HashSet<(u32, ResIx)>;
 
@@ -108,6 +170,8 @@ pub(crate) struct Check<'a> {
     pub(crate) promised: &'a Promised,
     /// Resources of which an entitled job waits for capacity, by cluster: nothing of them is lent.
     pub(crate) wanted: &'a Wanted,
+    /// Jobs that are counted as if they held nothing.
+    pub(crate) freed: Option<&'a Freed>,
 }
 
 /// What the quick answer is.
@@ -129,6 +193,18 @@ impl Check<'_> {
         there
             .get(ix)
             .unwrap_or_else(|| &self.made[ix - there.len()])
+    }
+
+    /// What a bucket holds of a resource.
+    fn held(&self, b: u32, bucket: &Bucket, r: ResIx) -> u64 {
+        let freed = self.freed.map_or(0, |f| f.in_bucket(b, r));
+        bucket.held.get(r).saturating_sub(freed)
+    }
+
+    /// What is held of a resource on all clusters together.
+    fn held_anywhere(&self, r: ResIx) -> u64 {
+        let freed = self.freed.map_or(0, |f| f.anywhere(r));
+        self.state.total.get(r).saturating_sub(freed)
     }
 
     /// Whether it fits now.
@@ -219,7 +295,7 @@ impl Check<'_> {
             let Some(limit) = limits.resource(*r) else {
                 continue;
             };
-            let held = bucket.held.get(*r);
+            let held = self.held(b, bucket, *r);
             let after = held.saturating_add(*asked);
             let lent = limit.saturating_add(rule.borrow.get(*r).unwrap_or(0));
             if after > lent {
@@ -237,8 +313,7 @@ impl Check<'_> {
                 see(hit(Kind::Turn(*r), limit, held.saturating_add(*promised)))?;
             }
             if after > limit {
-                let wanted = self.wanted.contains(&(self.seat.cluster, *r));
-                if wanted {
+                if self.is_wanted(*r) {
                     see(hit(Kind::Borrowing(*r), limit, held))?;
                 }
                 *borrowed = true;
@@ -252,6 +327,18 @@ impl Check<'_> {
         ControlFlow::Continue(())
     }
 
+    /// Whether somebody entitled waits for what would be borrowed of a resource: for the resource itself, or, where GPUs
+    /// of any model are lent, for the model that is asked for.
+    fn is_wanted(&self, r: ResIx) -> bool {
+        let here = |r: ResIx| self.wanted.contains(&(self.seat.cluster, r));
+        !self.wanted.is_empty()
+            && (here(r)
+                || self
+                    .ask
+                    .iter()
+                    .any(|(other, _)| here(*other) && self.state.names.are_akin(r, *other)))
+    }
+
     fn jobs(
         &self,
         b: u32,
@@ -262,7 +349,8 @@ impl Check<'_> {
         let Some(limit) = limits.jobs() else {
             return ControlFlow::Continue(());
         };
-        let running = u64::from(bucket.running);
+        let freed = self.freed.map_or(0, |f| f.jobs_in(b));
+        let running = u64::from(bucket.running.saturating_sub(freed));
         let promised = self.promised.jobs.get(&b).copied().unwrap_or(0);
         let hit = |kind, used: u64| Hit {
             place: Place::Bucket(b),
@@ -426,7 +514,9 @@ impl Check<'_> {
     fn cluster(&self, see: &mut dyn FnMut(Hit) -> ControlFlow<()>) -> ControlFlow<()> {
         let cluster = self.state.cluster_at(self.seat.cluster);
         for (r, asked) in self.ask {
-            let held = cluster.held.get(*r);
+            let freed = self.freed;
+            let freed = freed.map_or(0, |f| f.on_cluster(self.seat.cluster, *r));
+            let held = cluster.held.get(*r).saturating_sub(freed);
             let hit = |kind, limit: u64, used: u64, alone| Hit {
                 place: Place::Cluster,
                 kind,
@@ -476,7 +566,7 @@ impl Check<'_> {
         if self.state.guarantees.get(r) == 0 {
             return ControlFlow::Continue(());
         }
-        let held = self.state.total.get(r);
+        let held = self.held_anywhere(r);
         let hit = |kind, limit: u64, used: u64, alone| Hit {
             place: Place::Cluster,
             kind,
@@ -521,7 +611,7 @@ impl Check<'_> {
         self.seat
             .buckets
             .iter()
-            .map(|b| self.lacks(self.bucket_at(*b), r))
+            .map(|b| self.lacks(*b, self.bucket_at(*b), r))
             .fold(0, u64::saturating_add)
     }
 
@@ -565,7 +655,7 @@ impl Check<'_> {
         let kept = self.kept(r);
         (kept > 0).then(|| {
             self.besides_guarantees(r, kept)
-                .saturating_sub(self.state.total.get(r))
+                .saturating_sub(self.held_anywhere(r))
         })
     }
 
@@ -573,22 +663,22 @@ impl Check<'_> {
     fn kept(&self, r: ResIx) -> u64 {
         let guaranteed = |quota: &usize| self.state.rules[*quota].guarantee.get(r).is_some();
         let mut quotas = (0..self.state.rules.len()).filter(guaranteed);
-        if quotas.all(|quota| self.moment.applies(quota)) {
+        if self.freed.is_none() && quotas.all(|quota| self.moment.applies(quota)) {
             // The sum over all is kept ready.
             return self.state.unmet.get(r);
         }
         let buckets = self.state.guaranteed.iter();
         buckets
-            .map(|b| self.lacks(&self.state.buckets[*b as usize], r))
+            .map(|b| self.lacks(*b, &self.state.buckets[*b as usize], r))
             .fold(0, u64::saturating_add)
     }
 
     /// What a bucket's guarantee lacks of a resource, if it applies.
-    fn lacks(&self, bucket: &Bucket, r: ResIx) -> u64 {
+    fn lacks(&self, b: u32, bucket: &Bucket, r: ResIx) -> u64 {
         let rule = &self.state.rules[bucket.quota];
         match rule.guarantee.get(r) {
             Some(g) if !rule.audit && self.moment.applies(bucket.quota) => {
-                g.saturating_sub(bucket.held.get(r))
+                g.saturating_sub(self.held(b, bucket, r))
             }
             _ => 0,
         }

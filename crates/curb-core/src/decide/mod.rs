@@ -8,12 +8,13 @@ mod forecast;
 mod moment;
 mod outlook;
 mod queue;
+mod reclaim;
 mod render;
 mod resolve;
 mod submit;
 mod violation;
 
-pub(crate) use check::limits_of;
+pub(crate) use check::{Freed, limits_of};
 
 pub use moment::{Gate, Moment};
 pub use outlook::{Begun, Outlook};

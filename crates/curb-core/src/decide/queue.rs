@@ -17,27 +17,28 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::check::{Check, Fit, Hit, Kind, Place, Promised, Scope, Wanted};
 use super::moment::{Gate, Moment};
-use crate::ledger::{Class, Event, Job, Phase, ResIx, Rule, Seat, State};
-use crate::policy::{Mode, Reclaim};
+use super::reclaim::next_reclaim;
+use crate::ledger::{Class, Event, Job, ResIx, Rule, Seat, State};
+use crate::policy::Mode;
 use crate::subject::Subject;
-use crate::time::{Millis, Timestamp};
+use crate::time::Timestamp;
 
 /// A class's place in the order: smaller goes first.
-type Place4 = (Reverse<i32>, Vec<u64>, u64);
+pub(super) type Place4 = (Reverse<i32>, Vec<u64>, u64);
 
 /// A job's place in the whole order: those that have waited the bound before the others, the longest first.
-type Order = (bool, Timestamp, Place4);
+pub(super) type Order = (bool, Timestamp, Place4);
 
 /// At the door so many classes are looked at to say whether one of them goes first.
 const LOOKED_AT: usize = 256;
 
 /// What a look at the whole queue found.
-struct Look<'a> {
-    state: &'a State,
-    moment: &'a Moment,
-    wanted: Wanted,
+pub(super) struct Look<'a> {
+    pub(super) state: &'a State,
+    pub(super) moment: &'a Moment,
+    pub(super) wanted: Wanted,
     shares: HashMap<u32, u64>,
-    nothing: Promised,
+    pub(super) nothing: Promised,
 }
 
 /// The next step of the queue, or nothing when nobody who waits can start now. Apply it and ask again.
@@ -79,7 +80,7 @@ pub(crate) fn wanted(state: &State, moment: &Moment) -> Wanted {
 }
 
 impl Look<'_> {
-    fn check<'b>(&'b self, class: &'b Class, promised: &'b Promised) -> Check<'b> {
+    pub(super) fn check<'b>(&'b self, class: &'b Class, promised: &'b Promised) -> Check<'b> {
         Check {
             state: self.state,
             moment: self.moment,
@@ -91,10 +92,11 @@ impl Look<'_> {
             submitting: false,
             promised,
             wanted: &self.wanted,
+            freed: None,
         }
     }
 
-    fn gate(&self, class: &Class) -> Gate {
+    pub(super) fn gate(&self, class: &Class) -> Gate {
         let seat = &self.state.seats[class.seat as usize];
         self.moment.gate(&self.state.cluster_at(seat.cluster).name)
     }
@@ -127,7 +129,7 @@ impl Look<'_> {
     }
 
     /// Whether a class would go above a limit of its own.
-    fn borrows(&self, class: &Class) -> bool {
+    pub(super) fn borrows(&self, class: &Class) -> bool {
         let seat = &self.state.seats[class.seat as usize];
         seat.buckets.iter().any(|b| {
             let bucket = &self.state.buckets[*b as usize];
@@ -181,19 +183,14 @@ impl Look<'_> {
         Some(&self.state.slot_at(*ix)?.job)
     }
 
-    fn head_waited(&self, class: &Class) -> Millis {
-        self.head(class)
-            .map_or(Millis(0), |job| self.moment.now.since(job.submitted))
-    }
-
     /// Whether the first of a class has waited so long that nobody may pass it.
-    fn has_waited(&self, class: &Class) -> bool {
+    pub(super) fn has_waited(&self, class: &Class) -> bool {
         let bound = self.state.policy().queue.pass_bound;
         self.head(class)
             .is_some_and(|job| self.moment.now.since(job.passed_since()) >= bound)
     }
 
-    fn is_in_a_budget(&self, class: &Class) -> bool {
+    pub(super) fn is_in_a_budget(&self, class: &Class) -> bool {
         let seat = &self.state.seats[class.seat as usize];
         seat.buckets.iter().any(|b| {
             let bucket = &self.state.buckets[*b as usize];
@@ -203,7 +200,7 @@ impl Look<'_> {
 
     /// Counts what a job that does not start now needs as held: of budgets; if it has waited the bound, of all else as
     /// well, from the inside out. What can never fit, by whichever limit, keeps nothing from others.
-    fn promise(&self, class: &Class, promised: &mut Promised) {
+    pub(super) fn promise(&self, class: &Class, promised: &mut Promised) {
         let hits = self.check(class, &self.nothing).all();
         if hits.iter().any(|h| h.alone) {
             return;
@@ -243,7 +240,7 @@ impl Look<'_> {
 
     /// Of the budgets of a bucket. One that stops the job now is reset before it starts, whoever uses what is left until
     /// then; but one that rolls only gains what others leave.
-    fn promise_budgets(
+    pub(super) fn promise_budgets(
         &self,
         class: &Class,
         b: u32,
@@ -327,7 +324,7 @@ impl Look<'_> {
     }
 
     /// The place of the first of a class in the whole order.
-    fn order(&mut self, class: &Class) -> Order {
+    pub(super) fn order(&mut self, class: &Class) -> Order {
         let since = self
             .has_waited(class)
             .then(|| self.head(class).map(Job::passed_since))
@@ -379,80 +376,6 @@ impl Look<'_> {
             .filter_map(|c| c.capacity.get(r))
             .fold(0u64, u64::saturating_add);
         (sum > 0).then_some(sum)
-    }
-
-    /// Stops for borrowed capacity that somebody entitled has waited for long enough.
-    fn reclaim(&self) -> Vec<Event> {
-        if self.wanted.is_empty() {
-            return Vec::new();
-        }
-        let longest = self
-            .state
-            .classes
-            .iter()
-            .filter(|c| {
-                let cluster = self.state.seats[c.seat as usize].cluster;
-                !self.borrows(c)
-                    && c.ask
-                        .iter()
-                        .any(|(r, _)| self.wanted.contains(&(cluster, *r)))
-            })
-            .map(|c| self.head_waited(c))
-            .max()
-            .unwrap_or_default();
-        for (b, bucket) in self.state.buckets.iter().enumerate() {
-            let quota = &self.state.policy().quotas[bucket.quota];
-            let Reclaim::StopAfter(after) = quota.reclaim else {
-                continue;
-            };
-            if longest < after || !self.above_own_limit(bucket) {
-                continue;
-            }
-            if let Some(job) = self.youngest_borrower(b) {
-                return vec![Event::StopRequested {
-                    id: job.new.id.clone(),
-                    by: "curb".into(),
-                    why: format!(
-                        "it ran on capacity borrowed above quota {}; somebody entitled has waited {longest} for it",
-                        quota.name
-                    ),
-                }];
-            }
-        }
-        Vec::new()
-    }
-
-    /// Whether a bucket holds more than its limit in a wanted resource, not counting jobs that are being stopped.
-    fn above_own_limit(&self, bucket: &crate::ledger::Bucket) -> bool {
-        let limits = super::check::limits_of(self.state, bucket, self.moment.now);
-        self.wanted.iter().any(|(_, r)| {
-            let stopping: u64 = bucket
-                .holders
-                .iter()
-                .filter_map(|(_, ix)| self.state.slot_at(*ix))
-                .filter(|s| s.job.stop.is_some())
-                .flat_map(|s| s.ask.iter())
-                .filter(|(a, _)| a == r)
-                .map(|(_, amount)| *amount)
-                .sum();
-            limits
-                .resource(*r)
-                .is_some_and(|l| bucket.held.get(*r).saturating_sub(stopping) > l)
-        })
-    }
-
-    fn youngest_borrower(&self, bucket: usize) -> Option<&Job> {
-        self.state.buckets[bucket]
-            .holders
-            .iter()
-            .filter_map(|(_, ix)| self.state.slot_at(*ix))
-            .map(|s| &s.job)
-            .filter(|j| j.stop.is_none())
-            .filter(|j| match &j.phase {
-                Phase::Reserved(g) | Phase::Running(g) => g.borrowed,
-                _ => false,
-            })
-            .max_by_key(|j| (j.grant().map(|g| g.since), j.seq))
     }
 }
 
@@ -633,21 +556,7 @@ pub fn next_change(state: &State, moment: &Moment) -> Option<Timestamp> {
         .filter_map(|class| look.head(class))
         .filter_map(|job| after(job.passed_since().after(state.policy().queue.pass_bound)))
         .min();
-    let reclaims = state
-        .policy()
-        .quotas
-        .iter()
-        .filter_map(|q| match q.reclaim {
-            Reclaim::StopAfter(span) => Some(span),
-            _ => None,
-        });
-    let waiting = |span: Millis| {
-        let heads = state.classes.iter().filter_map(|class| look.head(class));
-        heads
-            .filter_map(|job| after(job.submitted.after(span)))
-            .min()
-    };
-    let reclaimed = reclaims.filter_map(waiting).min();
+    let reclaimed = next_reclaim(&look);
     [calendar, overrides, budgets, bound, reclaimed]
         .into_iter()
         .flatten()

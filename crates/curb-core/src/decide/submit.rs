@@ -393,6 +393,7 @@ impl View<'_> {
             submitting,
             promised,
             wanted,
+            freed: None,
         }
     }
 

@@ -285,7 +285,10 @@ impl State {
             .and_then(|s| s.job.grant())
             .map(|g| g.since);
         match granted {
-            Some(_) => self.unhold(ix),
+            Some(_) => {
+                self.stopping.remove(&ix);
+                self.unhold(ix);
+            }
             None => self.dequeue(ix),
         }
         let at = self.now;
@@ -298,6 +301,7 @@ impl State {
                 granted,
                 ran,
             });
+            self.stopping.insert(ix);
         }
         self.ended.push_back(ix);
         self.trim_ended();

@@ -25,4 +25,4 @@ pub use view::{BucketView, BudgetView, ResourceView};
 
 pub(crate) use apply::interval_micros;
 pub(crate) use rules::{ResIx, Rule};
-pub(crate) use state::{Bucket, Class, Has, Seat};
+pub(crate) use state::{Bucket, Class, Has, Seat, Slot};

@@ -72,6 +72,7 @@ impl State {
         self.classes.clear();
         self.class_index.clear();
         self.waiting.clear();
+        self.stopping.clear();
         self.unmet = Held::default();
         self.guarantees = Held::default();
         self.total = Held::default();
@@ -90,6 +91,9 @@ impl State {
             slot.seat = self.seat(&slot.job.new.subject, &slot.job.new.cluster);
             slot.ask = self.names.ask(&slot.job.new.request);
             let phase = slot.job.phase.clone();
+            if slot.job.stop.is_some() && slot.job.grant().is_some() {
+                self.stopping.insert(ix as u32);
+            }
             self.slots[ix] = Some(slot);
             match phase {
                 Phase::Queued => self.enqueue(ix as u32),

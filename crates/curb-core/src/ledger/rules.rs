@@ -42,6 +42,16 @@ impl Names {
         &self.list[usize::from(ix)]
     }
 
+    /// Whether one of two resources is part of the other: GPUs of a model, and GPUs of any.
+    pub(crate) fn are_akin(&self, a: ResIx, b: ResIx) -> bool {
+        let name = |ix: ResIx| self.list.get(usize::from(ix));
+        matches!(
+            (name(a), name(b)),
+            (Some(Resource::Gpu), Some(Resource::GpuModel(_)))
+                | (Some(Resource::GpuModel(_)), Some(Resource::Gpu))
+        )
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.list.len()
     }

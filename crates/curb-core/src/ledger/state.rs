@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use super::event::{Override, Token};
 use super::fair::Usage;
-use super::job::Job;
+use super::job::{Job, Phase};
 use super::meter::{Carried, Meter};
 use super::refusals::Refusals;
 use super::rules::{Ask, Dims, Held, Names, ResIx, Rule, Table, bucket_name, bucket_of};
+use crate::decide::Freed;
 use crate::policy::{Capacity, Match, Mode, Period, Policy};
 use crate::resource::{Resource, Resources};
 use crate::subject::{JobId, Subject};
@@ -55,6 +56,8 @@ pub struct State {
     pub(super) class_index: HashMap<ClassKey, u32>,
     /// All that wait, oldest first.
     pub(crate) waiting: BTreeSet<(u64, u32)>,
+    /// All that hold something and are being stopped.
+    pub(super) stopping: BTreeSet<u32>,
     /// Of every resource: what is kept free for guarantees that are not used up.
     pub(crate) unmet: Held,
     /// Of every resource: what is guaranteed in all, used or not.
@@ -214,6 +217,7 @@ impl State {
             classes: Vec::new(),
             class_index: HashMap::new(),
             waiting: BTreeSet::new(),
+            stopping: BTreeSet::new(),
             unmet: Held::default(),
             guarantees: Held::default(),
             total: Held::default(),
@@ -373,6 +377,16 @@ impl State {
 
     pub(crate) fn cluster_at(&self, ix: u32) -> &Cluster {
         &self.clusters[ix as usize]
+    }
+
+    /// What those hold that are being stopped, where that is sure to come back: not in quarantine.
+    pub(crate) fn being_stopped(&self) -> Freed {
+        let mut freed = Freed::default();
+        let slots = self.stopping.iter().filter_map(|ix| self.slot_at(*ix));
+        slots
+            .filter(|s| matches!(s.job.phase, Phase::Reserved(_) | Phase::Running(_)))
+            .for_each(|s| freed.add(self, s));
+        freed
     }
 
     pub(super) fn cluster_number(&mut self, name: &str) -> u32 {
@@ -653,6 +667,7 @@ impl State {
             .iter()
             .filter_map(|(seq, ix)| Some((*seq, new(ix)?)))
             .collect();
+        copy.stopping = self.stopping.iter().filter_map(new).collect();
         for class in &mut copy.classes {
             class.members = std::mem::take(&mut class.members)
                 .into_iter()
