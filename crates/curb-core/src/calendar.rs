@@ -36,6 +36,12 @@ impl Calendar {
     }
 }
 
+/// Whether a quota applies at a moment.
+pub(crate) fn applies_at(quota: &Quota, now: Timestamp) -> bool {
+    let always = quota.when.is_none() && quota.valid == Default::default();
+    always || quota_at(quota, now).0
+}
+
 /// Whether a quota applies at a moment, and when that changes next.
 fn quota_at(quota: &Quota, now: Timestamp) -> (bool, Option<Timestamp>) {
     let valid = quota.valid.from.is_none_or(|from| from <= now)

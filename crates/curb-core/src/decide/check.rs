@@ -146,6 +146,9 @@ impl Freed {
 /// Resources of which somebody within their limits waits for capacity, by number of cluster.
 pub(crate) type Wanted = HashSet<(u32, ResIx)>;
 
+/// Of at most so many jobs it is asked whether they would wait; of more, all would.
+const LOOKED_AT: usize = 256;
+
 /// Which limits to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -458,27 +461,18 @@ impl Check<'_> {
         see: &mut dyn FnMut(Hit) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let rule = &self.state.rules[bucket.quota];
-        if let Some(rate) = rule.rate {
-            let now = self.moment.now.0.saturating_mul(1000);
-            let next = bucket
-                .arrival
-                .max(now)
-                .saturating_add(crate::ledger::interval_micros(rate));
-            let per = i64::try_from(rate.per.0)
-                .unwrap_or(i64::MAX)
-                .saturating_mul(1000);
-            if next.saturating_sub(now) > per {
-                let wait = next.saturating_sub(now).saturating_sub(per);
-                see(Hit {
-                    place: Place::Bucket(b),
-                    kind: Kind::Rate,
-                    limit: u128::from(rate.count),
-                    // How long until the next may come, in milliseconds, rounded up.
-                    used: u128::from(wait.unsigned_abs().div_ceil(1000)),
-                    asked: 1,
-                    alone: false,
-                })?;
-            }
+        if let Some(rate) = rule.rate
+            && let Err(early) = crate::ledger::arrive(rate, bucket.arrival, self.moment.now)
+        {
+            see(Hit {
+                place: Place::Bucket(b),
+                kind: Kind::Rate,
+                limit: u128::from(rate.count),
+                // How long until the next may come, in milliseconds, rounded up.
+                used: u128::from(early.unsigned_abs().div_ceil(1000)),
+                asked: 1,
+                alone: false,
+            })?;
         }
         ControlFlow::Continue(())
     }
@@ -486,22 +480,26 @@ impl Check<'_> {
     /// The limit on waiting jobs, which only matters to a job that has to wait.
     pub(crate) fn queue_hits(&self) -> Vec<Hit> {
         let mut hits = Vec::new();
-        if self.state.mode() == Mode::Audit {
-            return hits;
-        }
+        let observing = self.state.mode() == Mode::Audit;
         for b in &self.seat.buckets {
             let bucket = self.bucket_at(*b);
-            if self.state.rules[bucket.quota].audit || !self.moment.applies(bucket.quota) {
+            let recorded = observing || self.state.rules[bucket.quota].audit;
+            if recorded != (self.scope == Scope::Recorded) || !self.moment.applies(bucket.quota) {
                 continue;
             }
-            if let Some(limit) = self.quota(bucket).limits.queued
-                && bucket.queued.saturating_add(1) > limit
-            {
+            let Some(limit) = self.quota(bucket).limits.queued else {
+                continue;
+            };
+            let mut queued = bucket.queued;
+            if recorded {
+                queued = queued.saturating_add(self.would_wait_in(bucket));
+            }
+            if queued.saturating_add(1) > limit {
                 hits.push(Hit {
                     place: Place::Bucket(*b),
                     kind: Kind::Queued,
                     limit: u128::from(limit),
-                    used: u128::from(bucket.queued),
+                    used: u128::from(queued),
                     asked: 1,
                     // There is room once those ahead have started, and none is needed then.
                     alone: false,
@@ -509,6 +507,44 @@ impl Check<'_> {
             }
         }
         hits
+    }
+
+    /// How many jobs of a bucket run now and would wait, if what is only recorded were enforced: those that were taken
+    /// though they would have had to wait, less those for which there has been room since, the oldest first.
+    fn would_wait_in(&self, bucket: &Bucket) -> u32 {
+        let holders = bucket.holders.iter();
+        let mut doubtful: Vec<&Slot> = holders
+            .filter_map(|(_, ix)| self.state.slot_at(*ix))
+            .filter(|slot| slot.job.would_wait)
+            .collect();
+        let all = u32::try_from(doubtful.len()).unwrap_or(u32::MAX);
+        if doubtful.len() > LOOKED_AT {
+            return all;
+        }
+        doubtful.sort_by_key(|slot| slot.job.seq);
+        let mut freed = Freed::default();
+        for slot in &doubtful {
+            freed.add(self.state, slot);
+        }
+        let mut starts = 0;
+        for slot in doubtful {
+            let check = Check {
+                seat: &self.state.seats[slot.seat as usize],
+                made: &[],
+                ask: &slot.ask,
+                duration: slot.job.new.duration,
+                submitting: false,
+                freed: Some(&freed),
+                ..*self
+            };
+            // What it uses is in the budgets already.
+            let waits = |h: &Hit| !matches!(h.kind, Kind::Budget(_)) || h.used > h.limit;
+            if !check.all().iter().any(waits) {
+                freed.take_back(self.state, slot);
+                starts += 1;
+            }
+        }
+        all - starts
     }
 
     fn cluster(&self, see: &mut dyn FnMut(Hit) -> ControlFlow<()>) -> ControlFlow<()> {

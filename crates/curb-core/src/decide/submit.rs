@@ -73,7 +73,6 @@ pub fn submit(
 fn decide(view: &View<'_>, identity: &Identity) -> (Vec<Event>, Submitted) {
     let (state, moment, submission) = (view.state, view.moment, view.submission);
     let recorded = view.recorded();
-    let shadow: Vec<Shadow> = recorded.iter().map(Shadow::from).collect();
     let denied = state.mode() == Mode::Enforce && !submission.denials.is_empty();
     let gate = moment.gate(&submission.cluster);
     let fit = view.check(Scope::Enforced, true).fits();
@@ -85,7 +84,7 @@ fn decide(view: &View<'_>, identity: &Identity) -> (Vec<Event>, Submitted) {
             let event = Event::Admitted {
                 job: job(),
                 borrowed,
-                shadow,
+                shadow: shadows(&view.with_queue(recorded, false)),
             };
             return (vec![event], Submitted::Admitted);
         }
@@ -110,11 +109,15 @@ fn decide(view: &View<'_>, identity: &Identity) -> (Vec<Event>, Submitted) {
     let event = Event::Queued {
         job: job(),
         code,
-        shadow,
+        shadow: shadows(&explanation.recorded),
     };
     // There is one place that says it, and it has no time for that here.
     explanation.expected = None;
     (vec![event], Submitted::Queued(explanation))
+}
+
+fn shadows(violations: &[Violation]) -> Vec<Shadow> {
+    violations.iter().map(Shadow::from).collect()
 }
 
 /// Answers "would it start, and if not, why and when" without submitting.
@@ -404,21 +407,31 @@ impl View<'_> {
 
     /// What is in the way in rules that are only recorded.
     fn recorded(&self) -> Vec<Violation> {
-        let observing = self.state.mode() == Mode::Audit;
-        let audits = self
-            .seat
-            .buckets
-            .iter()
-            .any(|b| self.state.rules[self.bucket_at(*b).quota].audit);
-        if !observing && !audits {
+        if !self.records() {
             return Vec::new();
         }
         let hits = self.check(Scope::Recorded, true).all();
         let mut all = self.violations(&hits);
-        if observing {
+        if self.state.mode() == Mode::Audit {
             all.extend(self.submission.denials.iter().cloned());
         }
         all
+    }
+
+    /// Whether some of what covers it is only recorded.
+    fn records(&self) -> bool {
+        let audits = |b: &u32| self.state.rules[self.bucket_at(*b).quota].audit;
+        self.state.mode() == Mode::Audit || self.seat.buckets.iter().any(audits)
+    }
+
+    /// What is recorded, with the limits on waiting jobs if it waits or would have to.
+    fn with_queue(&self, mut recorded: Vec<Violation>, waits: bool) -> Vec<Violation> {
+        let would_wait = waits || !recorded.is_empty();
+        if would_wait && self.records() && !recorded.iter().any(Violation::refuses) {
+            let hits = self.check(Scope::Recorded, true).queue_hits();
+            recorded.extend(self.violations(&hits));
+        }
+        recorded
     }
 
     fn explain(&self, recorded: Vec<Violation>) -> Explanation {
@@ -436,6 +449,12 @@ impl View<'_> {
             let hits = self.check(Scope::Enforced, true).queue_hits();
             violations.extend(self.violations(&hits));
         }
+        let waits = !violations.is_empty() || self.waits_for_a_loan();
+        let recorded = if violations.iter().any(Violation::refuses) {
+            recorded
+        } else {
+            self.with_queue(recorded, waits)
+        };
         self.explanation(violations, recorded)
     }
 

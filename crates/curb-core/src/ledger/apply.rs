@@ -7,6 +7,9 @@ use super::event::{AfterNotStarted, Event, FailedJob, NewJob, Outcome, Recorded}
 use super::job::{End, Grant, Job, Phase, StopWish};
 use super::refusals::Refusal;
 use super::state::{State, is_for};
+use crate::calendar::applies_at;
+use crate::decide::Shadow;
+use crate::policy::{Mode, Rate};
 use crate::subject::JobId;
 use crate::time::Timestamp;
 
@@ -34,13 +37,17 @@ impl State {
                 session,
                 capacity,
             } => self.observe(cluster, session, capacity.as_ref()),
-            Event::Admitted { job, borrowed, .. } => {
-                if let Some(ix) = self.bring_in(job, false) {
+            Event::Admitted {
+                job,
+                borrowed,
+                shadow,
+            } => {
+                if let Some(ix) = self.bring_in(job, false, shadow) {
                     self.grant(ix, *borrowed);
                 }
             }
-            Event::Queued { job, .. } => {
-                if let Some(ix) = self.bring_in(job, true) {
+            Event::Queued { job, shadow, .. } => {
+                if let Some(ix) = self.bring_in(job, true, shadow) {
                     self.enqueue(ix);
                 }
             }
@@ -144,7 +151,7 @@ impl State {
     }
 
     /// A job that is new; `None` when its id is taken.
-    fn bring_in(&mut self, new: &NewJob, promised: bool) -> Option<u32> {
+    fn bring_in(&mut self, new: &NewJob, promised: bool, shadow: &[Shadow]) -> Option<u32> {
         if self.index.contains_key(&new.id) {
             return None;
         }
@@ -160,23 +167,46 @@ impl State {
             stop: None,
             served: None,
             hidden: false,
+            would_wait: !shadow.is_empty() && !shadow.iter().any(|s| s.refuse),
         });
-        self.count_submission(ix);
+        self.count_submission(ix, shadow);
         Some(ix)
     }
 
-    fn count_submission(&mut self, ix: u32) {
+    /// Counts a submission that was taken in the rates that cover it: in each as if it were enforced, so that what it
+    /// says does not change when it is. What would have been refused then does not count, and what there is no room for
+    /// neither, so that a rate is never further ahead than the whole of it.
+    fn count_submission(&mut self, ix: u32, shadow: &[Shadow]) {
         let Some(seat) = self.slot_at(ix).map(|s| s.seat as usize) else {
             return;
         };
-        let now = self.now.0.saturating_mul(1000);
-        for b in &self.seats[seat].buckets {
-            let bucket = &mut self.buckets[*b as usize];
-            if let Some(rate) = self.rules[bucket.quota].rate {
-                let interval = interval_micros(rate);
-                bucket.arrival = bucket.arrival.max(now).saturating_add(interval);
+        for at in 0..self.seats[seat].buckets.len() {
+            let b = self.seats[seat].buckets[at] as usize;
+            let quota = self.buckets[b].quota;
+            let Some(rate) = self.rules[quota].rate else {
+                continue;
+            };
+            if !applies_at(&self.policy.quotas[quota], self.now) || self.would_refuse(quota, shadow)
+            {
+                continue;
+            }
+            let bucket = &mut self.buckets[b];
+            if let Ok(next) = arrive(rate, bucket.arrival, self.now) {
+                bucket.arrival = next;
             }
         }
+    }
+
+    /// Whether a submission that was taken would have been refused, had a quota been enforced that is only recorded.
+    fn would_refuse(&self, quota: usize, shadow: &[Shadow]) -> bool {
+        let recorded = self.mode() == Mode::Audit || self.rules[quota].audit;
+        let audits = |name: &String| self.rules.iter().any(|r| r.audit && r.name == *name);
+        let counts = |s: &Shadow| match &s.quota {
+            // Another quota that is only recorded would go on refusing nothing.
+            Some(name) => *name == self.rules[quota].name || !audits(name),
+            None => true,
+        };
+        recorded && shadow.iter().any(|s| s.refuse && counts(s))
     }
 
     fn grant(&mut self, ix: u32, borrowed: bool) {
@@ -266,6 +296,7 @@ impl State {
                 why: why.to_owned(),
                 at,
             });
+            self.stopping.insert(ix);
         }
     }
 
@@ -301,7 +332,6 @@ impl State {
                 granted,
                 ran,
             });
-            self.stopping.insert(ix);
         }
         self.ended.push_back(ix);
         self.trim_ended();
@@ -338,7 +368,21 @@ impl State {
 }
 
 /// How far apart the submissions of a rate are, in microseconds, at least 1.
-pub(crate) fn interval_micros(rate: crate::policy::Rate) -> i64 {
+pub(crate) fn interval_micros(rate: Rate) -> i64 {
+    (span_micros(rate) / i64::from(rate.count.max(1))).max(1)
+}
+
+/// The time in which a rate takes all that it takes at once, in microseconds.
+pub(crate) fn span_micros(rate: Rate) -> i64 {
     let per = i64::try_from(rate.per.0).unwrap_or(i64::MAX);
-    (per.saturating_mul(1000) / i64::from(rate.count.max(1))).max(1)
+    per.saturating_mul(1000)
+}
+
+/// Takes a submission into a rate: the theoretical arrival time of the next one, in microseconds, or how many microseconds
+/// too early it comes.
+pub(crate) fn arrive(rate: Rate, arrival: i64, now: Timestamp) -> Result<i64, i64> {
+    let now = now.0.saturating_mul(1000);
+    let next = arrival.max(now).saturating_add(interval_micros(rate));
+    let early = next.saturating_sub(now).saturating_sub(span_micros(rate));
+    if early > 0 { Err(early) } else { Ok(next) }
 }

@@ -29,6 +29,9 @@ pub struct Job {
     /// Its owner does not want to see it any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hidden: bool,
+    /// It was taken at once, but would have had to wait if all that is only recorded had been enforced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub would_wait: bool,
 }
 
 /// Who wants a job stopped, why and since when.

@@ -23,6 +23,6 @@ pub use snapshot::{RestoreError, SNAPSHOT_FORMAT};
 pub use state::{Cluster, ENDED_KEPT, State};
 pub use view::{BucketView, BudgetView, ResourceView};
 
-pub(crate) use apply::interval_micros;
+pub(crate) use apply::{arrive, interval_micros, span_micros};
 pub(crate) use rules::{ResIx, Rule};
 pub(crate) use state::{Bucket, Class, Has, Seat, Slot};

@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::apply::span_micros;
 use super::fair::Usage;
 use super::hold::Change;
 use super::job::Phase;
 use super::meter::Meter;
 use super::rules::{Dims, Held, Names, ResIx, Rule, bucket_of, rules};
 use super::state::{Kept, KeptBuckets, KeptNodes, State};
-use crate::policy::{Match, Policy};
+use crate::policy::{Match, Policy, Rate};
 use crate::resource::Resource;
 use crate::subject::Subject;
+use crate::time::Timestamp;
 
 impl State {
     /// What has to be kept of buckets and nodes when the tables are rebuilt.
@@ -133,7 +135,11 @@ impl State {
             let budgets = self.policy.quotas[quota].budgets.clone();
             let tz = self.policy.timezone.clone();
             let bucket = &mut self.buckets[ix as usize];
-            bucket.arrival = kept.arrival;
+            // A rate that has become shorter is not in debt for longer than it is itself.
+            bucket.arrival = match rules[quota].rate {
+                Some(rate) => kept.arrival.min(full_micros(rate, self.now)),
+                None => kept.arrival,
+            };
             for (at, b) in budgets.iter().enumerate() {
                 let old = kept
                     .meters
@@ -161,6 +167,11 @@ impl State {
             }
         }
     }
+}
+
+/// How far ahead a rate is that takes nothing more now.
+fn full_micros(rate: Rate, now: Timestamp) -> i64 {
+    now.0.saturating_mul(1000).saturating_add(span_micros(rate))
 }
 
 /// The buckets of a rule that the policy itself names, on the clusters that are known.

@@ -62,6 +62,7 @@ impl Refusal {
             stop: None,
             served: None,
             hidden: false,
+            would_wait: false,
         }
     }
 }

@@ -14,8 +14,9 @@ use crate::policy::{Mode, Policy};
 use crate::resource::{Resource, Resources};
 use crate::time::Timestamp;
 
-/// The form of a snapshot. A snapshot of another form is not read; the journal is folded from its beginning instead.
-pub const SNAPSHOT_FORMAT: u32 = 2;
+/// The form of a snapshot, and of the fold that made it. A snapshot of another form is not read; the journal is folded from
+/// its beginning instead.
+pub const SNAPSHOT_FORMAT: u32 = 3;
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot {

@@ -169,10 +169,7 @@ impl State {
 /// How many submissions a rate takes at once now.
 fn left(rate: Rate, arrival: i64, moment: &Moment) -> u32 {
     let now = moment.now.0.saturating_mul(1000);
-    let per = i64::try_from(rate.per.0)
-        .unwrap_or(i64::MAX)
-        .saturating_mul(1000);
     let ahead = arrival.saturating_sub(now).max(0);
-    let free = per.saturating_sub(ahead).max(0) / super::interval_micros(rate);
+    let free = super::span_micros(rate).saturating_sub(ahead).max(0) / super::interval_micros(rate);
     u32::try_from(free).unwrap_or(u32::MAX).min(rate.count)
 }
