@@ -161,7 +161,7 @@ fn default_teams(r: &mut Reader<'_>, root: &Place<'_>, policy: &Policy) {
                 quoted(user),
                 quoted(team)
             );
-            let help = "it counts only where the sign-in puts the user in that team";
+            let help = "it means nothing until the team has this user among its `members`";
             warn(
                 r,
                 root,
