@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use common::*;
 use curb_core::amount::Amount;
-use curb_core::decide::{self, Submitted};
+use curb_core::decide::{self, Moment, Submitted};
 use curb_core::ledger::{AfterNotStarted, Event, Job, Outcome, Phase, Recorded, State};
 use curb_core::policy::{Match, Mode, Quota};
 use curb_core::resource::Resource;
@@ -283,12 +283,11 @@ fn ledger_says(w: &World) -> BTreeMap<(String, String), BTreeMap<String, u64>> {
 }
 
 /// After a grant, no enforced bucket that covers the job is above limit, borrow and overrides.
-fn nothing_above(w: &World, job: &JobId) -> Result<(), TestCaseError> {
-    let moment = w.moment();
-    let job = w.job(job);
-    for view in w.state.bucket_views(&moment, None) {
-        let quota = w
-            .state
+fn nothing_above(state: &State, job: &JobId) -> Result<(), TestCaseError> {
+    let moment = Moment::new(state, state.now());
+    let job = state.job(job).expect("it is there");
+    for view in state.bucket_views(&moment, None) {
+        let quota = state
             .policy()
             .quotas
             .iter()
@@ -319,10 +318,10 @@ fn nothing_above(w: &World, job: &JobId) -> Result<(), TestCaseError> {
             prop_assert!(view.running <= limit);
         }
     }
-    if w.state.mode() == Mode::Enforce {
+    if state.mode() == Mode::Enforce {
         let (held, has) = (
-            w.state.held_on("main"),
-            w.state.capacity_of("main").expect("seen"),
+            state.held_on("main"),
+            state.capacity_of("main").expect("seen"),
         );
         for (r, asked) in job.new.request.iter() {
             prop_assert!(
@@ -349,13 +348,19 @@ proptest! {
     fn any_history_keeps_the_invariants(ops in proptest::collection::vec(op(), 1..90), cut in 0usize..400) {
         let mut w = World::new(POLICY);
         let mut restarts = 0;
+        let mut folded = State::new();
+        w.journal.iter().for_each(|rec| folded.apply(rec));
         for op in &ops {
             let seen = w.journal.len();
             step(&mut w, op, &mut restarts);
             prop_assert_eq!(ledger_says(&w), held(&w.state), "what is granted is what is open");
-            let last = w.journal[seen..].iter().rev().find_map(granted_in).cloned();
-            if let Some(id) = last.filter(|id| w.state.job(id).is_some_and(|j| j.grant().is_some())) {
-                nothing_above(&w, &id)?;
+            // Each grant, in the state that it made.
+            for rec in &w.journal[seen..] {
+                folded.apply(rec);
+                let holds = |id: &&JobId| folded.job(id).is_some_and(|j| j.grant().is_some());
+                if let Some(id) = granted_in(rec).filter(holds) {
+                    nothing_above(&folded, id)?;
+                }
             }
             let views = w.state.bucket_views(&w.moment(), None);
             for v in &views {

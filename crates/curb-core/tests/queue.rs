@@ -34,6 +34,20 @@ fn who_used_less_goes_first() {
 }
 
 #[test]
+fn the_share_is_that_of_the_dominant_resource_and_not_the_sum_of_all() {
+    let mut w = World::new("mode: enforce\n");
+    w.cluster("main", "session-1", &[("cpu", "10"), ("gpu", "10")]);
+    // Ana has 40 and 40 of a hundred, li 50 and none: the sums would put li first, and age does.
+    w.submit(&want("ana").cpu("4").gpu("4"));
+    w.submit(&want("li").cpu("5"));
+    let (last, _) = w.submit(&want("kim").cpu("1"));
+    let (li, _) = w.submit(&want("li").cpu("1"));
+    let (ana, _) = w.submit(&want("ana").cpu("1"));
+    assert_eq!(w.end_and_run(&last), [ana]);
+    assert!(w.queued(&li));
+}
+
+#[test]
 fn past_use_fades_with_the_half_life() {
     for (half_life, first_to_go) in [("1h", "kim"), ("365d", "li")] {
         let mut w = World::new(&format!(
