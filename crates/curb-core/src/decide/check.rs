@@ -3,11 +3,12 @@
 //! One walk ([`Check::walk`]) finds the limits in the way. The quick answer stops at the first; the explanation collects
 //! them all. Both see the same limits in the same order, since they are the same code.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use super::moment::Moment;
-use crate::ledger::{Bucket, Has, Meter, ResIx, Seat, Slot, State};
+use crate::ledger::{Bucket, Has, Meter, Reading, ResIx, Seat, Slot, State};
 use crate::policy::Mode;
 use crate::time::{Millis, Timestamp};
 
@@ -149,6 +150,18 @@ pub(crate) type Wanted = HashSet<(u32, ResIx)>;
 /// Of at most so many jobs it is asked whether they would wait; of more, all would.
 const LOOKED_AT: usize = 256;
 
+/// What budgets say at one moment of one state, each read once: a budget of everybody sums up all that run.
+#[derive(Debug, Default)]
+pub(crate) struct Readings(RefCell<HashMap<(u32, usize), Reading>>);
+
+impl Readings {
+    /// Of a bucket's budget by number.
+    pub(crate) fn get(&self, b: u32, at: usize, meter: &Meter, now: Timestamp) -> Reading {
+        let mut read = self.0.borrow_mut();
+        *read.entry((b, at)).or_insert_with(|| meter.read(now))
+    }
+}
+
 /// Which limits to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -175,6 +188,8 @@ pub(crate) struct Check<'a> {
     pub(crate) wanted: &'a Wanted,
     /// Jobs that are counted as if they held nothing.
     pub(crate) freed: Option<&'a Freed>,
+    /// Where many are looked at in the same state and moment: what budgets said before.
+    pub(crate) readings: Option<&'a Readings>,
 }
 
 /// What the quick answer is.
@@ -186,7 +201,10 @@ pub(crate) enum Fit {
         borrowed: bool,
     },
     /// It does not.
-    No,
+    No {
+        /// The first limit in the way.
+        first: Hit,
+    },
 }
 
 impl Check<'_> {
@@ -212,16 +230,29 @@ impl Check<'_> {
 
     /// Whether it fits now.
     pub(crate) fn fits(&self) -> Fit {
-        let mut blocked = false;
-        let borrowed = self.walk(&mut |_| {
-            blocked = true;
+        let mut blocked = None;
+        let borrowed = self.walk(&mut |hit| {
+            blocked = Some(hit);
             ControlFlow::Break(())
         });
-        if blocked {
-            Fit::No
-        } else {
-            Fit::Yes { borrowed }
+        match blocked {
+            Some(first) => Fit::No { first },
+            None => Fit::Yes { borrowed },
         }
+    }
+
+    /// All limits in the way as long as `like` holds of them, or the first of which it does not.
+    pub(crate) fn all_like(&self, like: impl Fn(&Hit) -> bool) -> Result<Vec<Hit>, Hit> {
+        let (mut hits, mut unlike) = (Vec::new(), None);
+        self.walk(&mut |hit| {
+            if like(&hit) {
+                hits.push(hit);
+                return ControlFlow::Continue(());
+            }
+            unlike = Some(hit);
+            ControlFlow::Break(())
+        });
+        unlike.map_or(Ok(hits), Err)
     }
 
     /// All limits in the way.
@@ -393,7 +424,7 @@ impl Check<'_> {
                 })?;
                 continue;
             }
-            let reading = meter.read(self.moment.now);
+            let reading = self.reading(b, at, meter);
             let asked = reading.would_add(self.moment.now, *amount, self.duration);
             let used = reading.used.saturating_add(reading.committed);
             let after = used.saturating_add(asked);
@@ -428,6 +459,14 @@ impl Check<'_> {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    fn reading(&self, b: u32, at: usize, meter: &Meter) -> Reading {
+        let now = self.moment.now;
+        match self.readings {
+            Some(readings) => readings.get(b, at, meter, now),
+            None => meter.read(now),
+        }
     }
 
     /// What is promised and asked in the first later period that has not so much left: what runs on is charged there.

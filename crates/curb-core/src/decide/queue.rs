@@ -15,7 +15,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::check::{Check, Fit, Hit, Kind, Place, Promised, Scope, Wanted};
+use super::check::{Check, Fit, Hit, Kind, Place, Promised, Readings, Scope, Wanted};
 use super::moment::{Gate, Moment};
 use super::reclaim::next_reclaim;
 use crate::ledger::{Class, Event, Job, ResIx, Rule, Seat, State};
@@ -39,6 +39,9 @@ pub(super) struct Look<'a> {
     pub(super) wanted: Wanted,
     shares: HashMap<u32, u64>,
     pub(super) nothing: Promised,
+    readings: Readings,
+    /// By number of class: the first limit in its way; empty until they were looked at.
+    blocked: Vec<Option<Hit>>,
 }
 
 /// The next step of the queue, or nothing when nobody who waits can start now. Apply it and ask again.
@@ -68,6 +71,8 @@ impl<'a> Look<'a> {
             wanted: Wanted::new(),
             shares: HashMap::new(),
             nothing: Promised::default(),
+            readings: Readings::default(),
+            blocked: Vec::new(),
         }
     }
 }
@@ -93,6 +98,7 @@ impl Look<'_> {
             promised,
             wanted: &self.wanted,
             freed: None,
+            readings: Some(&self.readings),
         }
     }
 
@@ -107,17 +113,23 @@ impl Look<'_> {
         if !self.state.policy().quotas.iter().any(lends) {
             return;
         }
+        let by_cluster = |h: &Hit| match h.kind {
+            Kind::Capacity(r) | Kind::Guarantee(r) if !h.alone => Some(r),
+            _ => None,
+        };
         let mut wanted = Wanted::new();
+        let mut blocked = Vec::with_capacity(self.state.classes.len());
         for class in &self.state.classes {
-            let hits = self.check(class, &self.nothing).all();
-            let by_cluster = |h: &Hit| match h.kind {
-                Kind::Capacity(r) | Kind::Guarantee(r) if !h.alone => Some(r),
-                _ => None,
+            let check = self.check(class, &self.nothing);
+            let hits = match check.all_like(|h| by_cluster(h).is_some()) {
+                Ok(hits) => hits,
+                Err(other) => {
+                    blocked.push(Some(other));
+                    continue;
+                }
             };
-            if hits.is_empty()
-                || !hits.iter().all(|h| by_cluster(h).is_some())
-                || self.borrows(class)
-            {
+            blocked.push(hits.first().copied());
+            if hits.is_empty() || self.borrows(class) {
                 continue;
             }
             let cluster = self.state.seats[class.seat as usize].cluster;
@@ -126,6 +138,45 @@ impl Look<'_> {
             }
         }
         self.wanted = wanted;
+        self.blocked = blocked;
+    }
+
+    /// The first limit in the way of a class.
+    pub(super) fn blocked(&self, ix: usize) -> Option<Hit> {
+        // What was in the way before it was known what is wanted is so still.
+        if let Some(Some(hit)) = self.blocked.get(ix) {
+            return Some(*hit);
+        }
+        match self.check(&self.state.classes[ix], &self.nothing).fits() {
+            Fit::Yes { .. } => None,
+            Fit::No { first } => Some(first),
+        }
+    }
+
+    fn is_private(&self, b: u32) -> bool {
+        let quota = self.state.buckets[b as usize].quota;
+        self.state.rules[quota].private
+    }
+
+    /// Whether what would be kept for a class can be in the way of somebody in these buckets: what a limit of its own user
+    /// stops is kept something in its user's buckets only.
+    pub(super) fn concerns(&self, ix: usize, first: &Hit, buckets: &HashSet<u32>) -> bool {
+        match first.place {
+            Place::Bucket(b) if self.is_private(b) => {
+                let seat = self.state.classes[ix].seat as usize;
+                let mut own = self.state.seats[seat].buckets.iter();
+                own.any(|b| buckets.contains(b) && self.is_private(*b))
+            }
+            _ => true,
+        }
+    }
+
+    /// The buckets of some classes.
+    pub(super) fn buckets_of(&self, classes: impl Iterator<Item = usize>) -> HashSet<u32> {
+        let seats = classes.map(|ix| self.state.classes[ix].seat as usize);
+        seats
+            .flat_map(|s| self.state.seats[s].buckets.iter().copied())
+            .collect()
     }
 
     /// Whether a class would go above a limit of its own.
@@ -144,26 +195,36 @@ impl Look<'_> {
         })
     }
 
-    /// The first in the order that fits.
+    /// The first in the order that fits. Of those that do not, only such are put in the order as can be in its way.
     fn pick(&mut self) -> Option<(&'_ Job, bool)> {
         let state = self.state;
         let budgets = state.rules.iter().any(|r| !r.budgets.is_empty());
-        let mut order: Vec<(Order, usize, bool)> = Vec::new();
-        let mut some = false;
+        let (mut fit, mut others) = (Vec::new(), Vec::new());
         for (ix, class) in state.classes.iter().enumerate() {
-            let fits = match self.gate(class) {
-                Gate::Open => matches!(self.check(class, &self.nothing).fits(), Fit::Yes { .. }),
+            let gate = self.gate(class);
+            if gate == Gate::Down {
+                continue;
+            }
+            match self.blocked(ix) {
+                None if gate == Gate::Open => fit.push(ix),
                 // It will start in a moment: what it is to have is kept all the same.
-                Gate::Paced { .. } => false,
-                Gate::Down => continue,
-            };
-            some |= fits;
-            if fits || self.has_waited(class) || (budgets && self.is_in_a_budget(class)) {
-                order.push((self.order(class), ix, fits));
+                first => others.push((ix, first)),
             }
         }
-        if !some {
+        if fit.is_empty() {
             return None;
+        }
+        let buckets = self.buckets_of(fit.iter().copied());
+        let mut order: Vec<(Order, usize, bool)> = Vec::new();
+        for ix in fit {
+            order.push((self.order(&state.classes[ix]), ix, true));
+        }
+        for (ix, first) in others {
+            let class = &state.classes[ix];
+            let concerns = first.is_none_or(|first| self.concerns(ix, &first, &buckets));
+            if concerns && (self.has_waited(class) || (budgets && self.is_in_a_budget(class))) {
+                order.push((self.order(class), ix, false));
+            }
         }
         order.sort_unstable();
         let mut promised = Promised::default();
@@ -207,17 +268,13 @@ impl Look<'_> {
         }
         let waited = self.has_waited(class);
         let time = hits.iter().any(|h| matches!(h.kind, Kind::Budget(_)));
-        let private = |b: &u32| {
-            let rule = self.state.buckets[*b as usize].quota;
-            self.state.rules[rule].private
-        };
         let in_private = hits
             .iter()
-            .any(|h| matches!(h.place, Place::Bucket(b) if private(&b)));
+            .any(|h| matches!(h.place, Place::Bucket(b) if self.is_private(b)));
         let in_quota = hits.iter().any(|h| matches!(h.place, Place::Bucket(_)));
         let seat = &self.state.seats[class.seat as usize];
         for b in &seat.buckets {
-            if in_private && !private(b) {
+            if in_private && !self.is_private(*b) {
                 continue;
             }
             self.promise_budgets(class, *b, waited, &hits, promised);
@@ -259,7 +316,8 @@ impl Look<'_> {
                 continue;
             }
             let now = self.moment.now;
-            let asked = meter.read(now).would_add(now, *amount, class.duration);
+            let reading = self.readings.get(b, at, meter, now);
+            let asked = reading.would_add(now, *amount, class.duration);
             let sum = promised.budgets.entry((b, at)).or_insert(0);
             *sum = sum.saturating_add(asked);
         }
@@ -547,7 +605,7 @@ pub fn next_change(state: &State, moment: &Moment) -> Option<Timestamp> {
         .buckets
         .iter()
         .flat_map(|b| &b.meters)
-        .filter_map(|m| after(m.read(moment.now).resets))
+        .filter_map(|m| after(m.resets(moment.now)))
         .min();
     let look = Look::new(state, moment);
     let bound = state

@@ -104,20 +104,35 @@ impl<'a> Look<'a> {
         Vec::new()
     }
 
-    /// The classes in order, and whether each waits for capacity within its limits.
+    /// The classes in order, and whether each waits for capacity within its limits. Without those that are not in the way
+    /// of such a one.
     fn walk(&mut self) -> Vec<(Order, usize, bool)> {
         let state = self.state;
-        let mut order = Vec::new();
+        let (mut entitled, mut others) = (Vec::new(), Vec::new());
         for (ix, class) in state.classes.iter().enumerate() {
             let cluster = state.seats[class.seat as usize].cluster;
             if self.gate(class) == Gate::Down {
                 continue;
             }
             let mut ask = class.ask.iter();
-            let entitled =
-                ask.any(|(r, _)| self.wanted.contains(&(cluster, *r))) && !self.borrows(class);
-            if entitled || self.has_waited(class) || self.is_in_a_budget(class) {
-                order.push((self.order(class), ix, entitled));
+            if ask.any(|(r, _)| self.wanted.contains(&(cluster, *r))) && !self.borrows(class) {
+                entitled.push(ix);
+            } else {
+                others.push(ix);
+            }
+        }
+        let buckets = self.buckets_of(entitled.iter().copied());
+        let mut order = Vec::new();
+        for ix in entitled {
+            order.push((self.order(&state.classes[ix]), ix, true));
+        }
+        for ix in others {
+            let class = &state.classes[ix];
+            let first = self.blocked(ix);
+            if first.is_none_or(|first| self.concerns(ix, &first, &buckets))
+                && (self.has_waited(class) || self.is_in_a_budget(class))
+            {
+                order.push((self.order(class), ix, false));
             }
         }
         order.sort_unstable();
@@ -163,12 +178,18 @@ impl<'a> Look<'a> {
         loans
     }
 
-    /// By how much a bucket is above its limits.
+    /// By how much a bucket is above its limits in what is wanted, on whichever cluster.
     fn over(&self, b: u32, freed: &Freed) -> Vec<(ResIx, u64)> {
         let bucket = &self.state.buckets[b as usize];
         let limits = limits_of(self.state, bucket, self.moment.now);
         let limited = self.state.rules[bucket.quota].limits.iter();
+        let names = &self.state.names;
+        let wanted = |r: ResIx| {
+            let mut wanted = self.wanted.iter();
+            wanted.any(|(_, w)| *w == r || names.are_akin(*w, r))
+        };
         limited
+            .filter(|(r, _)| wanted(*r))
             .filter_map(|(r, _)| {
                 let held = bucket.held.get(r).saturating_sub(freed.in_bucket(b, r));
                 Some((r, held.saturating_sub(limits.resource(r)?)))

@@ -397,6 +397,7 @@ impl View<'_> {
             promised,
             wanted,
             freed: None,
+            readings: None,
         }
     }
 

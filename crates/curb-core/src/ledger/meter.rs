@@ -204,13 +204,23 @@ impl Meter {
         (copy.rate == 0).then(|| copy.carried.end.after(total))
     }
 
+    /// When the period ends, or the oldest slot is dropped: [`Reading::resets`] without the rest.
+    #[must_use]
+    pub fn resets(&self, now: Timestamp) -> Timestamp {
+        if now < self.carried.end {
+            self.carried.end
+        } else {
+            self.read(now).resets
+        }
+    }
+
     /// The periods after the present one that a job of this duration would reach into: what is committed in each already,
     /// and how long the job would run in it, in milliseconds. None for a rolling period, which counts all that is ahead.
     #[must_use]
     pub fn later(&self, now: Timestamp, duration: Millis) -> Vec<(u128, u128)> {
         let mut later = Vec::new();
         let over = now.after(duration);
-        let mut begin = self.read(now).resets;
+        let mut begin = self.resets(now);
         while !matches!(self.period, Period::Rolling(_)) && begin < over && later.len() < LATER {
             let (_, end) = period_at(self.period, &self.tz, begin);
             let ends = self.ends.range(Timestamp(begin.0.saturating_add(1))..);
