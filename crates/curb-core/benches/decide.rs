@@ -9,13 +9,15 @@
     reason = "a benchmark reads the clock and prints"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use curb_core::amount::Amount;
-use curb_core::decide::{Identity, Moment, Submission, Submitted, explain, next, submit};
+use curb_core::decide::{
+    Identity, Moment, Submission, Submitted, Waits, explain, next, submit, why_waiting,
+};
 use curb_core::ledger::{Event, Outcome, Recorded, State};
-use curb_core::policy::{Limits, Match, Policy, Quota, Selector, Team};
+use curb_core::policy::{Budget, Limits, Match, Period, Policy, Quota, Reclaim, Selector, Team};
 use curb_core::resource::{Resource, Resources};
 use curb_core::subject::{JobId, Subject};
 use curb_core::time::{Millis, Timestamp};
@@ -280,63 +282,177 @@ fn decisions() {
     report("decide and apply: admit", asks.len(), rounds);
 }
 
-fn queue() {
-    // 1,000 users with room for one job each; 50,000 wait, in two shapes.
-    let users = 1_000;
-    let mut run = Run::new(policy(users, 2));
-    let mut n = 0;
-    for round in 0..51 {
-        for user in 0..users {
+/// Jobs of one user that wait, by age: number and CPUs.
+type Line = VecDeque<(usize, u64)>;
+
+/// A queue with a record of its own of who waits and who holds something, from nothing but the answers.
+struct Scene {
+    run: Run,
+    waiting: Vec<Line>,
+    /// User, number, CPUs.
+    holding: Vec<(usize, usize, u64)>,
+    /// CPUs of a user.
+    room: u64,
+}
+
+impl Scene {
+    /// 51 rounds of one job for each of 1,000 users, who each have room for two CPUs.
+    fn fill(policy: Policy, job: impl Fn(usize, usize) -> Submission) -> Scene {
+        let users = 1_000;
+        let mut scene = Scene {
+            run: Run::new(policy),
+            waiting: vec![Line::new(); users],
+            holding: Vec::new(),
+            room: 2,
+        };
+        for n in 0..51 * users {
+            let user = n % users;
+            let submission = job(n / users, user);
+            let cpu = submission.request.get(&Resource::Cpu).0 / 1000;
+            let run = &mut scene.run;
             let moment = Moment::new(&run.state, Timestamp(run.at));
-            let cpu = 1 + (round + user as u64) % 2;
-            let (events, _) = submit(&run.state, &submission(user, cpu), &identity(n), &moment);
+            let (events, said) = submit(&run.state, &submission, &identity(n), &moment);
+            match said {
+                Submitted::Admitted => scene.holding.push((user, n, cpu)),
+                Submitted::Queued(_) => scene.waiting[user].push_back((n, cpu)),
+                other => panic!("{other:?}"),
+            }
             events.into_iter().for_each(|e| run.apply(e));
-            n += 1;
             run.at += 3;
         }
+        scene
     }
-    println!(
-        "{:<58} {:>12} waiting, {} holding",
-        "queue",
-        run.state.queued_count(),
-        run.state.holding_count()
-    );
-    let mut rounds = Vec::new();
-    for k in 0..2_000 {
-        let holding = run
-            .state
-            .jobs()
-            .find(|j| j.grant().is_some())
-            .map(|j| j.new.id.clone())
-            .expect("a job that holds something");
-        run.apply(Event::Ended {
-            id: holding,
+
+    fn end(&mut self, at: usize) -> usize {
+        let (user, n, _) = self.holding.swap_remove(at);
+        self.run.apply(Event::Ended {
+            id: identity(n).id,
             outcome: Outcome::Succeeded,
             message: String::new(),
             exit_code: Some(0),
             ran: None,
         });
-        run.at += 10;
-        let moment = Moment::new(&run.state, Timestamp(run.at));
-        let begin = Instant::now();
-        let events = next(&run.state, &moment);
-        let took = begin.elapsed();
-        if k >= 10 {
-            rounds.push(took);
-        }
-        events.into_iter().for_each(|e| run.apply(e));
+        self.run.at += 10;
+        user
     }
-    let mut sorted = rounds.clone();
-    sorted.sort_unstable();
+
+    /// Who of a user is to start: the oldest that fits in what the user has room for.
+    fn right(&self, user: usize) -> Option<usize> {
+        let held: u64 = self
+            .holding
+            .iter()
+            .filter(|h| h.0 == user)
+            .map(|h| h.2)
+            .sum();
+        self.waiting[user]
+            .iter()
+            .position(|(_, cpu)| held + cpu <= self.room)
+    }
+
+    /// Asks for the next one, and checks the answer: nobody but a job of `user` can have room.
+    fn next(&mut self, user: usize) -> (bool, Duration) {
+        let moment = Moment::new(&self.run.state, Timestamp(self.run.at));
+        let begin = Instant::now();
+        let events = next(&self.run.state, &moment);
+        let took = begin.elapsed();
+        let right = self.right(user);
+        match (right, events.as_slice()) {
+            (None, []) => return (false, took),
+            (Some(at), [Event::Granted { id, .. }]) => {
+                let (n, cpu) = self.waiting[user].remove(at).expect("it waits");
+                assert_eq!(*id, identity(n).id, "the right one starts");
+                self.holding.push((user, n, cpu));
+            }
+            (right, events) => panic!("{right:?} of u{user}, and not {events:?}"),
+        }
+        events.into_iter().for_each(|e| self.run.apply(e));
+        (true, took)
+    }
+
+    /// Ends 2,000 jobs, one after the other; what each look took that found somebody, and that found nobody any more.
+    fn measure(&mut self, what: &str) {
+        println!(
+            "{:<58} {:>12} waiting, {} holding",
+            format!("queue{what}"),
+            self.run.state.queued_count(),
+            self.run.state.holding_count()
+        );
+        let (mut found, mut none) = (Vec::new(), Vec::new());
+        for k in 0..2_000 {
+            let user = self.end(k * 7_919 % self.holding.len());
+            loop {
+                let (some, took) = self.next(user);
+                match (k >= 10, some) {
+                    (true, true) => found.push(took),
+                    (true, false) => none.push(took),
+                    _ => {}
+                }
+                if !some {
+                    break;
+                }
+            }
+        }
+        assert!(found.len() > 1_000, "{} have started", found.len());
+        let title = format!("queue{what}: the next job after a completion");
+        let (median, p99) = spread(&title, found);
+        aim("1 ms at the median", median < Duration::from_millis(1));
+        aim("1 ms at p99", p99 < Duration::from_millis(1));
+        spread(&format!("queue{what}: that there is no further one"), none);
+        self.explanations(what);
+    }
+
+    /// What it costs to tell those who wait what they wait for.
+    fn explanations(&self, what: &str) {
+        let run = &self.run;
+        let moment = Moment::new(&run.state, Timestamp(run.at));
+        let ids: Vec<JobId> = self
+            .waiting
+            .iter()
+            .filter_map(|line| Some(identity(line.front()?.0).id))
+            .take(200)
+            .collect();
+        let (mut lists, mut tells, mut asks) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let begin = Instant::now();
+            let waits = Waits::of(&run.state, &moment);
+            for id in &ids {
+                assert!(waits.why(&run.state, id, &moment).is_some());
+            }
+            lists.push(begin.elapsed());
+            let begin = Instant::now();
+            assert!(why_waiting(&run.state, &ids[0], &moment).is_some());
+            tells.push(begin.elapsed());
+            let begin = Instant::now();
+            let told = explain(&run.state, &submission(7, 1), &moment);
+            assert!(!told.violations.is_empty());
+            asks.push(begin.elapsed());
+        }
+        spread(&format!("queue{what}: why 200 of them wait"), lists);
+        spread(&format!("queue{what}: why one of them waits"), tells);
+        let (_, worst) = spread(&format!("queue{what}: explain"), asks);
+        aim("100 ms", worst < Duration::from_millis(100));
+    }
+}
+
+/// Prints median and p99.
+fn spread(what: &str, mut took: Vec<Duration>) -> (Duration, Duration) {
+    took.sort_unstable();
+    let (median, p99) = (took[took.len() / 2], took[took.len() * 99 / 100]);
     println!(
-        "{:<58} {:>9.3} ms median, {:.3} ms p99",
-        "queue: the next job after a completion",
-        sorted[sorted.len() / 2].as_secs_f64() * 1e3,
-        sorted[sorted.len() * 99 / 100].as_secs_f64() * 1e3
+        "{what:<58} {:>9.3} ms median, {:.3} ms p99",
+        median.as_secs_f64() * 1e3,
+        p99.as_secs_f64() * 1e3
     );
-    let millisecond = Duration::from_millis(1);
-    aim("1 ms at the median", sorted[sorted.len() / 2] < millisecond);
-    aim("1 ms at p99", sorted[sorted.len() * 99 / 100] < millisecond);
+    (median, p99)
+}
+
+/// The jobs of a user ask for one CPU and for two in turn.
+fn queue() {
+    let mut scene = Scene::fill(policy(1_000, 2), |round, user| {
+        submission(user, 1 + (round + user) as u64 % 2)
+    });
+    scene.measure("");
+    let run = &scene.run;
     let begin = Instant::now();
     let bytes = run.state.snapshot();
     let wrote = begin.elapsed();
@@ -352,7 +468,69 @@ fn queue() {
     assert_eq!(back.snapshot(), bytes);
 }
 
+/// The same with all that makes a look longer: each runs on what its org borrows, three budgets cover each job, every job
+/// but the last has waited the bound, and somebody entitled waits for a licence of which none is left.
+fn busy_queue() {
+    let mut policy = policy(1_000, 2);
+    policy.queue.pass_bound = Millis(60_000);
+    let org = &mut policy.quotas[1];
+    org.limits.resources = BTreeMap::from([(Resource::Cpu, Amount::whole(20))]);
+    org.borrow = [(Resource::Cpu, Amount::whole(1 << 28))]
+        .into_iter()
+        .collect();
+    org.reclaim = Reclaim::StopAfter(Millis(60_000));
+    let budget = |resource, per| Budget {
+        resource,
+        amount: 1 << 80,
+        per,
+        without_duration: Default::default(),
+    };
+    policy.quotas[0].budgets = vec![budget(Resource::Cpu, Period::Month)];
+    policy.quotas[3].budgets = vec![
+        budget(Resource::Gpu, Period::Day),
+        budget(Resource::Cpu, Period::Rolling(Millis(30 * Millis::DAY.0))),
+    ];
+    let mut scene = Scene::fill(policy, |round, user| Submission {
+        // Two classes a user.
+        duration: Some(Millis(Millis::HOUR.0 * (10 + 10 * (round as u64 % 2)))),
+        ..submission(user, 2)
+    });
+    let licence = Resource::parse("licence").expect("a name");
+    let run = &mut scene.run;
+    run.apply(Event::ClusterObserved {
+        cluster: "main".into(),
+        session: "session-1".into(),
+        capacity: Some(
+            [
+                (Resource::Cpu, Amount::whole(1 << 20)),
+                (Resource::Gpu, Amount::whole(1 << 20)),
+                (licence.clone(), Amount::whole(1)),
+            ]
+            .into_iter()
+            .collect(),
+        ),
+    });
+    for n in 0..20 {
+        let mut submission = submission(2_000 + n, 1);
+        submission.subject.orgs.clear();
+        submission.request = [(licence.clone(), Amount::whole(1))].into_iter().collect();
+        let moment = Moment::new(&run.state, Timestamp(run.at));
+        let (events, _) = submit(&run.state, &submission, &identity(900_000 + n), &moment);
+        events.into_iter().for_each(|e| run.apply(e));
+    }
+    run.at += 120_000;
+    let moment = Moment::new(&run.state, Timestamp(run.at));
+    let first = next(&run.state, &moment);
+    assert!(
+        matches!(first.as_slice(), [Event::Granted { .. }]),
+        "the one licence is given out"
+    );
+    first.into_iter().for_each(|e| run.apply(e));
+    scene.measure(", loans and budgets");
+}
+
 fn main() {
     decisions();
     queue();
+    busy_queue();
 }
