@@ -48,6 +48,25 @@ fn the_share_is_that_of_the_dominant_resource_and_not_the_sum_of_all() {
 }
 
 #[test]
+fn past_the_bound_a_job_that_its_users_limit_stops_is_not_passed_by_the_same_user() {
+    for (waited, passes) in [(59 * MINUTE, true), (60 * MINUTE, false)] {
+        let mut w = World::new(
+            "queue: {pass_bound: 1h}\nquotas:\n  - {name: each-user, for: {user: \"*\"}, limits: {cpu: 2}}\n",
+        );
+        let running = [want("ana").cpu("1"), want("ana").cpu("1")].map(|one| w.submit(&one).0);
+        let (big, _) = w.submit(&want("ana").cpu("2"));
+        let (small, _) = w.submit(&want("ana").cpu("1"));
+        w.pass(waited);
+        let started = w.end_and_run(&running[0]);
+        assert_eq!(started.contains(&small), passes, "{waited}");
+        assert!(w.queued(&big));
+        if !passes {
+            assert_eq!(w.end_and_run(&running[1]), [big]);
+        }
+    }
+}
+
+#[test]
 fn past_use_fades_with_the_half_life() {
     for (half_life, first_to_go) in [("1h", "kim"), ("365d", "li")] {
         let mut w = World::new(&format!(
