@@ -21,7 +21,9 @@ const HORIZON: Millis = Millis(366 * Millis::DAY.0);
 pub(crate) type Expected = Result<Timestamp, &'static str>;
 
 const TOO_MANY: &str = "more jobs are ahead than are looked at";
-const DOWN: &str = "its cluster cannot be reached";
+pub(crate) const DOWN: &str = "its cluster cannot be reached";
+/// Of a job that waits until the size of its cluster is known.
+pub(crate) const UNREAD: &str = "what its cluster has is not known yet";
 const OVERDUE: &str = "some that run are past their declared end";
 const UNDECLARED: &str = "not all that run or are ahead said for how long";
 const OPEN_END: &str = "it depends on what is used until then";

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::forecast::{DOWN, UNREAD};
 use crate::amount::{Amount, MILLI, Unit, write_decimal};
 use crate::resource::{Resource, Resources};
 use crate::time::{Millis, Timestamp};
@@ -443,7 +444,15 @@ impl Explanation {
     pub(crate) fn expect(&mut self, expected: Result<Timestamp, &'static str>) {
         match expected {
             Ok(at) => (self.expected, self.unknown) = (Some(at), None),
-            Err(why) => (self.expected, self.unknown) = (None, Some(why.to_owned())),
+            Err(why) => {
+                let unread = self
+                    .violations
+                    .iter()
+                    .any(|v| v.code == Code::CapacityUnknown);
+                // Only that the cluster is away comes before it: then nobody can read what it has.
+                let why = if unread && why != DOWN { UNREAD } else { why };
+                (self.expected, self.unknown) = (None, Some(why.to_owned()));
+            }
         }
     }
 }
