@@ -38,7 +38,8 @@ async fn a_job_is_admitted_and_its_end_gives_the_next_one_its_turn() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_token_a_wrong_one_an_expired_one_and_a_revoked_one_are_401_and_nothing_reaches_ray() {
-    let w = World::new().await;
+    let (w, _) = World::unwatched().await;
+    assert_eq!(w.submit(&w.ana, "hers", "1").await.status, 200);
     let short = w
         .curb
         .token_until("ana", Role::User, Some(1))
@@ -67,30 +68,34 @@ async fn no_token_a_wrong_one_an_expired_one_and_a_revoked_one_are_401_and_nothi
         200
     );
     tokio::time::sleep(Duration::from_millis(5)).await;
-    let before = w.ray.total_starts();
+    let before = w.ray.requests();
     for token in [
         None,
         Some("curb_wrong"),
         Some(short.as_str()),
         Some(revoked),
     ] {
-        let answer = send(
-            addr,
-            "POST",
-            "/api/jobs/",
-            token,
-            "",
-            br#"{"entrypoint":"true"}"#,
-        )
-        .await;
-        assert_eq!(answer.status, 401, "{answer:?}");
-        assert!(
-            answer.body.contains("Authorization: Bearer") && answer.body.contains("RAY_AUTH_TOKEN"),
-            "{answer:?}"
-        );
-        assert!(answer.body.lines().all(|l| l.len() <= 80), "{answer:?}");
+        for (method, path, body) in [
+            ("POST", "/api/jobs/", &br#"{"entrypoint":"true"}"#[..]),
+            ("GET", "/api/jobs/", b""),
+            ("GET", "/api/jobs/hers", b""),
+            ("GET", "/api/jobs/hers/logs", b""),
+            ("POST", "/api/jobs/hers/stop", b""),
+            ("DELETE", "/api/jobs/hers", b""),
+            ("GET", "/api/version", b""),
+            ("PUT", "/api/packages/gcs/a.zip", b"code"),
+        ] {
+            let answer = send(addr, method, path, token, "", body).await;
+            assert_eq!(answer.status, 401, "{method} {path}: {answer:?}");
+            assert!(
+                answer.body.contains("Authorization: Bearer")
+                    && answer.body.contains("RAY_AUTH_TOKEN"),
+                "{answer:?}"
+            );
+            assert!(answer.body.lines().all(|l| l.len() <= 80), "{answer:?}");
+        }
     }
-    assert_eq!(w.ray.total_starts(), before);
+    assert_eq!(w.ray.requests_after(before), []);
     w.curb.stop().await;
 }
 
@@ -183,32 +188,42 @@ async fn a_long_list_has_every_job_once_in_order_and_a_refusal_after_them() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ids_that_only_ray_knows_lead_nowhere() {
-    let w = World::new().await;
+    let (w, _) = World::unwatched().await;
+    let ray = w.ray.addr();
     let body = br#"{"entrypoint":"sleep 9","submission_id":"theirs"}"#;
     assert_eq!(
-        send(w.ray.addr(), "POST", "/api/jobs/", None, "", body)
-            .await
-            .status,
+        send(ray, "POST", "/api/jobs/", None, "", body).await.status,
         200
     );
     let before = w.ray.requests();
+    let addr = w.curb.address();
     for id in ["theirs", "01000000"] {
-        assert_eq!(
-            w.get(&w.admin, &format!("/api/jobs/{id}")).await.status,
-            404
-        );
-        assert_eq!(
-            w.post(&w.admin, &format!("/api/jobs/{id}/stop"), "")
-                .await
-                .status,
-            404
-        );
+        for (method, path) in [
+            ("GET", "/api/jobs/{}"),
+            ("POST", "/api/jobs/{}/stop"),
+            ("DELETE", "/api/jobs/{}"),
+            ("GET", "/api/jobs/{}/logs"),
+            ("GET", "/curb/v1/jobs/{}"),
+            ("POST", "/curb/v1/jobs/{}/stop"),
+            ("POST", "/curb/v1/jobs/{}/release"),
+        ] {
+            let path = path.replace("{}", id);
+            let body = br#"{"why":"a test"}"#;
+            let answer = send(addr, method, &path, Some(&w.admin), "", body).await;
+            assert_eq!(answer.status, 404, "{method} {path}: {answer:?}");
+        }
     }
-    // The monitor's own questions go on; none of them is about these ids.
-    assert!(w.ray.requests() - before < 50);
+    assert_eq!(w.ray.requests_after(before), []);
     let taken = w.submit(&w.ana, "theirs", "1").await;
     assert_eq!(taken.status, 409, "{taken:?}");
     assert_eq!(w.curb.held().await.expect("an answer"), "nothing");
+    let asked = w.ray.requests_after(before);
+    assert!(
+        asked.iter().all(|r| !r.path.ends_with("/stop")) && !asked.is_empty(),
+        "{asked:?}"
+    );
+    let theirs = send(ray, "GET", "/api/jobs/theirs", None, "", b"").await;
+    assert_eq!(theirs.json()["status"], "RUNNING", "{theirs:?}");
     w.curb.stop().await;
 }
 
@@ -425,7 +440,7 @@ async fn a_policy_file_that_changes_while_the_server_starts_is_seen() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn paths_that_are_not_canonical_are_400_and_nothing_reaches_ray() {
-    let w = World::new().await;
+    let (w, before) = World::unwatched().await;
     let addr = w.curb.address();
     for path in [
         "/api/jobs//",
@@ -442,17 +457,12 @@ async fn paths_that_are_not_canonical_are_400_and_nothing_reaches_ray() {
         "/api/Jobs/",
         "/Curb/v1/tokens",
     ] {
-        let answer = send(
-            addr,
-            "POST",
-            path,
-            Some(&w.ana),
-            "",
-            br#"{"entrypoint":"x"}"#,
-        )
-        .await;
-        assert_eq!(answer.status, 400, "{path}: {answer:?}");
-        assert_eq!(answer.header("connection"), Some("close"), "{path}");
+        let body = br#"{"entrypoint":"x"}"#;
+        for method in ["GET", "POST", "PUT", "DELETE"] {
+            let answer = send(addr, method, path, Some(&w.ana), "", body).await;
+            assert_eq!(answer.status, 400, "{method} {path}: {answer:?}");
+            assert_eq!(answer.header("connection"), Some("close"), "{path}");
+        }
     }
     for path in [
         "/api/jobs",
@@ -462,22 +472,17 @@ async fn paths_that_are_not_canonical_are_400_and_nothing_reaches_ray() {
         "/api/v0/tasks",
         "/",
     ] {
-        let answer = send(
-            addr,
-            "POST",
-            path,
-            Some(&w.ana),
-            "",
-            br#"{"entrypoint":"x"}"#,
-        )
-        .await;
-        assert_eq!(answer.status, 404, "{path}: {answer:?}");
+        let body = br#"{"entrypoint":"x"}"#;
+        for method in ["GET", "POST", "PUT", "DELETE"] {
+            let answer = send(addr, method, path, Some(&w.ana), "", body).await;
+            assert_eq!(answer.status, 404, "{method} {path}: {answer:?}");
+        }
     }
     let two_lengths = format!(
         "POST /api/jobs/ HTTP/1.1\r\nHost: {addr}\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{{}}"
     );
     assert_eq!(raw(addr, two_lengths.as_bytes()).await.status, 400);
-    assert_eq!(w.ray.total_starts(), 0);
+    assert_eq!(w.ray.requests_after(before), []);
     w.curb.stop().await;
 }
 

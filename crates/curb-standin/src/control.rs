@@ -90,7 +90,7 @@ fn look(shared: &Shared, verb: &str, query: &str) -> Option<Reply> {
     let world = shared.lock();
     let value = match verb {
         "state" => {
-            json!({"session": world.session(), "starts": world.total_starts(), "jobs": world.jobs(), "requests": world.requests, "faults": world.script.waiting()})
+            json!({"session": world.session(), "starts": world.total_starts(), "jobs": world.jobs(), "requests": world.requests.count(), "faults": world.script.waiting()})
         }
         "counts" => json!(world.counts()),
         "starts" => json!(world.starts(

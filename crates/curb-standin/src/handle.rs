@@ -3,7 +3,7 @@
 use crate::fault::{Chaos, Fault};
 use crate::options::Options;
 use crate::server::{Command, Shared, run};
-use crate::world::{Memory, PackageHasher, Start, World};
+use crate::world::{Memory, PackageHasher, Request, Start, World};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -105,7 +105,20 @@ impl Handle {
 
     /// How many requests came for Ray's API.
     pub fn requests(&self) -> u64 {
-        self.shared.lock().requests
+        self.shared.lock().requests.count()
+    }
+
+    /// The requests for Ray's API that came after the first `before` of them (see [`Handle::requests`]), in order; those
+    /// that were refused or not understood are among them.
+    ///
+    /// # Panics
+    /// More came than are kept (4,096): a test that looks for what did not come would prove nothing.
+    pub fn requests_after(&self, before: u64) -> Vec<Request> {
+        self.shared
+            .lock()
+            .requests
+            .after(before)
+            .expect("no more requests than are kept")
     }
 
     /// Adds a fault behind those that wait.

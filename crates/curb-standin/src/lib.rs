@@ -34,4 +34,4 @@ pub use fault::{Chaos, Fault, Route, Trouble};
 pub use handle::{Handle, Standin};
 pub use options::{JobTime, NodeSpec, Options, ParseJobTimeError};
 pub use plan::Plan;
-pub use world::{Memory, Start};
+pub use world::{Memory, Request, Start};

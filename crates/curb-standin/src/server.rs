@@ -140,7 +140,7 @@ async fn answer(
     let uri = request.uri().clone();
     let call = {
         let mut world = shared.lock();
-        world.requests += 1;
+        world.requests.came(request.method().as_str(), uri.path());
         let guarded = routes::guard(
             request.method(),
             request.headers(),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hasher};
 use std::io::Write;
@@ -49,6 +49,56 @@ pub struct Start {
     pub claim: bool,
     /// Its metadata as sent.
     pub metadata: Option<Box<RawValue>>,
+}
+
+/// One request for Ray's API, whatever came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// `GET`, `POST`, ...
+    pub method: String,
+    /// Its path, without the query.
+    pub path: String,
+}
+
+impl std::fmt::Display for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.method, self.path)
+    }
+}
+
+/// The last requests that came.
+#[derive(Default)]
+pub(crate) struct Requests {
+    count: u64,
+    last: VecDeque<Request>,
+}
+
+impl Requests {
+    /// So many are kept.
+    const KEPT: usize = 4096;
+
+    pub(crate) fn came(&mut self, method: &str, path: &str) {
+        self.count += 1;
+        if self.last.len() == Requests::KEPT {
+            self.last.pop_front();
+        }
+        self.last.push_back(Request {
+            method: method.to_owned(),
+            path: path.to_owned(),
+        });
+    }
+
+    /// How many came.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Those that came after the first `before`; `None` if more came than are kept.
+    pub(crate) fn after(&self, before: u64) -> Option<Vec<Request>> {
+        let wanted = usize::try_from(self.count.saturating_sub(before)).ok()?;
+        let skipped = self.last.len().checked_sub(wanted)?;
+        Some(self.last.iter().skip(skipped).cloned().collect())
+    }
 }
 
 /// An answer before it is put into HTTP.
@@ -119,7 +169,7 @@ impl PackageHasher {
 pub(crate) struct World {
     pub(crate) options: Options,
     pub(crate) script: Script,
-    pub(crate) requests: u64,
+    pub(crate) requests: Requests,
     session: Arc<str>,
     sessions: u32,
     jobs: HashMap<Arc<str>, Job>,
@@ -144,7 +194,7 @@ impl World {
         let mut world = World {
             options,
             script: Script::default(),
-            requests: 0,
+            requests: Requests::default(),
             session: Arc::from(""),
             sessions: 0,
             jobs: HashMap::new(),

@@ -184,6 +184,23 @@ impl World {
         }
     }
 
+    /// A world whose monitor has looked at Ray and looks again in an hour: whatever reaches Ray from now on, somebody
+    /// else has sent. With it, how many requests came until now.
+    pub async fn unwatched() -> (World, u64) {
+        let w = World::with(POLICY, |o| o.poll = Duration::from_secs(3600)).await;
+        let (mut seen, mut since) = (w.ray.requests(), tokio::time::Instant::now());
+        let deadline = since + PATIENCE;
+        // The look that made the server ready goes on a little.
+        while since.elapsed() < Duration::from_millis(200) {
+            assert!(tokio::time::Instant::now() < deadline, "the look ends");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            if w.ray.requests() != seen {
+                (seen, since) = (w.ray.requests(), tokio::time::Instant::now());
+            }
+        }
+        (w, seen)
+    }
+
     pub async fn get(&self, token: &str, path: &str) -> Answer {
         send(self.curb.address(), "GET", path, Some(token), "", b"").await
     }
