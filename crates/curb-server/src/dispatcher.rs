@@ -25,6 +25,9 @@ use crate::spec::{JobSpec, STAMP_KEY, ray_package_name};
 const MAX_ATTEMPTS: u32 = 20;
 /// A reservation that nobody takes care of is looked into after this time.
 const ORPHAN_AFTER: Duration = Duration::from_secs(5);
+/// How long a submitter waits, beyond Ray's own time for an answer, to be told what became of a job of which Ray said
+/// nothing. Never longer than Ray gets for one answer.
+const FIND_OUT_WITHIN: Duration = Duration::from_secs(10);
 /// Between two tries to claim an id, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
 /// Before a job is tried again: what stopped it will often be over then, and its attempts last.
@@ -200,11 +203,12 @@ async fn find_out(
     mark: Mark,
 ) -> Fate {
     let tracker = app.tasks.clone();
+    let patience = FIND_OUT_WITHIN.min(cluster.config.ray.request_timeout);
     let task = tracker.spawn(async move {
         let _mark = mark;
         claim_until_known(&app, &cluster, &attempt, because).await
     });
-    match tokio::time::timeout(Duration::from_secs(10), task).await {
+    match tokio::time::timeout(patience, task).await {
         Ok(Ok(fate)) => fate,
         Ok(Err(_)) | Err(_) => Fate::Unknown,
     }

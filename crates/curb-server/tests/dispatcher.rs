@@ -118,3 +118,96 @@ async fn a_granted_job_whose_request_cannot_be_read_for_a_moment_starts_when_it_
     w.until_state("second", "running").await;
     w.curb.stop().await;
 }
+
+/// Takes a submission that Ray does not answer, while it answers nothing about the job either. What its user is told.
+async fn submitted_to_a_silent_ray(w: &World, id: &str, trouble: Trouble) -> support::Answer {
+    w.ray.fault(Fault::once(Route::Submit, trouble));
+    // Every question about it, and every claim, for as long as the faults last.
+    for route in [Route::Get, Route::Submit] {
+        w.ray
+            .fault(Fault::once(route, Trouble::HangBefore).times(10_000));
+    }
+    let answer = w.submit(&w.ana, id, "1").await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert_eq!(answer.header("retry-after"), Some("30"), "{answer:?}");
+    for told in [
+        "curb: Ray did not answer whether it took job",
+        &format!("do not submit it again before you know: ray job status {id}"),
+        "curb help reason outcome-unknown",
+    ] {
+        assert!(answer.body.contains(told), "{told}: {answer:?}");
+    }
+    // Its grant is held until the truth is known, and nobody can take the id.
+    assert_eq!(w.curb.held().await.expect("an answer"), "1 CPU");
+    w.until_state(id, "starting").await;
+    assert_eq!(w.status(&w.ana, id).await, "PENDING");
+    assert_eq!(w.submit(&w.ana, id, "1").await.status, 409);
+    answer
+}
+
+fn silent_soon(options: &mut curb_server::testing::TestOptions) {
+    options.ray_timeout = Duration::from_millis(400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_post_that_ray_took_and_did_not_answer_is_told_as_unknown_and_later_found_running() {
+    let w = World::with(support::POLICY, silent_soon).await;
+    submitted_to_a_silent_ray(&w, "taken", Trouble::HangAfter).await;
+    assert_eq!(w.ray.starts_of("taken"), 1, "it runs, and nobody knows");
+    w.ray.clear_faults();
+    w.until(&w.ana, "taken", "RUNNING").await;
+    assert_eq!(w.ray.total_starts(), 1, "{:?}", w.ray.starts());
+    assert_eq!(w.curb.held().await.expect("an answer"), "1 CPU");
+    w.curb.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_post_that_never_reached_ray_is_told_as_unknown_and_later_started_under_an_id_that_is_free()
+ {
+    let w = World::with(support::POLICY, silent_soon).await;
+    submitted_to_a_silent_ray(&w, "lost", Trouble::HangBefore).await;
+    assert_eq!(w.ray.total_starts(), 0);
+    w.ray.clear_faults();
+    w.until(&w.ana, "lost", "RUNNING").await;
+    let starts = w.ray.starts();
+    let real: Vec<&str> = starts
+        .iter()
+        .filter(|s| !s.claim)
+        .map(|s| s.id.as_str())
+        .collect();
+    let claims: Vec<&str> = starts
+        .iter()
+        .filter(|s| s.claim)
+        .map(|s| s.id.as_str())
+        .collect();
+    assert_eq!(
+        claims,
+        ["lost"],
+        "the id is used up before the job is started under another"
+    );
+    assert!(real.len() == 1 && real[0] != "lost", "{starts:?}");
+    assert_eq!(w.curb.held().await.expect("an answer"), "1 CPU");
+    w.curb.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_a_policy_wants_no_waiting_a_post_that_never_reached_ray_is_found_to_have_failed() {
+    let policy = format!("when_ray_is_down: refuse\n{}", support::POLICY);
+    let w = World::with(&policy, silent_soon).await;
+    submitted_to_a_silent_ray(&w, "lost", Trouble::HangBefore).await;
+    w.ray.clear_faults();
+    w.until(&w.ana, "lost", "FAILED").await;
+    let told = w.get(&w.ana, "/api/jobs/lost").await.json();
+    let message = told["message"].as_str().unwrap_or_default();
+    assert!(
+        message.contains("cannot be worked with at the moment"),
+        "{told}"
+    );
+    assert!(
+        w.ray.starts().iter().all(|s| s.claim),
+        "{:?}",
+        w.ray.starts()
+    );
+    assert_eq!(w.curb.held().await.expect("an answer"), "nothing");
+    w.curb.stop().await;
+}
