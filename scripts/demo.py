@@ -283,7 +283,7 @@ def demo(args: argparse.Namespace, data: Path) -> int:
         try:
             return stay(server, ray)
         except KeyboardInterrupt:
-            return 0
+            return 0 if good else 1
         finally:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it behind
             say("\nStopping Curb and Ray ...")
@@ -291,10 +291,12 @@ def demo(args: argparse.Namespace, data: Path) -> int:
 
 def main() -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(description="The tour. `make demo` builds what it needs first.")
+    parser = argparse.ArgumentParser(
+        description="The tour. `make demo` builds what it needs first. Exits with 1 if a step went wrong."
+    )
     parser.add_argument("--curb", type=Path, required=True, help="the curb binary")
     parser.add_argument("--port", type=int, default=8266, help="where Curb listens on 127.0.0.1")
-    parser.add_argument("--once", action="store_true", help="end after the tour; status 1 if a step went wrong")
+    parser.add_argument("--once", action="store_true", help="end after the tour")
     args = parser.parse_args()
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, lambda number, _frame: sys.exit(128 + number))

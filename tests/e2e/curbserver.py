@@ -92,6 +92,11 @@ class Stream:
         with self._changed:
             return "".join(self._lines)
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     def wait_for(self, pattern: str, seconds: float = 60) -> re.Match[str]:
         """The first match of `pattern` in the output."""
         deadline = time.monotonic() + seconds

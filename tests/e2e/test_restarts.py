@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Gate
@@ -85,7 +86,8 @@ def test_jobs_acknowledged_while_curb_is_killed_again_and_again_start_once_each(
         _wait_until_succeeded(users[number], job)
         assert gate.starts(name) == 1
     for user in users:
-        assert user.curb("quota", "--json").must().stdout, "what was held is given back"
+        told = json.loads(user.curb("quota", "--json").must().stdout)["buckets"]
+        assert [_in_use(bucket) for bucket in told if bucket["quota"] == "each-user"] == [(0, 0, {"cpu": 0})], told
         assert _held(user.curb("jobs", "list", "--json").must().stdout) == []
     _journal_is_whole(own_server)
 
@@ -150,9 +152,37 @@ def test_rays_own_token_is_put_in_by_curb_and_never_reaches_a_user(
         ana = server.user("ana")
         found = ana.ray_job("submit", "--", "echo", "through two kinds of token").must()
         assert "through two kinds of token" in found.output
-        assert secret not in found.output
-        assert secret not in server.log.read_text(errors="replace")
-        assert secret not in ana.curb("status").must().output
+        job = ana.client().list_jobs()[0].submission_id
+        refused = ana.ask("POST", "/api/jobs/", {"entrypoint": "true", "metadata": {"curb.cpu": "64"}})
+        unpacked = {"entrypoint": "true", "submission_id": "no", "runtime_env": {"working_dir": "gcs://never.zip"}}
+        broken = ana.ask("POST", "/api/jobs/", unpacked)
+        assert [a.status for a in (refused, broken)] == [422, 400], (refused, broken)
+        failed = ana.client().submit_job(entrypoint="echo it fails; exit 3")
+        eventually(lambda: ana.status(failed) == "FAILED", 60, "the failing job has failed")
+        root = server.admin()
+        told = {
+            "ray job submit": found.output,
+            "the server's log": server.log.read_text(errors="replace"),
+            "curb status": ana.curb("status").must().output,
+            "an admin's status": root.ask("GET", "/curb/v1/status").must().text,
+            "the journal": root.ask("GET", "/curb/v1/journal?after=0&limit=1000").must().text,
+            "a refusal": f"{refused}{broken}",
+        }
+        for path in ("", job, f"{job}/logs", failed, f"{failed}/logs"):
+            told[f"/api/jobs/{path}"] = str(ana.ask("GET", f"/api/jobs/{path}").must())
+        for path in ("", f"/{job}", f"/{failed}"):
+            told[f"/curb/v1/jobs{path}"] = str(ana.ask("GET", f"/curb/v1/jobs{path}").must())
+        assert "through two kinds of token" in told[f"/api/jobs/{job}/logs"], "what is looked through is the whole"
+        assert "it fails" in told[f"/api/jobs/{failed}/logs"]
+        # Lost on its way: the failure is told, but not the request that was sent.
+        own_ray.kill_head()
+        told["no Ray"] = str(ana.ask("GET", f"/api/jobs/{job}/logs"))
+        eventually(lambda: not server.clusters()["main"]["reachable"], 30, "that Ray is gone is seen")
+        told["a status without Ray"] = root.ask("GET", "/curb/v1/status").must().text
+        told["the log of it"] = server.log.read_text(errors="replace")
+        for what, text in told.items():
+            assert text, what
+            assert secret not in text, f"Ray's own token is in {what}"
 
 
 def _wait_until_succeeded(user: User, job: str) -> None:
@@ -162,6 +192,12 @@ def _wait_until_succeeded(user: User, job: str) -> None:
 def _journal_is_whole(server: CurbServer) -> None:
     server.terminate()
     server.offline("journal", "verify").must()
+
+
+def _in_use(bucket: dict[str, Any]) -> tuple[int, int, dict[str, int]]:
+    """Running and waiting jobs of a bucket, and the amounts that they hold."""
+    held = {row["resource"]: row["used"] for row in bucket["resources"]}
+    return bucket["jobs"]["used"], bucket["queued"]["used"], held
 
 
 def _held(listed: str) -> list[str]:
