@@ -57,6 +57,17 @@ class Standin:
         """Their ids."""
         return [start["id"] for start in self.starts()]
 
+    def request_count(self) -> int:
+        """How many requests came for Ray's API."""
+        return int(ask(self.address, "GET", "/standin/state").must().json["requests"])
+
+    def requests(self, before: int) -> list[dict[str, Any]]:
+        """Those after the first `before`, in order: `at_us`, `method`, `path`. An error if more came than are kept."""
+        found: list[dict[str, Any]] | None = ask(self.address, "GET", f"/standin/requests?after={before}").must().json
+        if found is None:
+            raise RuntimeError("more requests came than the stand-in keeps")
+        return found
+
     def fault(self, on: str, kind: str, times: int = 1, **parameters: Any) -> None:
         """Trouble for the next requests to the route `on` (any, submit, get, list, version, ...)."""
         self._control("fault", on=on, times=times, do={"kind": kind, **parameters})

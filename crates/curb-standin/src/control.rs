@@ -5,6 +5,7 @@
 //! | `GET /standin/state` | session, starts, jobs, requests, faults that are still to strike |
 //! | `GET /standin/counts` | starts by id |
 //! | `GET /standin/starts?after=SEQ&limit=N` | starts in order, with metadata |
+//! | `GET /standin/requests?after=N` | requests after the first N: when, method, path; null if more came than are kept |
 //! | `POST /standin/fault` | adds a [`crate::Fault`] |
 //! | `POST /standin/chaos` | sets a [`crate::Chaos`] |
 //! | `POST /standin/clear` | ends all faults |
@@ -93,6 +94,14 @@ fn look(shared: &Shared, verb: &str, query: &str) -> Option<Reply> {
             json!({"session": world.session(), "starts": world.total_starts(), "jobs": world.jobs(), "requests": world.requests.count(), "faults": world.script.waiting()})
         }
         "counts" => json!(world.counts()),
+        "requests" => {
+            let after = number(query, "after").unwrap_or(0);
+            json!(
+                world
+                    .requests
+                    .after(u64::try_from(after).unwrap_or(u64::MAX))
+            )
+        }
         "starts" => json!(world.starts(
             number(query, "after").unwrap_or(0),
             number(query, "limit").unwrap_or(MAX_STARTS).min(MAX_STARTS)

@@ -52,8 +52,10 @@ pub struct Start {
 }
 
 /// One request for Ray's API, whatever came of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Request {
+    /// When it came, in microseconds since 1970.
+    pub at_us: u64,
     /// `GET`, `POST`, ...
     pub method: String,
     /// Its path, without the query.
@@ -82,7 +84,9 @@ impl Requests {
         if self.last.len() == Requests::KEPT {
             self.last.pop_front();
         }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
         self.last.push_back(Request {
+            at_us: since.map_or(0, |t| u64::try_from(t.as_micros()).unwrap_or(u64::MAX)),
             method: method.to_owned(),
             path: path.to_owned(),
         });

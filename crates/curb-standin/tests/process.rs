@@ -153,6 +153,13 @@ fn controls_make_it_fail_forget_and_restart() {
         200
     );
     assert_eq!(ray.call("GET", "/api/jobs/a", "").0, 404);
+    let asked = ray.call("GET", "/standin/requests?after=4", "").1;
+    let asked: serde_json::Value = serde_json::from_str(&asked).expect("JSON");
+    let paths: Vec<&str> = (asked.as_array().expect("a list").iter())
+        .filter_map(|r| r["path"].as_str())
+        .collect();
+    assert_eq!(paths, ["/api/jobs/a", "/api/jobs/a"], "{asked}");
+    assert_eq!(asked[0]["method"], "GET");
     let starts = ray.call("GET", "/standin/starts?after=1&limit=1", "").1;
     assert!(
         starts.contains(r#""seq":2"#) && starts.contains(r#""id":"b""#),
