@@ -40,6 +40,7 @@ export CURB_BIN
 
 check 'tests in Rust' nextest rust -E 'not package(curb-ray)'
 check 'tests of the client of Ray, with a real Ray' nextest_with_ray
+check 'tests of limits, on control groups of version 2' scripts/test_cgroup2.sh
 check 'examples in the documentation of the code' cargo test --workspace --doc --quiet
 check 'generated files' scripts/docs-check.sh
 check 'tests of the Python package and the scripts' python_tests python python/tests tests/tools

@@ -52,6 +52,9 @@ _curb() {
             curb,quota)
                 cmd="curb__subcmd__quota"
                 ;;
+            curb,run)
+                cmd="curb__subcmd__run"
+                ;;
             curb,serve)
                 cmd="curb__subcmd__serve"
                 ;;
@@ -125,7 +128,7 @@ _curb() {
 
     case "${cmd}" in
         curb)
-            opts="-h -V --help --version init serve submit jobs quota explain override token policy enforce journal status completions man openapi help"
+            opts="-h -V --help --version init serve submit jobs quota explain override token policy enforce journal status run completions man openapi help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -794,6 +797,44 @@ _curb() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__run)
+            opts="-h --memory --cpu --processes --open-files --duration --grace --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --memory)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cpu)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --processes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --open-files)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --duration)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --grace)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -38,6 +38,7 @@ complete -c curb -n "__fish_curb_needs_command" -f -a "policy" -d 'Check, show a
 complete -c curb -n "__fish_curb_needs_command" -f -a "enforce" -d 'Turn enforcement on or off, or see what it would change'
 complete -c curb -n "__fish_curb_needs_command" -f -a "journal" -d 'Verify, follow and export the journal'
 complete -c curb -n "__fish_curb_needs_command" -f -a "status" -d 'What the server does and knows, what is hard and what is watched'
+complete -c curb -n "__fish_curb_needs_command" -f -a "run" -d 'Run a command on this host within limits that the kernel holds'
 complete -c curb -n "__fish_curb_needs_command" -f -a "completions" -d 'Write completions for a shell to stdout'
 complete -c curb -n "__fish_curb_needs_command" -f -a "man" -d 'Write the man pages to a directory'
 complete -c curb -n "__fish_curb_needs_command" -f -a "openapi" -d 'Write the description of the HTTP API (OpenAPI 3.1) to stdout'
@@ -237,6 +238,13 @@ complete -c curb -n "__fish_curb_using_subcommand status" -l address -d 'Where t
 complete -c curb -n "__fish_curb_using_subcommand status" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand status" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand status" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand run" -l memory -d 'Memory of all its processes together, such as 4GiB; what goes beyond is killed by the kernel' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -l cpu -d 'CPUs, such as 2, 0.5 or 500m; what goes beyond waits' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -l processes -d 'Processes and threads at once; what goes beyond is refused' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -l open-files -d 'Open files of each process' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -l duration -d 'How long it may run, such as 30m or 24h; then it is asked to end' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -l grace -d 'From being asked to end until it is killed' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand man" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand openapi" -s h -l help -d 'Print help'

@@ -427,6 +427,19 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help]' \
 && ret=0
 ;;
+(run)
+_arguments "${_arguments_options[@]}" : \
+'--memory=[Memory of all its processes together, such as 4GiB; what goes beyond is killed by the kernel]:SIZE:_default' \
+'--cpu=[CPUs, such as 2, 0.5 or 500m; what goes beyond waits]:N:_default' \
+'--processes=[Processes and threads at once; what goes beyond is refused]:N:_default' \
+'--open-files=[Open files of each process]:N:_default' \
+'--duration=[How long it may run, such as 30m or 24h; then it is asked to end]:TIME:_default' \
+'--grace=[From being asked to end until it is killed]:TIME:_default' \
+'-h[Print help]' \
+'--help[Print help]' \
+'*::command -- The command and its arguments:_default' \
+&& ret=0
+;;
 (completions)
 _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
@@ -474,6 +487,7 @@ _curb_commands() {
 'enforce:Turn enforcement on or off, or see what it would change' \
 'journal:Verify, follow and export the journal' \
 'status:What the server does and knows, what is hard and what is watched' \
+'run:Run a command on this host within limits that the kernel holds' \
 'completions:Write completions for a shell to stdout' \
 'man:Write the man pages to a directory' \
 'openapi:Write the description of the HTTP API (OpenAPI 3.1) to stdout' \
@@ -634,6 +648,11 @@ _curb__subcmd__policy__subcmd__show_commands() {
 _curb__subcmd__quota_commands() {
     local commands; commands=()
     _describe -t commands 'curb quota commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__run_commands] )) ||
+_curb__subcmd__run_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb run commands' commands "$@"
 }
 (( $+functions[_curb__subcmd__serve_commands] )) ||
 _curb__subcmd__serve_commands() {

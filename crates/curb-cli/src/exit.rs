@@ -75,6 +75,9 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// What the table is not for.
+const RUN: &str = "`curb run` ends as its command does: see `curb run --help`.";
+
 /// The table for a terminal.
 #[must_use]
 pub fn text() -> String {
@@ -90,6 +93,7 @@ pub fn text() -> String {
             text.push_str(&format!("{code:>5}  {line}\n"));
         }
     }
+    text.push_str(&format!("\n{RUN}\n"));
     text
 }
 
@@ -97,10 +101,11 @@ pub fn text() -> String {
 #[must_use]
 pub fn markdown() -> String {
     let mut text = String::from(
-        "# Exit codes\n\nThe same for every command of `curb`. They keep their meaning.\n\n| code | meaning |\n| ---: | --- |\n",
+        "# Exit codes\n\nThe same for every command of `curb` but `run`. They keep their meaning.\n\n| code | meaning |\n| ---: | --- |\n",
     );
     for (exit, meaning) in TABLE {
         text.push_str(&format!("| {} | {meaning} |\n", exit as u8));
     }
+    text.push_str(&format!("\n{RUN}\n"));
     text
 }

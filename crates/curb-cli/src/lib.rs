@@ -21,7 +21,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::args::{Cli, Command};
 use crate::ctx::Ctx;
-use crate::fail::Done;
+use crate::fail::{Done, Failure};
 
 /// Runs the command line that this process was started with.
 pub fn run() -> ExitCode {
@@ -40,7 +40,7 @@ pub fn run() -> ExitCode {
     };
     let mut ctx = Ctx::new();
     match dispatch(cli.command, &mut ctx) {
-        Ok(exit) => exit.into(),
+        Ok(code) => code,
         Err(failure) => {
             // Who asked for JSON gets the whole problem as JSON; that nobody reads it changes nothing.
             if let Some(problem) = failure.problem.as_ref().filter(|_| json) {
@@ -66,8 +66,10 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-fn dispatch(command: Command, ctx: &mut Ctx) -> Done {
-    match command {
+fn dispatch(command: Command, ctx: &mut Ctx) -> Result<ExitCode, Failure> {
+    let done: Done = match command {
+        // Its exit code is the command's own.
+        Command::Run(args) => return Ok(cmd::run::run(args, ctx)),
         Command::Init(args) => cmd::init::run(&args, ctx),
         Command::Serve(args) => cmd::serve::run(&args),
         Command::Submit(args) => cmd::submit::run(&args, ctx),
@@ -84,5 +86,6 @@ fn dispatch(command: Command, ctx: &mut Ctx) -> Done {
         Command::Man(args) => cmd::docs::man(&args, ctx),
         Command::Openapi => cmd::docs::openapi(ctx),
         Command::Help(args) => cmd::docs::help(&args, ctx),
-    }
+    };
+    done.map(ExitCode::from)
 }

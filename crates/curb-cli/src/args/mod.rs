@@ -2,6 +2,7 @@
 
 mod admin;
 mod ask;
+mod host;
 mod jobs;
 mod local;
 
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use admin::*;
 pub use ask::AskArgs;
+pub use host::*;
 pub use jobs::*;
 pub use local::*;
 
@@ -56,6 +58,8 @@ pub enum Command {
     Journal(JournalArgs),
     /// What the server does and knows, what is hard and what is watched
     Status(StatusArgs),
+    /// Run a command on this host within limits that the kernel holds
+    Run(RunArgs),
     /// Write completions for a shell to stdout
     Completions(CompletionsArgs),
     /// Write the man pages to a directory

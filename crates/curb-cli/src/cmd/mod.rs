@@ -8,6 +8,7 @@ pub mod journal;
 pub mod look;
 pub mod overrides;
 pub mod policy;
+pub mod run;
 pub mod serve;
 pub mod submit;
 pub mod token;

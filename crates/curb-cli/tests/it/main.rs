@@ -4,5 +4,6 @@ mod generated;
 mod help;
 mod offline;
 mod online;
+mod run;
 mod sample;
 mod show;

@@ -1,0 +1,51 @@
+//! What runs on this host.
+
+use std::ffi::OsString;
+
+use clap::Args;
+use curb_core::amount::{Amount, Unit};
+use curb_core::time::Millis;
+
+/// `curb run`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit code: that of the command (128 and the number of a signal that ended it); 125 curb could not run it, \
+    126 it cannot be run, 127 there is no such program. Ctrl-C and other signals reach the command.\n\n\
+    Limits are for the command with all that it starts, and are held by the kernel (control groups, version 1 or 2). \
+    What is still there when the command ends is ended too."
+)]
+pub struct RunArgs {
+    /// Memory of all its processes together, such as 4GiB; what goes beyond is killed by the kernel
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub memory: Option<Amount>,
+    /// CPUs, such as 2, 0.5 or 500m; what goes beyond waits
+    #[arg(long, value_name = "N", value_parser = cpu)]
+    pub cpu: Option<Amount>,
+    /// Processes and threads at once; what goes beyond is refused
+    #[arg(long, value_name = "N")]
+    pub processes: Option<u64>,
+    /// Open files of each process
+    #[arg(long, value_name = "N")]
+    pub open_files: Option<u64>,
+    /// How long it may run, such as 30m or 24h; then it is asked to end
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub duration: Option<Millis>,
+    /// From being asked to end until it is killed
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
+    pub grace: Millis,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+fn memory(text: &str) -> Result<Amount, String> {
+    Amount::parse_declared(Unit::Bytes, text).map_err(|e| e.to_string())
+}
+
+fn cpu(text: &str) -> Result<Amount, String> {
+    Amount::parse_count(text).map_err(|e| e.to_string())
+}
+
+fn time(text: &str) -> Result<Millis, String> {
+    Millis::parse(text).map_err(|e| e.to_string())
+}

@@ -1,0 +1,280 @@
+//! `curb run` against this machine's kernel: each limit binds, each death is told apart, nothing is left.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn curb(args: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_curb"))
+        .arg("run")
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("curb starts")
+}
+
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// Waits for the end, and checks that no group is left behind.
+fn end(child: Child) -> Ran {
+    let prefix = format!("curb-run-{}-", child.id());
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = child.wait_with_output().expect("it ends");
+    let left = groups(Path::new("/sys/fs/cgroup"), &prefix, 6);
+    assert_eq!(left, Vec::<String>::new(), "groups are left behind");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ran {
+        code: status.code(),
+        out: text(stdout),
+        err: text(stderr),
+    }
+}
+
+fn run(args: &[&str]) -> Ran {
+    end(curb(args))
+}
+
+fn groups(dir: &Path, prefix: &str, depth: usize) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if !entry.file_type().is_ok_and(|t| t.is_dir()) {
+            continue;
+        }
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
+            found.push(entry.path().display().to_string());
+        }
+        if depth > 0 {
+            found.extend(groups(&entry.path(), prefix, depth - 1));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_command_s_own_end_passes_through_and_nothing_is_said_of_it() {
+    for (command, code) in [
+        (&["--", "true"][..], 0),
+        (&["--", "sh", "-c", "exit 3"], 3),
+        (&["--memory", "256MiB", "--", "sh", "-c", "exit 137"], 137),
+    ] {
+        let ran = run(command);
+        assert_eq!(
+            (ran.code, ran.err.as_str()),
+            (Some(code), ""),
+            "{command:?}"
+        );
+    }
+    let ran = run(&["--", "sh", "-c", "echo out; echo err >&2; kill -15 $$"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(143), "out\n"));
+    assert!(
+        ran.err.starts_with("err\ncurb: it was ended by signal 15"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn a_program_that_is_not_there_is_127_and_one_that_cannot_be_run_126() {
+    let ran = run(&["--", "curb-no-such-program"]);
+    assert_eq!(ran.code, Some(127));
+    assert_eq!(ran.err, "error: curb-no-such-program: no such program\n");
+    let ran = run(&["--", "/etc/passwd"]);
+    assert_eq!(ran.code, Some(126));
+    assert!(
+        ran.err.starts_with("error: /etc/passwd: cannot be run"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn limits_that_make_no_sense_are_refused_before_anything_runs() {
+    for (args, said) in [
+        (&["--memory", "16", "--", "echo", "ran"][..], "16"),
+        (
+            &["--memory", "64KiB", "--", "echo", "ran"],
+            "too small: at least 1 MiB",
+        ),
+        (
+            &["--memory", "900TiB", "--", "echo", "ran"],
+            "more than this machine has",
+        ),
+        (
+            &["--cpu", "5000", "--", "echo", "ran"],
+            "more than this machine has",
+        ),
+        (
+            &["--processes", "0", "--", "echo", "ran"],
+            "processes of 0 is too small",
+        ),
+        (&["--duration", "0s", "--", "echo", "ran"], "0s"),
+        (&["--memory", "64MiB"], "CMD"),
+    ] {
+        let ran = run(args);
+        assert_eq!(
+            (ran.code, ran.out.as_str()),
+            (Some(2), ""),
+            "{args:?}: {}",
+            ran.err
+        );
+        assert!(ran.err.contains(said), "{args:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn memory_beyond_the_limit_is_the_kernels_kill_and_is_told_with_its_numbers() {
+    let ran = run(&[
+        "--memory",
+        "64MiB",
+        "--",
+        "python3",
+        "-c",
+        "x = b'a' * (1 << 29)",
+    ]);
+    assert_eq!(ran.code, Some(137));
+    assert!(
+        ran.err.starts_with("curb: the kernel killed it: all its processes together may hold 64 MiB, and needed more (peak 64 MiB)\n  next: "),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn a_worker_that_is_killed_for_memory_is_told_when_the_command_ends_after_it() {
+    let ran = run(&[
+        "--memory",
+        "64MiB",
+        "--",
+        "sh",
+        "-c",
+        "python3 -c \"x = b'a' * (1 << 29)\" || exit 9",
+    ]);
+    assert_eq!(ran.code, Some(9));
+    assert!(
+        ran.err.contains("the kernel killed 1 of its processes"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn cpu_beyond_the_limit_waits() {
+    let busy = "import time\nend = time.monotonic() + 1\nwhile time.monotonic() < end: pass\nprint(time.process_time())";
+    let ran = run(&["--cpu", "0.2", "--", "python3", "-c", busy]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let used: f64 = ran.out.trim().parse().expect("seconds");
+    assert!(used < 0.5, "a fifth of a CPU for a second or so: {used}");
+}
+
+#[test]
+fn processes_beyond_the_limit_are_refused_and_counted() {
+    let many = "import os, sys, time\nfor i in range(20):\n    try: pid = os.fork()\n    except OSError: sys.exit(4)\n    if pid == 0: time.sleep(60); os._exit(0)\n";
+    let ran = run(&["--processes", "8", "--", "python3", "-c", many]);
+    assert_eq!(ran.code, Some(4), "{}", ran.err);
+    assert!(
+        ran.err
+            .contains("1 times it was refused a process or thread: it may have 8 at once"),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err.contains("7 of its processes were still there"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn open_files_are_limited_for_each_process_and_cannot_be_raised() {
+    let ran = run(&[
+        "--open-files",
+        "64",
+        "--",
+        "sh",
+        "-c",
+        "ulimit -n; ulimit -Hn",
+    ]);
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "64\n64\n"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn who_ignores_being_asked_to_end_is_killed_after_its_grace() {
+    // Long enough for the program to have said that it ignores it.
+    let begun = Instant::now();
+    let ran = run(&[
+        "--duration",
+        "3s",
+        "--grace",
+        "300ms",
+        "--",
+        "python3",
+        "-c",
+        "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: time.sleep(60)",
+    ]);
+    assert_eq!(ran.code, Some(137));
+    assert!(
+        ran.err
+            .starts_with("curb: it was stopped: it may run 3s"),
+        "{}",
+        ran.err
+    );
+    assert!(begun.elapsed() < Duration::from_secs(30));
+}
+
+#[test]
+fn what_steps_out_of_its_session_is_still_inside_and_ends_with_the_command() {
+    let escape = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        print(os.getpid(), flush=True)\n        time.sleep(600)\n    os._exit(0)\nos.wait()\ntime.sleep(0.3)\n";
+    let ran = run(&["--", "python3", "-c", escape]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let pid = ran.out.trim();
+    assert!(pid.parse::<u32>().is_ok(), "{pid}");
+    assert!(!Path::new("/proc").join(pid).exists(), "{pid} lives on");
+    assert!(
+        ran.err.contains("1 of its processes were still there"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn sigterm_reaches_the_command_and_its_answer_passes_through() {
+    let child = curb(&[
+        "--",
+        "python3",
+        "-c",
+        "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\nprint('up', flush=True)\nwhile True: time.sleep(60)",
+    ]);
+    let pid = child.id();
+    let mut child = child;
+    let mut out = child.stdout.take().expect("a pipe");
+    let mut up = [0; 3];
+    std::io::Read::read_exact(&mut out, &mut up).expect("it is up");
+    // Our own child, not yet waited for.
+    let sent = Command::new("kill").arg(pid.to_string()).status();
+    assert!(sent.expect("kill(1)").success());
+    let ran = end(child);
+    assert_eq!(ran.code, Some(7));
+    assert!(ran.err.contains("curb was asked to end"), "{}", ran.err);
+}
+
+#[test]
+fn hundreds_of_short_commands_leave_no_group() {
+    for _ in 0..100 {
+        let ran = run(&["--memory", "64MiB", "--processes", "4", "--", "true"]);
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    }
+}

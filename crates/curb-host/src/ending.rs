@@ -1,0 +1,244 @@
+//! What a command died of, by the kernel's own evidence. Pure: from what was seen to what is said.
+
+use std::time::Duration;
+
+use crate::group::Counts;
+use crate::limits::{Limits, size};
+
+/// How the command's process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With a code.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+}
+
+impl Exit {
+    /// What a shell gives for it: 128 and the number for a signal.
+    #[must_use]
+    pub fn shell_code(self) -> u8 {
+        let code = match self {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128 + signal,
+        };
+        u8::try_from(code & 0xff).unwrap_or(u8::MAX)
+    }
+}
+
+/// Why we ended it, if we did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OurStop {
+    /// Its time was over.
+    Duration,
+    /// We were asked to end (SIGTERM, SIGHUP), and passed that on.
+    Asked,
+}
+
+/// What a command died of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It ended by itself, with this code.
+    Itself(i32),
+    /// The kernel killed it: the group's memory was at its limit.
+    Memory,
+    /// The kernel killed another process of the group for its memory, and the command ended after that.
+    MemoryOfAnother,
+    /// We stopped it.
+    Stopped(OurStop),
+    /// An address that is not there: in frameworks that do not check allocations, often memory that was refused.
+    Segfault,
+    /// Another signal, not from us.
+    Signal(i32),
+}
+
+/// All that is known of an end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// How the process ended.
+    pub exit: Exit,
+    /// Of what.
+    pub cause: Cause,
+    /// What the kernel counted.
+    pub counts: Counts,
+    /// How long it ran.
+    pub ran: Duration,
+    /// Processes of it that were still there when the command had ended, and were ended too.
+    pub left_behind: usize,
+}
+
+const SIGKILL: i32 = 9;
+const SIGSEGV: i32 = 11;
+
+/// What it was. The kernel's count of kills speaks first: whoever was killed by it says nothing any more.
+#[must_use]
+pub fn cause(exit: Exit, counts: &Counts, stop: Option<OurStop>) -> Cause {
+    let killed_for_memory = counts.oom_kills.is_some_and(|n| n > 0);
+    match (exit, stop) {
+        (Exit::Signal(SIGKILL), None) if killed_for_memory => Cause::Memory,
+        (_, Some(stop)) => Cause::Stopped(stop),
+        (Exit::Code(0), None) => Cause::Itself(0),
+        (_, None) if killed_for_memory => Cause::MemoryOfAnother,
+        (Exit::Signal(SIGSEGV), None) => Cause::Segfault,
+        (Exit::Signal(signal), None) => Cause::Signal(signal),
+        (Exit::Code(code), None) => Cause::Itself(code),
+    }
+}
+
+impl Ending {
+    /// What a person is told: nothing where it ended well and nothing was in its way.
+    #[must_use]
+    pub fn text(&self, limits: &Limits) -> Option<String> {
+        let peak = self
+            .counts
+            .memory_peak
+            .map_or_else(String::new, |p| format!(" (peak {})", size(p.0)));
+        let memory = limits
+            .memory
+            .map_or_else(|| "its memory limit".to_owned(), |m| size(m.0));
+        let kills = self.counts.oom_kills.unwrap_or(0);
+        let mut lines: Vec<String> = Vec::new();
+        match self.cause {
+            Cause::Itself(_) => {}
+            Cause::Memory => {
+                lines.push(format!(
+                    "the kernel killed it: all its processes together may hold {memory}, and needed more{peak}"
+                ));
+                lines.push("next: give it more with --memory, or less to do at once (a smaller batch or context)".to_owned());
+            }
+            Cause::MemoryOfAnother => {
+                lines.push(format!(
+                    "the kernel killed {kills} of its processes: together they may hold {memory}, and needed more{peak}; the command ended after that"
+                ));
+                lines.push(
+                    "next: give it more with --memory, or fewer processes at once".to_owned(),
+                );
+            }
+            Cause::Stopped(OurStop::Duration) => {
+                let most = limits
+                    .duration
+                    .map_or_else(|| "its time".to_owned(), |d| format!("{d:?}"));
+                lines.push(format!("it was stopped: it may run {most}"));
+                lines.push("next: give it longer with --duration".to_owned());
+            }
+            Cause::Stopped(OurStop::Asked) => {
+                lines.push("it was stopped: curb was asked to end".to_owned());
+            }
+            Cause::Segfault => {
+                lines.push(
+                    "it died of a segmentation fault, and not of a limit of the group".to_owned(),
+                );
+                lines.push("next: look at its last lines; where a limit on address space (ulimit -v) is set, take it away: frameworks that do not check allocations crash at it".to_owned());
+            }
+            Cause::Signal(signal) => {
+                lines.push(format!(
+                    "it was ended by signal {signal}, which was not sent by curb, and not for its memory"
+                ));
+            }
+        }
+        if let Some(refused) = self.counts.fork_refusals.filter(|n| *n > 0)
+            && let Some(tasks) = limits.tasks
+        {
+            lines.push(format!(
+                "{refused} times it was refused a process or thread: it may have {tasks} at once"
+            ));
+        }
+        if self.left_behind > 0 {
+            lines.push(format!(
+                "{} of its processes were still there when it ended; they were ended too",
+                self.left_behind
+            ));
+        }
+        (!lines.is_empty()).then(|| lines.join("\n  "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Bytes;
+
+    fn counts(oom_kills: Option<u64>) -> Counts {
+        Counts {
+            oom_kills,
+            memory_peak: Some(Bytes(256 << 20)),
+            ..Counts::default()
+        }
+    }
+
+    #[test]
+    fn deaths_are_told_apart_by_evidence_and_not_by_the_code_alone() {
+        let none = counts(Some(0));
+        let some = counts(Some(1));
+        for (exit, counts, stop, expected) in [
+            (Exit::Code(0), none, None, Cause::Itself(0)),
+            (Exit::Code(3), none, None, Cause::Itself(3)),
+            // A program may end with 137 by itself.
+            (Exit::Code(137), none, None, Cause::Itself(137)),
+            (Exit::Signal(9), some, None, Cause::Memory),
+            // Somebody else's SIGKILL.
+            (Exit::Signal(9), none, None, Cause::Signal(9)),
+            // Nobody counted: nothing is claimed.
+            (Exit::Signal(9), counts(None), None, Cause::Signal(9)),
+            (Exit::Code(1), some, None, Cause::MemoryOfAnother),
+            // It lost a worker and went on to a good end.
+            (Exit::Code(0), some, None, Cause::Itself(0)),
+            (Exit::Signal(11), none, None, Cause::Segfault),
+            (
+                Exit::Signal(9),
+                none,
+                Some(OurStop::Duration),
+                Cause::Stopped(OurStop::Duration),
+            ),
+            (
+                Exit::Code(0),
+                none,
+                Some(OurStop::Asked),
+                Cause::Stopped(OurStop::Asked),
+            ),
+        ] {
+            assert_eq!(
+                cause(exit, &counts, stop),
+                expected,
+                "{exit:?} {counts:?} {stop:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn codes_are_those_that_a_shell_gives() {
+        assert_eq!(Exit::Code(0).shell_code(), 0);
+        assert_eq!(Exit::Code(300).shell_code(), 44);
+        assert_eq!(Exit::Signal(9).shell_code(), 137);
+        assert_eq!(Exit::Signal(15).shell_code(), 143);
+    }
+
+    #[test]
+    fn a_good_end_says_nothing_and_a_death_says_which_limit_and_what_to_do() {
+        let limits = Limits {
+            memory: Some(Bytes(256 << 20)),
+            tasks: Some(4),
+            ..Limits::default()
+        };
+        let mut ending = Ending {
+            exit: Exit::Code(0),
+            cause: Cause::Itself(0),
+            counts: counts(Some(0)),
+            ran: Duration::from_secs(1),
+            left_behind: 0,
+        };
+        assert_eq!(ending.text(&limits), None);
+        (ending.exit, ending.cause) = (Exit::Signal(9), Cause::Memory);
+        ending.counts.fork_refusals = Some(2);
+        ending.left_behind = 1;
+        assert_eq!(
+            ending.text(&limits).as_deref(),
+            Some(
+                "the kernel killed it: all its processes together may hold 256 MiB, and needed more (peak 256 MiB)\n  \
+                 next: give it more with --memory, or less to do at once (a smaller batch or context)\n  \
+                 2 times it was refused a process or thread: it may have 4 at once\n  \
+                 1 of its processes were still there when it ended; they were ended too"
+            )
+        );
+    }
+}

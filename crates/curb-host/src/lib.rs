@@ -1,0 +1,19 @@
+//! The one crate that touches the kernel: where control groups are, groups of our own, limits, supervision.
+//!
+//! - [`layout`]: which controllers there are and where this process stands in them (version 1, 2, and both together).
+//! - [`group`]: one group that this process made: its limits, what it holds, its end.
+//! - [`limits`]: what may be limited, as values.
+//! - [`run`]: a command inside limits, from its start to its end.
+//! - [`ending`]: what a command died of, by the kernel's own evidence.
+//!
+//! A reading that could not be taken is `None`, never zero. A process is signalled only through a descriptor of it whose
+//! membership was checked after it was opened, so that a reused number never hits another's process.
+
+#![cfg(target_os = "linux")]
+
+pub mod ending;
+pub mod group;
+pub mod layout;
+pub mod limits;
+pub mod run;
+mod spawn;

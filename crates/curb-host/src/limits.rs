@@ -1,0 +1,241 @@
+//! What may be limited, as values with units.
+
+use std::time::Duration;
+
+/// Bytes of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bytes(pub u64);
+
+/// Thousandths of one CPU's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MilliCpu(pub u64);
+
+/// The limits of one group of processes; `None` is no limit of ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory of all together, page cache of their files included, as the kernel charges it. Swap is not given on top.
+    pub memory: Option<Bytes>,
+    /// CPU time of all together in each tenth of a second.
+    pub cpu: Option<MilliCpu>,
+    /// Processes and threads together: the kernel counts both as tasks.
+    pub tasks: Option<u64>,
+    /// Open files of each process.
+    pub open_files: Option<u64>,
+    /// From the start of the command to its end.
+    pub duration: Option<Duration>,
+}
+
+/// Why limits make no sense on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadLimit {
+    /// Less than any program needs.
+    #[error("{what} of {given} is too small: at least {least}")]
+    TooSmall {
+        /// Which limit.
+        what: &'static str,
+        /// What was asked for.
+        given: String,
+        /// The least that is taken.
+        least: &'static str,
+    },
+    /// More than there is: it would never bind.
+    #[error("{what} of {given} is more than this machine has ({has}), so that it would never bind")]
+    OverMachine {
+        /// Which limit.
+        what: &'static str,
+        /// What was asked for.
+        given: String,
+        /// What the machine has.
+        has: String,
+    },
+}
+
+/// The least memory: below it a shell does not start.
+pub const LEAST_MEMORY: Bytes = Bytes(1 << 20);
+/// The least CPU: the kernel takes no quota below a millisecond in each tenth of a second.
+pub const LEAST_CPU: MilliCpu = MilliCpu(10);
+
+impl Limits {
+    /// Whether the limits make sense on a machine with so much memory and so many CPUs.
+    ///
+    /// # Errors
+    /// The first that does not.
+    pub fn check(&self, memory: Option<Bytes>, cpus: Option<u64>) -> Result<(), BadLimit> {
+        if let Some(limit) = self.memory {
+            if limit < LEAST_MEMORY {
+                return Err(BadLimit::TooSmall {
+                    what: "memory",
+                    given: size(limit.0),
+                    least: "1 MiB",
+                });
+            }
+            if let Some(has) = memory.filter(|has| limit > *has) {
+                return Err(BadLimit::OverMachine {
+                    what: "memory",
+                    given: size(limit.0),
+                    has: size(has.0),
+                });
+            }
+        }
+        if let Some(limit) = self.cpu {
+            if limit < LEAST_CPU {
+                return Err(BadLimit::TooSmall {
+                    what: "cpu",
+                    given: cpu(limit),
+                    least: "0.01",
+                });
+            }
+            if let Some(has) = cpus.filter(|has| limit.0 > has.saturating_mul(1000)) {
+                return Err(BadLimit::OverMachine {
+                    what: "cpu",
+                    given: cpu(limit),
+                    has: format!("{has} CPUs"),
+                });
+            }
+        }
+        for (what, given) in [("processes", self.tasks), ("open files", self.open_files)] {
+            let least = if what == "processes" { 1 } else { 3 };
+            if let Some(given) = given.filter(|given| *given < least) {
+                return Err(BadLimit::TooSmall {
+                    what,
+                    given: given.to_string(),
+                    least: if least == 1 {
+                        "1"
+                    } else {
+                        "3 (the standard streams)"
+                    },
+                });
+            }
+        }
+        if self.duration.is_some_and(|d| d.is_zero()) {
+            return Err(BadLimit::TooSmall {
+                what: "duration",
+                given: "0s".to_owned(),
+                least: "1ms",
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Bytes for people: `256 MiB`, `1.5 GiB`, `12345 B`; exact where it can be said shortly.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
+        let one = 1_u64 << shift;
+        if bytes >= one {
+            let (whole, rest) = (bytes / one, bytes % one);
+            // One digit, rounded down: a peak is never told larger than it was.
+            let tenth = u128::from(rest) * 10 / u128::from(one);
+            return match tenth {
+                0 => format!("{whole} {unit}"),
+                tenth => format!("{whole}.{tenth} {unit}"),
+            };
+        }
+    }
+    format!("{bytes} B")
+}
+
+/// CPUs for people: `2`, `0.5`, `1.25`.
+#[must_use]
+pub fn cpu(amount: MilliCpu) -> String {
+    let (whole, rest) = (amount.0 / 1000, amount.0 % 1000);
+    match rest {
+        0 => whole.to_string(),
+        rest => format!("{whole}.{}", format!("{rest:03}").trim_end_matches('0')),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_cpus_read_as_people_write_them() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1 << 20, "1 MiB"),
+            (268_435_456, "256 MiB"),
+            ((1 << 30) + (1 << 29), "1.5 GiB"),
+            ((1 << 30) - 1, "1023.9 MiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+        for (milli, text) in [(2000, "2"), (500, "0.5"), (1250, "1.25"), (10, "0.01")] {
+            assert_eq!(cpu(MilliCpu(milli)), text);
+        }
+    }
+
+    #[test]
+    fn limits_that_could_not_hold_are_refused_by_name() {
+        let check = |limits: Limits| {
+            limits
+                .check(Some(Bytes(8 << 30)), Some(4))
+                .err()
+                .map(|e| e.to_string())
+        };
+        let limits = Limits::default;
+        assert_eq!(check(limits()), None);
+        for (wrong, said) in [
+            (
+                Limits {
+                    memory: Some(Bytes(0)),
+                    ..limits()
+                },
+                "memory of 0 B is too small",
+            ),
+            (
+                Limits {
+                    memory: Some(Bytes(9 << 30)),
+                    ..limits()
+                },
+                "more than this machine has (8 GiB)",
+            ),
+            (
+                Limits {
+                    cpu: Some(MilliCpu(5)),
+                    ..limits()
+                },
+                "cpu of 0.005 is too small",
+            ),
+            (
+                Limits {
+                    cpu: Some(MilliCpu(4001)),
+                    ..limits()
+                },
+                "more than this machine has (4 CPUs)",
+            ),
+            (
+                Limits {
+                    tasks: Some(0),
+                    ..limits()
+                },
+                "processes of 0 is too small",
+            ),
+            (
+                Limits {
+                    open_files: Some(2),
+                    ..limits()
+                },
+                "open files of 2 is too small",
+            ),
+            (
+                Limits {
+                    duration: Some(Duration::ZERO),
+                    ..limits()
+                },
+                "duration of 0s is too small",
+            ),
+        ] {
+            let told = check(wrong).expect("refused");
+            assert!(told.contains(said), "{told}");
+        }
+        // What the machine has is not known: nothing is compared.
+        let much = Limits {
+            memory: Some(Bytes(1 << 50)),
+            ..limits()
+        };
+        assert_eq!(much.check(None, None), Ok(()));
+    }
+}
