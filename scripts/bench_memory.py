@@ -236,7 +236,7 @@ def processes(curb: CurbServer) -> None:
     user, took = curb.admin(), []
     for _ in range(EXPLAIN_PROCESSES):
         began = time.monotonic()
-        user.curb("explain", "--cpu", "1")
+        user.curb("explain", "--cpu", "1").must()
         took.append((time.monotonic() - began) * 1e3)
     tell_explains("as a process, `curb explain`", took)
 
