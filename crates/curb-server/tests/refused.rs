@@ -100,3 +100,24 @@ async fn a_client_in_a_loop_is_told_no_at_once_after_the_first_ones() {
     assert_eq!(w.submit(&w.li, "hers", "9").await.status, 200);
     w.curb.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_the_cluster_is_away_is_a_503_in_this_style_too_and_the_id_stays_free() {
+    let w = World::with(&format!("{}when_ray_is_down: refuse\n", policy()), |_| {}).await;
+    w.ray.refuse_connections(std::time::Duration::from_secs(2));
+    w.until_status("the cluster to be away", |s| {
+        s["clusters"][0]["reachable"] == false
+    })
+    .await;
+    let away = w.submit(&w.ana, "later", "1").await;
+    assert_eq!(away.status, 503, "{away:?}");
+    assert!(away.header("retry-after").is_some(), "{away:?}");
+    assert_eq!(w.get(&w.ana, "/api/jobs/later").await.status, 404);
+    w.until_status("the cluster to be back", |s| {
+        s["clusters"][0]["reachable"] == true
+    })
+    .await;
+    assert_eq!(w.submit(&w.ana, "later", "1").await.status, 200);
+    w.until_state("later", "running").await;
+    w.curb.stop().await;
+}

@@ -51,18 +51,15 @@ fn samples(p: &Preview, view: &View) -> String {
         } else {
             ("wait", Ink::Yellow)
         };
-        let rules: Vec<_> = job
-            .rules
-            .iter()
-            .map(|r| {
-                format!(
-                    "{} {} ({})",
-                    r.code,
-                    r.quota.as_deref().unwrap_or("cluster"),
-                    r.bucket
-                )
-            })
-            .collect();
+        let mut rules: Vec<String> = Vec::new();
+        for r in &job.rules {
+            let quota = r.quota.as_deref().unwrap_or("cluster");
+            let rule = format!("{} {quota} ({})", r.code, r.bucket);
+            // One rule may be in the way of several resources.
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
         table.row(vec![
             Cell::new(view.at(job.at)),
             Cell::new(&job.id),

@@ -227,8 +227,7 @@ fn who_ignores_being_asked_to_end_is_killed_after_its_grace() {
     ]);
     assert_eq!(ran.code, Some(137));
     assert!(
-        ran.err
-            .starts_with("curb: it was stopped: it may run 3s"),
+        ran.err.starts_with("curb: it was stopped: it may run 3s"),
         "{}",
         ran.err
     );

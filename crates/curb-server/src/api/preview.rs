@@ -46,9 +46,14 @@ impl Sum {
             self.users.entry(job.subject.user.clone()).or_default(),
             refused,
         );
+        // Once under each rule that was in its way, of however many resources.
+        let mut rules: BTreeMap<String, bool> = BTreeMap::new();
         for s in &shadow {
             let name = format!("{} ({})", s.quota.as_deref().unwrap_or("cluster"), s.code);
-            count(self.quotas.entry(name).or_default(), s.refuse);
+            *rules.entry(name).or_default() |= s.refuse;
+        }
+        for (name, refuse) in rules {
+            count(self.quotas.entry(name).or_default(), refuse);
         }
         if self.samples.len() == SAMPLES {
             self.samples.pop_back();
@@ -128,4 +133,44 @@ fn counts(all: BTreeMap<String, (u64, u64)>) -> Vec<PreviewCount> {
     counts.sort_by_key(|c| std::cmp::Reverse(c.would_wait + c.would_refuse));
     counts.truncate(100);
     counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shadow(quota: &str, code: &str, refuse: bool) -> Shadow {
+        let text = serde_json::json!({
+            "code": code, "quota": quota, "bucket": "user ana", "refuse": refuse,
+        });
+        serde_json::from_value(text).expect("a shadow")
+    }
+
+    fn job() -> NewJob {
+        let text = serde_json::json!({
+            "id": "train", "subject": {"user": "ana"}, "cluster": "main", "request": {"cpu": 1000},
+            "spec": "", "stamp": "",
+        });
+        serde_json::from_value(text).expect("a job")
+    }
+
+    #[test]
+    fn a_job_counts_once_under_each_rule_and_by_what_would_have_become_of_it() {
+        let mut sum = Sum::default();
+        // Two resources of one limit, which it would wait for, and a rule that would refuse it.
+        let all = vec![
+            shadow("each", "concurrent-limit", false),
+            shadow("each", "concurrent-limit", false),
+            shadow("strict", "per-job-limit", true),
+        ];
+        sum.job(Timestamp(1), &job(), all, false);
+        assert_eq!(
+            (sum.preview.would_wait, sum.preview.would_refuse),
+            (0, 1),
+            "it would have been refused, and not have waited as well"
+        );
+        assert_eq!(sum.quotas["each (concurrent-limit)"], (1, 0));
+        assert_eq!(sum.quotas["strict (per-job-limit)"], (0, 1));
+        assert_eq!(sum.users.values().collect::<Vec<_>>(), [&(0, 1)]);
+    }
 }

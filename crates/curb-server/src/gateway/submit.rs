@@ -133,6 +133,9 @@ pub fn ask_of(app: &App, who: &Principal, parsed: &Submission) -> Result<Ask, Fa
     })
 }
 
+/// The status of a refusal since the cluster is away.
+const AWAY: u16 = 503;
+
 async fn decide_and_start(
     app: Arc<App>,
     who: Principal,
@@ -194,8 +197,10 @@ async fn decide_and_start(
                     keep(events, Outcome::Admitted(attempt))
                 }
                 Submitted::Queued(_) => keep(events, Outcome::Queued),
+                // That the cluster is away is no verdict on the job: whoever sends it again later is to find its id free.
                 Submitted::Refused(explanation)
-                    if decide::told_as_job(state, reader.user(), moment) =>
+                    if explanation.status != AWAY
+                        && decide::told_as_job(state, reader.user(), moment) =>
                 {
                     let (text, _) = words::tell(*explanation, &reader, state.policy(), moment.now);
                     Decision::durable(as_job(events, &identity, command, text), Outcome::Told)
