@@ -166,7 +166,7 @@ complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcomm
 operator\t'Sees all jobs and stops any'
 admin\t'Operator, and policy, tokens and overrides'"
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l expires -d 'For how long it is valid: 90d [default: for ever]' -r
-complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l label -d 'A label that it adds to the user\'s jobs; may be repeated' -r
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l label -d 'A label of the jobs that come with it, before the same one of the user in the policy; may be repeated' -r
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l data -d 'Write straight to the journal in this directory, while no server runs on it; a new one is made if there is none' -r -F
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F

@@ -255,7 +255,7 @@ _arguments "${_arguments_options[@]}" : \
 operator\:"Sees all jobs and stops any"
 admin\:"Operator, and policy, tokens and overrides"))' \
 '--expires=[For how long it is valid\: 90d \[default\: for ever\]]:TIME:_default' \
-'*--label=[A label that it adds to the user'\''s jobs; may be repeated]:K=V:_default' \
+'*--label=[A label of the jobs that come with it, before the same one of the user in the policy; may be repeated]:K=V:_default' \
 '--data=[Write straight to the journal in this directory, while no server runs on it; a new one is made if there is none]:DIR:_files' \
 '--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
 '--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \

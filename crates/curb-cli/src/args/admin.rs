@@ -144,7 +144,7 @@ pub struct TokenCreateArgs {
     /// For how long it is valid: 90d [default: for ever]
     #[arg(long, value_name = "TIME", value_parser = millis)]
     pub expires: Option<Millis>,
-    /// A label that it adds to the user's jobs; may be repeated
+    /// A label of the jobs that come with it, before the same one of the user in the policy; may be repeated
     #[arg(long, value_name = "K=V", value_parser = label)]
     pub label: Vec<(String, String)>,
     /// Write straight to the journal in this directory, while no server runs on it; a new one is made if there is none

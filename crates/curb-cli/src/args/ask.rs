@@ -14,13 +14,13 @@ use curb_core::time::Millis;
 #[command(next_help_heading = "What the job needs, in all")]
 pub struct AskArgs {
     /// CPUs: 2, 0.5 or 500m
-    #[arg(long, value_name = "N", value_parser = count)]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = count)]
     pub cpu: Option<String>,
     /// GPUs, of one model if named: 2 or H100:2
-    #[arg(long, value_name = "[MODEL:]N", value_parser = gpu)]
+    #[arg(long, allow_negative_numbers = true, value_name = "[MODEL:]N", value_parser = gpu)]
     pub gpu: Option<String>,
     /// Memory: 16GiB, 512MiB
-    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    #[arg(long, allow_negative_numbers = true, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<String>,
     /// A custom resource of the cluster; may be repeated
     #[arg(long, value_name = "NAME=N", value_parser = resource)]

@@ -683,3 +683,13 @@ fn a_wrong_variable_ends_a_server_with_2_as_the_same_wrong_flag_does() {
         assert!(told.contains(variable), "{told}");
     }
 }
+
+#[test]
+fn a_negative_amount_is_told_as_an_amount_and_not_as_an_unknown_flag() {
+    let dir = here();
+    for flag in ["--cpu", "--gpu", "--memory"] {
+        let ran = curb(&dir, &["explain", flag, "-1"]);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{flag}");
+        assert!(ran.err.contains("`-1` is negative"), "{flag}: {}", ran.err);
+    }
+}
