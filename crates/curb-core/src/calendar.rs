@@ -156,7 +156,8 @@ pub fn period_at(period: Period, tz_name: &str, now: Timestamp) -> (Timestamp, T
     (begin, end.max(begin.after(Millis(1))))
 }
 
-/// A rolling period is counted in this many slots; its oldest slot counts wholly until it has passed.
+/// A rolling period is counted in this many slots and the present one; the oldest counts wholly until its end has left
+/// the window.
 pub const SLOTS: usize = 64;
 
 /// The width of a slot of a rolling period, in milliseconds, at least 1.

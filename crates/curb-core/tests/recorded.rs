@@ -141,7 +141,7 @@ fn a_rate_that_becomes_shorter_is_in_debt_for_no_longer_than_itself() {
     w.pass(MINUTE / 2);
     assert_eq!(say(&w.submit(&want("ana").cpu("1")).1), "admitted");
     assert_eq!(
-        SNAPSHOT_FORMAT, 3,
+        SNAPSHOT_FORMAT, 4,
         "snapshots of the older count are not read"
     );
 }

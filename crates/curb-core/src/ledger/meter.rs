@@ -38,7 +38,8 @@ pub struct Carried {
     pub end: Timestamp,
     /// Use in it up to `at`.
     pub used: u128,
-    /// Of a rolling period: use in the slots before, oldest first.
+    /// Of a rolling period: use in the slots before, oldest first. As many as make up a window: the oldest counts wholly
+    /// until its end has left the window, so that never less is counted than was used in it.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub slots: VecDeque<u128>,
 }
@@ -50,7 +51,7 @@ pub struct Reading {
     pub used: u128,
     /// What running jobs may still use in it, as far as they said how long they run.
     pub committed: u128,
-    /// Begin of the period.
+    /// Begin of the period; of a rolling one the present, since all that is ahead counts.
     pub begin: Timestamp,
     /// When the period ends, or the oldest slot is dropped.
     pub resets: Timestamp,
@@ -114,7 +115,7 @@ impl Meter {
             c.used = 0;
             if let Period::Rolling(total) = self.period {
                 c.slots.push_back(used);
-                while c.slots.len() >= SLOTS {
+                while c.slots.len() > SLOTS {
                     c.slots.pop_front();
                 }
                 // Nothing of a window that has wholly passed counts, however long nobody looked.
@@ -125,7 +126,7 @@ impl Meter {
                         let each = self
                             .rate
                             .saturating_mul(u128::try_from(slot(total)).unwrap_or(1));
-                        c.slots.extend(std::iter::repeat_n(each, SLOTS - 1));
+                        c.slots.extend(std::iter::repeat_n(each, SLOTS));
                     }
                     (c.begin, c.end) = period_at(self.period, &self.tz, now);
                     c.at = c.begin;
@@ -182,13 +183,14 @@ impl Meter {
         let Period::Rolling(total) = self.period else {
             return Some(reading.resets);
         };
+        let window = i64::try_from(SLOTS).ok()?;
         let mut copy = self.clone();
         copy.advance(now);
         let width = slot(total);
         let room = limit.checked_sub(asked)?;
         let mut used = reading.used.saturating_add(reading.committed);
         // The oldest slot leaves at the end of the present one, once all are there.
-        let missing = i64::try_from((SLOTS - 1).saturating_sub(copy.carried.slots.len())).ok()?;
+        let missing = i64::try_from(SLOTS.saturating_sub(copy.carried.slots.len())).ok()?;
         let first = copy
             .carried
             .end
@@ -201,7 +203,8 @@ impl Meter {
                 return Some(Timestamp(first.saturating_add(n.saturating_mul(width))));
             }
         }
-        (copy.rate == 0).then(|| copy.carried.end.after(total))
+        let last = copy.carried.end.0;
+        (copy.rate == 0).then(|| Timestamp(last.saturating_add(window.saturating_mul(width))))
     }
 
     /// When the period ends, or the oldest slot is dropped: [`Reading::resets`] without the rest.
@@ -248,9 +251,9 @@ impl Meter {
             .used
             .saturating_add(self.rate.saturating_mul(span(c.at, now)))
             .saturating_add(before);
-        let horizon = match self.period {
-            Period::Rolling(total) => now.after(total),
-            _ => c.end,
+        let (begin, horizon) = match self.period {
+            Period::Rolling(total) => (now, now.after(total)),
+            _ => (c.begin, c.end),
         };
         let committed = self.ends.range(Timestamp(now.0.saturating_add(1))..).fold(
             0u128,
@@ -261,7 +264,7 @@ impl Meter {
         Reading {
             used,
             committed,
-            begin: c.begin,
+            begin,
             resets: c.end,
             horizon,
         }
@@ -337,9 +340,27 @@ mod tests {
         m.hold(Timestamp(0), 1, None);
         m.release(Timestamp(10_000), 1, None);
         assert_eq!(m.read(Timestamp(60_000)).used, 10_000);
-        assert_eq!(m.read(Timestamp(63_999)).used, 10_000);
-        assert_eq!(m.read(Timestamp(68_500)).used, 5_000);
+        assert_eq!(m.read(Timestamp(64_999)).used, 10_000);
+        // The window begins at 4 500: half of the slot from 4 000 is in it, and all of that counts.
+        assert_eq!(m.read(Timestamp(68_500)).used, 6_000);
         assert_eq!(m.read(Timestamp(90_000)).used, 0);
+    }
+
+    #[test]
+    fn what_was_used_within_a_rolling_window_is_not_forgotten_before_it_has_left() {
+        let mut m = Meter::new(Period::Rolling(Millis(D as u64)), "UTC", Timestamp(0));
+        m.hold(Timestamp(0), 5, None);
+        m.release(Timestamp(2 * H), 5, None);
+        let now = D + 46 * H / 60;
+        let truly = 5 * (2 * H - 46 * H / 60) as u128;
+        let slot = 5 * slot(Millis(D as u64)) as u128;
+        let said = m.read(Timestamp(now)).used;
+        assert!((truly..=truly + slot).contains(&said), "{said} of {truly}");
+        let month = 30 * D;
+        let mut m = Meter::new(Period::Rolling(Millis(month as u64)), "UTC", Timestamp(0));
+        m.hold(Timestamp(0), 10, None);
+        m.release(Timestamp(10 * H), 10, None);
+        assert_eq!(m.read(Timestamp(month)).used, 100 * H as u128);
     }
 
     #[test]
@@ -362,10 +383,61 @@ mod tests {
         let mut m = Meter::new(Period::Rolling(Millis(64 * 1000)), "UTC", Timestamp(0));
         m.hold(Timestamp(0), 2, None);
         let used = m.read(Timestamp(1_000_000_000_000)).used;
-        assert!((2 * 63_000..=2 * 64_000).contains(&used), "{used}");
+        assert!((2 * 64_000..=2 * 65_000).contains(&used), "{used}");
     }
 
     proptest! {
+        #[test]
+        fn a_rolling_budget_counts_what_was_used_in_its_window_and_at_most_a_slot_more(
+            // Seconds between the steps, the amount held, and for how many seconds.
+            held in proptest::collection::vec((0i64..9_000, 1u64..50, 1i64..20_000), 1..12),
+            span in 3_600_000u64..40_000_000,
+            begin in 0i64..100_000_000,
+            looks in proptest::collection::vec(0i64..90_000_000, 1..12),
+        ) {
+            let mut m = Meter::new(Period::Rolling(Millis(span)), "UTC", Timestamp(begin));
+            let mut at = begin;
+            let mut jobs = Vec::new();
+            let mut steps = Vec::new();
+            for (gap, amount, seconds) in held {
+                at += gap * 1000;
+                let end = at + seconds * 1000 + 7;
+                jobs.push((at, end, amount));
+                steps.extend([(at, true, amount), (end, false, amount)]);
+            }
+            steps.sort_unstable();
+            let mut looks: Vec<i64> = looks.iter().map(|l| begin + l).collect();
+            looks.sort_unstable();
+            let mut steps = steps.into_iter().peekable();
+            for now in looks {
+                while let Some((t, begins, amount)) = steps.next_if(|(t, ..)| *t <= now) {
+                    if begins {
+                        m.hold(Timestamp(t), amount, None);
+                    } else {
+                        m.release(Timestamp(t), amount, None);
+                    }
+                }
+                let used_since = |from: i64| -> u128 {
+                    let within = |(b, e, a): &(i64, i64, u64)| {
+                        let ms = (*e).min(now) - (*b).max(from);
+                        u128::try_from(ms).unwrap_or(0) * u128::from(*a)
+                    };
+                    jobs.iter().map(within).sum()
+                };
+                let window = span as i64;
+                let said = m.read(Timestamp(now)).used;
+                prop_assert!(said >= used_since(now - window), "less than was used");
+                // A window that is no multiple of a slot is rounded up by less than a millisecond a slot.
+                let most = window + slot(Millis(span)) + SLOTS as i64;
+                prop_assert!(said <= used_since(now - most), "more than a slot too much");
+                if let Some(at) = m.fits_at(Timestamp(now), 0, said / 2) {
+                    let mut later = m.clone();
+                    later.rate = 0;
+                    prop_assert!(later.read(at).used <= said / 2, "not when it was said");
+                }
+            }
+        }
+
         #[test]
         fn looking_in_between_changes_nothing(
             looks in proptest::collection::vec(0i64..6 * D, 0..12),

@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 
 /// The form of a snapshot, and of the fold that made it. A snapshot of another form is not read; the journal is folded from
 /// its beginning instead.
-pub const SNAPSHOT_FORMAT: u32 = 3;
+pub const SNAPSHOT_FORMAT: u32 = 4;
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
