@@ -207,6 +207,147 @@ fn a_bucket_that_is_within_its_limit_again_gives_nothing_back() {
     assert!(stopped(&mut w).is_empty(), "li's is research's own now");
 }
 
+/// Two teams under a quota of everybody: vision is lent, serving is not.
+fn sharing(all: &str, more: &str) -> World {
+    sharing_with("{stop_after: 10m}", all, more)
+}
+
+fn sharing_with(reclaim: &str, all: &str, more: &str) -> World {
+    let mut w = World::new(&format!(
+        "teams:\n  vision: {{members: [ana, li]}}\n  serving: {{members: [kim]}}\nquotas:\n  - {{name: all, limits: {{{all}}}}}\n  - {{name: vision, for: {{team: vision}}, limits: {{gpu: 4}}, borrow: {{gpu: 8}}, reclaim: {reclaim}}}\n  - {{name: serving, for: {{team: serving}}, limits: {{gpu: 4}}}}\n{more}"
+    ));
+    w.cluster("main", "session-1", &[("gpu", "8")]);
+    w.cluster("west", "session-1", &[("gpu", "8")]);
+    w
+}
+
+#[test]
+fn what_is_lent_out_of_a_quota_that_all_share_comes_back() {
+    let mut w = sharing("gpu: 8", "");
+    for _ in 0..4 {
+        run(&mut w, &want("ana").gpu("1"));
+    }
+    let loans: Vec<JobId> = (0..4).map(|_| run(&mut w, &want("li").gpu("1"))).collect();
+    let (kim, said) = w.submit(&want("kim").gpu("2"));
+    assert_eq!(say(&said), "queued concurrent-limit");
+    w.pass(10 * MINUTE - 1);
+    assert!(stopped(&mut w).is_empty(), "not before its time");
+    w.pass(1);
+    assert_eq!(stopped(&mut w), loans[2..]);
+    assert_eq!(
+        w.job(&loans[3]).stop.as_ref().map(|s| s.why.as_str()),
+        Some(
+            "it ran on capacity borrowed above quota vision; 2 GPU of quota all is wanted back for a job within quota serving, which has waited 10m"
+        )
+    );
+    assert!(w.end_and_run(&loans[3]).is_empty());
+    assert_eq!(w.end_and_run(&loans[2]), [kim]);
+}
+
+#[test]
+fn what_is_lacking_of_a_shared_quota_alone_comes_back_from_any_cluster() {
+    let mut w = sharing("gpu: 8", "");
+    run(&mut w, &want("ana").gpu("4"));
+    let west = run(&mut w, &want("li").gpu("4").on("west"));
+    w.submit(&want("kim").gpu("1"));
+    w.pass(10 * MINUTE);
+    assert_eq!(stopped(&mut w), [west]);
+}
+
+#[test]
+fn what_somebody_entitled_waits_for_of_a_shared_quota_is_not_lent_on() {
+    for reclaim in ["drain", "{stop_after: 10m}"] {
+        let mut w = sharing_with(reclaim, "gpu: 8", "");
+        run(&mut w, &want("ana").gpu("4"));
+        let loans = [(); 2].map(|()| run(&mut w, &want("li").gpu("2").on("west")));
+        let (kim, _) = w.submit(&want("kim").gpu("4"));
+        w.pass(MINUTE);
+        let (more, _) = w.submit(&want("li").gpu("2").on("west"));
+        assert!(w.end_and_run(&loans[0]).is_empty(), "not {more}: {reclaim}");
+        assert_eq!(w.end_and_run(&loans[1]), [kim], "{reclaim}");
+    }
+}
+
+#[test]
+fn while_it_is_being_given_back_what_is_left_of_a_shared_quota_is_not_lent() {
+    let mut w = sharing("gpu: 9", "");
+    run(&mut w, &want("ana").gpu("4"));
+    let loan = run(&mut w, &want("li").gpu("4").on("west"));
+    let (kim, _) = w.submit(&want("kim").gpu("2"));
+    w.pass(10 * MINUTE);
+    assert_eq!(stopped(&mut w), std::slice::from_ref(&loan));
+    let (more, _) = w.submit(&want("li").gpu("1").on("west"));
+    w.pass(MINUTE);
+    assert!(w.run_queue().is_empty());
+    assert!(w.queued(&more), "it is lent nothing");
+    assert_eq!(w.end_and_run(&loan).first(), Some(&kim));
+}
+
+#[test]
+fn a_team_stops_no_loan_of_its_own_and_nobody_above_their_limit_stops_one() {
+    let mut w = sharing("gpu: 8", "");
+    run(&mut w, &want("ana").gpu("3"));
+    run(&mut w, &want("li").gpu("4"));
+    run(&mut w, &want("kim").gpu("1"));
+    // Without li's four vision would hold three, and one more would be within its limit.
+    w.submit(&want("ana").gpu("1"));
+    w.submit(&want("kim").gpu("4"));
+    w.pass(HOUR);
+    assert!(stopped(&mut w).is_empty());
+}
+
+#[test]
+fn a_user_gets_back_out_of_the_teams_quota_what_a_colleague_was_lent() {
+    let user = "  - {name: user, for: {user: \"*\"}, limits: {gpu: 2}, borrow: {gpu: 6}, reclaim: {stop_after: 10m}}\n";
+    let mut w = World::new(&format!(
+        "teams: {{vision: {{members: [ana, li]}}}}\nquotas:\n  - {{name: vision, for: {{team: vision}}, limits: {{gpu: 4}}}}\n{user}"
+    ));
+    run(&mut w, &want("ana").gpu("2"));
+    let loans = [(); 2].map(|()| run(&mut w, &want("ana").gpu("1")));
+    w.submit(&want("li").gpu("1"));
+    w.submit(&want("ana").gpu("1"));
+    w.pass(10 * MINUTE);
+    assert_eq!(stopped(&mut w), loans[1..]);
+}
+
+#[test]
+fn of_what_a_team_and_a_colleague_were_lent_a_user_gets_back_the_colleagues() {
+    let mut w = World::new(
+        "teams: {vision: {members: [ana, li, kim]}}\nquotas:\n  - {name: vision, for: {team: vision}, limits: {gpu: 4}, borrow: {gpu: 2}, reclaim: {stop_after: 10m}}\n  - {name: user, for: {user: \"*\"}, limits: {gpu: 2}, borrow: {gpu: 6}, reclaim: {stop_after: 10m}}\n",
+    );
+    w.cluster("main", "session-1", &[("gpu", "5")]);
+    run(&mut w, &want("ana").gpu("2"));
+    let anas = [(); 2].map(|()| run(&mut w, &want("ana").gpu("1")));
+    let teams = run(&mut w, &want("li").gpu("1"));
+    w.submit(&want("kim").gpu("1"));
+    w.pass(10 * MINUTE);
+    assert_eq!(stopped(&mut w), anas[1..], "{teams} is the team's own loan");
+}
+
+#[test]
+fn where_a_shared_quota_lends_as_well_no_more_is_stopped_than_it_takes() {
+    let mut w = sharing("gpu: 6}, borrow: {gpu: 2", "");
+    run(&mut w, &want("ana").gpu("4"));
+    let loans: Vec<JobId> = (0..4).map(|_| run(&mut w, &want("li").gpu("1"))).collect();
+    let (kim, _) = w.submit(&want("kim").gpu("1"));
+    w.pass(10 * MINUTE);
+    assert_eq!(stopped(&mut w), loans[3..]);
+    assert_eq!(w.end_and_run(&loans[3]), [kim]);
+}
+
+#[test]
+fn where_only_what_nobody_borrowed_is_in_the_way_nothing_is_stopped() {
+    let mut w = sharing(
+        "gpu: 8",
+        "  - {name: tight, for: {cluster: main}, limits: {gpu: 4}}\n",
+    );
+    run(&mut w, &want("ana").gpu("4"));
+    run(&mut w, &want("li").gpu("4").on("west"));
+    w.submit(&want("kim").gpu("1"));
+    w.pass(HOUR);
+    assert!(stopped(&mut w).is_empty());
+}
+
 #[derive(Clone, Debug)]
 struct Held {
     cpu: u64,
@@ -319,6 +460,52 @@ proptest! {
         }
         if one {
             prop_assert_eq!(Some(named.len()), fewest, "{:?}", &enough);
+        }
+    }
+
+    #[test]
+    fn the_same_holds_where_all_share_one_quota(
+        jobs in proptest::collection::vec((1u64..4, prop::bool::weighted(0.3), prop::bool::weighted(0.2)), 1..9),
+        all in 4u64..10, lends in 0u64..3, ask in 1u64..5,
+    ) {
+        let lends = if lends == 0 { String::new() } else { format!("}}, borrow: {{gpu: {lends}") };
+        let mut w = sharing(&format!("gpu: {all}{lends}"), "");
+        for (n, (gpu, west, kims)) in jobs.iter().enumerate() {
+            let user = if *kims { "kim" } else { ["ana", "li"][n % 2] };
+            let (id, _) = w.submit(&want(user).gpu(&gpu.to_string()).on(if *west { "west" } else { "main" }));
+            if !w.holds(&id) && w.queued(&id) {
+                w.apply(Event::StopRequested { id, by: user.into(), why: String::new() });
+            }
+            w.pass(MINUTE);
+        }
+        let (kim, _) = w.submit(&want("kim").gpu(&ask.to_string()));
+        prop_assume!(w.queued(&kim));
+        w.pass(10 * MINUTE);
+        let of = |w: &World, mine: bool| -> u64 {
+            let held = w.state.jobs().filter(|j| j.grant().is_some() && (j.new.subject.user == "kim") == mine);
+            held.map(|j| amount(j, &Resource::Gpu)).sum()
+        };
+        let lent = loans(&w, &BTreeMap::from([(Resource::Gpu, 4000)]));
+        let back: u64 = lent.iter().map(|id| amount(w.job(id), &Resource::Gpu)).sum();
+        let entitled = of(&w, true) + ask * 1000 <= 4000
+            && of(&w, true) + of(&w, false) - back + ask * 1000 <= all * 1000;
+        let named: Vec<JobId> = next(&w.state, &w.moment())
+            .iter()
+            .map(|e| match e {
+                Event::StopRequested { id, .. } => id.clone(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        prop_assert!(named.iter().all(|id| lent.contains(id)), "{named:?} of {lent:?}");
+        let fewest = (0u32..1 << lent.len())
+            .map(|set| (0..lent.len()).filter(|n| set >> n & 1 == 1).map(|n| lent[n].clone()).collect::<Vec<_>>())
+            .filter(|set| starts_without(&w, set, &kim))
+            .map(|set| set.len())
+            .min();
+        let fewest = fewest.filter(|_| entitled);
+        prop_assert_eq!(fewest.unwrap_or(0), named.len(), "{:?} of {:?}", &named, &lent);
+        if !named.is_empty() {
+            prop_assert!(starts_without(&w, &named, &kim));
         }
     }
 }

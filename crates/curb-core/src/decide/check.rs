@@ -4,7 +4,7 @@
 //! them all. Both see the same limits in the same order, since they are the same code.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use super::moment::Moment;
@@ -144,8 +144,56 @@ impl Freed {
     }
 }
 
-/// Resources of which somebody within their limits waits for capacity, by number of cluster.
-pub(crate) type Wanted = HashSet<(u32, ResIx)>;
+/// What somebody within their limits waits for: nothing of it is lent meanwhile.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    /// Capacity, by number of cluster; and which class alone wants it, or [`SEVERAL`].
+    clusters: HashMap<(u32, ResIx), usize>,
+    /// What others have of a quota that they share with who waits, by number of bucket; and which class alone wants it.
+    buckets: HashMap<(u32, ResIx), usize>,
+}
+
+/// More than one class.
+const SEVERAL: usize = usize::MAX;
+
+impl Wanted {
+    /// A class wants capacity of a cluster.
+    pub(crate) fn add_capacity(&mut self, cluster: u32, r: ResIx, class: usize) {
+        let by = self.clusters.entry((cluster, r)).or_insert(class);
+        *by = if *by == class { class } else { SEVERAL };
+    }
+
+    /// A class wants what is used up of a bucket.
+    pub(crate) fn add_of_bucket(&mut self, b: u32, r: ResIx, class: usize) {
+        let by = self.buckets.entry((b, r)).or_insert(class);
+        *by = if *by == class { class } else { SEVERAL };
+    }
+
+    /// What other classes than this one want.
+    pub(crate) fn besides(&self, class: usize) -> Wanted {
+        let mut others = self.clone();
+        others.clusters.retain(|_, by| *by != class);
+        others.buckets.retain(|_, by| *by != class);
+        others
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.clusters.is_empty() && self.buckets.is_empty()
+    }
+
+    /// Whether somebody wants of a resource what somebody in this seat would have.
+    pub(crate) fn has(&self, seat: &Seat, r: ResIx) -> bool {
+        let mut buckets = seat.buckets.iter();
+        self.clusters.contains_key(&(seat.cluster, r))
+            || (!self.buckets.is_empty() && buckets.any(|b| self.buckets.contains_key(&(*b, r))))
+    }
+
+    /// All resources that somebody wants, some of them twice.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = ResIx> {
+        let keys = self.clusters.keys().chain(self.buckets.keys());
+        keys.map(|(_, r)| *r)
+    }
+}
 
 /// Of at most so many jobs it is asked whether they would wait; of more, all would.
 const LOOKED_AT: usize = 256;
@@ -184,7 +232,7 @@ pub(crate) struct Check<'a> {
     /// It is being submitted: limits on submitting count as well.
     pub(crate) submitting: bool,
     pub(crate) promised: &'a Promised,
-    /// Resources of which an entitled job waits for capacity, by cluster: nothing of them is lent.
+    /// What entitled jobs wait for: nothing of it is lent.
     pub(crate) wanted: &'a Wanted,
     /// Jobs that are counted as if they held nothing.
     pub(crate) freed: Option<&'a Freed>,
@@ -364,7 +412,7 @@ impl Check<'_> {
     /// Whether somebody entitled waits for what would be borrowed of a resource: for the resource itself, or, where GPUs
     /// of any model are lent, for the model that is asked for.
     fn is_wanted(&self, r: ResIx) -> bool {
-        let here = |r: ResIx| self.wanted.contains(&(self.seat.cluster, r));
+        let here = |r: ResIx| self.wanted.has(self.seat, r);
         !self.wanted.is_empty()
             && (here(r)
                 || self

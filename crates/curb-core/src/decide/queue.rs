@@ -12,12 +12,13 @@
 //!
 //! On a budget nobody is passed at all: what an earlier job in the order needs of it is kept, bound or not.
 
+use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::check::{Check, Fit, Hit, Kind, Place, Promised, Readings, Scope, Wanted};
+use super::check::{Check, Fit, Hit, Kind, Place, Promised, Readings, Scope, Wanted, limits_of};
 use super::moment::{Gate, Moment};
-use super::reclaim::next_reclaim;
+use super::reclaim::{Lent, next_reclaim};
 use crate::ledger::{Class, Event, Job, ResIx, Rule, Seat, State};
 use crate::policy::Mode;
 use crate::subject::Subject;
@@ -42,6 +43,8 @@ pub(super) struct Look<'a> {
     readings: Readings,
     /// By number of class: the first limit in its way; empty until they were looked at.
     blocked: Vec<Option<Hit>>,
+    /// All that is lent, found when it is first asked for.
+    lent: OnceCell<Lent>,
 }
 
 /// The next step of the queue, or nothing when nobody who waits can start now. Apply it and ask again.
@@ -68,16 +71,17 @@ impl<'a> Look<'a> {
         Look {
             state,
             moment,
-            wanted: Wanted::new(),
+            wanted: Wanted::default(),
             shares: HashMap::new(),
             nothing: Promised::default(),
             readings: Readings::default(),
             blocked: Vec::new(),
+            lent: OnceCell::new(),
         }
     }
 }
 
-/// Resources of which somebody within their limits waits for capacity, by cluster.
+/// What somebody within their limits waits for.
 pub(crate) fn wanted(state: &State, moment: &Moment) -> Wanted {
     let mut look = Look::new(state, moment);
     look.find_wanted();
@@ -107,7 +111,8 @@ impl Look<'_> {
         self.moment.gate(&self.state.cluster_at(seat.cluster).name)
     }
 
-    /// Marks resources of which somebody within their limits waits for capacity: these are not lent to others.
+    /// Marks what somebody within their limits waits for, of capacity or of a quota that others share: it is not lent to
+    /// others.
     fn find_wanted(&mut self) {
         let lends = |r: &crate::policy::Quota| !r.borrow.is_empty();
         if !self.state.policy().quotas.iter().any(lends) {
@@ -117,11 +122,19 @@ impl Look<'_> {
             Kind::Capacity(r) | Kind::Guarantee(r) if !h.alone => Some(r),
             _ => None,
         };
-        let mut wanted = Wanted::new();
+        let by_bucket = |h: &Hit| match (h.place, h.kind) {
+            (Place::Bucket(b), Kind::Concurrent(r)) if !h.alone => Some((b, r)),
+            _ => None,
+        };
+        let mut wanted = Wanted::default();
         let mut blocked = Vec::with_capacity(self.state.classes.len());
-        for class in &self.state.classes {
+        for (ix, class) in self.state.classes.iter().enumerate() {
             let check = self.check(class, &self.nothing);
-            let hits = match check.all_like(|h| by_cluster(h).is_some()) {
+            let like = |h: &Hit| {
+                by_cluster(h).is_some()
+                    || by_bucket(h).is_some_and(|(b, r)| self.is_within(class, b, r, h.asked))
+            };
+            let hits = match check.all_like(like) {
                 Ok(hits) => hits,
                 Err(other) => {
                     blocked.push(Some(other));
@@ -129,12 +142,15 @@ impl Look<'_> {
                 }
             };
             blocked.push(hits.first().copied());
-            if hits.is_empty() || self.borrows(class) {
+            if hits.is_empty() || !self.is_entitled(class) {
                 continue;
             }
             let cluster = self.state.seats[class.seat as usize].cluster;
             for r in hits.iter().filter_map(by_cluster) {
-                wanted.insert((cluster, r));
+                wanted.add_capacity(cluster, r, ix);
+            }
+            for (b, r) in hits.iter().filter_map(by_bucket) {
+                wanted.add_of_bucket(b, r, ix);
             }
         }
         self.wanted = wanted;
@@ -179,20 +195,33 @@ impl Look<'_> {
             .collect()
     }
 
-    /// Whether a class would go above a limit of its own.
-    pub(super) fn borrows(&self, class: &Class) -> bool {
+    /// Whether a class is within the limits of all its buckets, once what others were lent, and would give back to it, is
+    /// taken away.
+    pub(super) fn is_entitled(&self, class: &Class) -> bool {
         let seat = &self.state.seats[class.seat as usize];
-        seat.buckets.iter().any(|b| {
-            let bucket = &self.state.buckets[*b as usize];
-            let limits = super::check::limits_of(self.state, bucket, self.moment.now);
-            let counts = self.moment.applies(bucket.quota) && !self.state.rules[bucket.quota].audit;
-            counts
-                && class.ask.iter().any(|(r, a)| {
-                    limits
-                        .resource(*r)
-                        .is_some_and(|l| bucket.held.get(*r).saturating_add(*a) > l)
-                })
+        seat.buckets.iter().all(|b| {
+            let mut ask = class.ask.iter();
+            ask.all(|(r, a)| self.is_within(class, *b, *r, u128::from(*a)))
         })
+    }
+
+    /// The same of one bucket and resource.
+    fn is_within(&self, class: &Class, b: u32, r: ResIx, asked: u128) -> bool {
+        let bucket = &self.state.buckets[b as usize];
+        let counts = self.moment.applies(bucket.quota) && !self.state.rules[bucket.quota].audit;
+        let limits = limits_of(self.state, bucket, self.moment.now);
+        let Some(limit) = counts.then(|| limits.resource(r)).flatten() else {
+            return true;
+        };
+        let held = bucket.held.get(r);
+        let fits = |held: u64| u128::from(held).saturating_add(asked) <= u128::from(limit);
+        // What its user's own limits count is never others'.
+        fits(held)
+            || (!self.is_private(b) && asked <= u128::from(limit) && {
+                let lent = self.lent.get_or_init(|| Lent::of(self));
+                let seat = &self.state.seats[class.seat as usize];
+                fits(held.saturating_sub(lent.to_others(seat, b, r)))
+            })
     }
 
     /// The first in the order that fits. Of those that do not, only such are put in the order as can be in its way.

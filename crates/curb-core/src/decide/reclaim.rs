@@ -5,18 +5,23 @@
 //! fewest loans are chosen that make room, of these the youngest. Where even all of them would not make room, none is
 //! stopped.
 //!
+//! Entitled is who is within the limits of all their buckets once such loans are taken away: loans count in buckets that
+//! borrower and waiter share, as they do in the cluster's capacity. What a bucket was lent never comes back to that bucket
+//! itself.
+//!
 //! Of a bucket that is above its limit in a resource, the loans are the youngest of its jobs that were granted on borrowed
 //! capacity, as many as it takes to be within the limit. A loan makes room where it holds what is lacking: the resource
-//! that was lent (or, of GPUs, one of the model that is lacking), on the cluster where it is lacking.
+//! that was lent (or, of GPUs, one of the model that is lacking), on the cluster or in the bucket where it is lacking.
 
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 
-use super::check::{Check, Fit, Freed, Hit, Kind, Place, Promised, limits_of};
+use super::check::{Check, Fit, Freed, Hit, Kind, Place, Promised, Wanted, limits_of};
 use super::moment::Gate;
 use super::queue::{Look, Order};
 use super::violation::Quantity;
 use crate::amount::Amount;
-use crate::ledger::{Class, Event, Job, Phase, ResIx, Slot};
+use crate::ledger::{Class, Event, Job, Phase, ResIx, Seat, Slot};
 use crate::policy::Reclaim;
 use crate::time::{Millis, Timestamp};
 
@@ -47,9 +52,80 @@ struct Loan<'a> {
 #[derive(Clone, Copy)]
 struct Lack {
     r: ResIx,
-    /// On one cluster; `None`: wherever it is.
-    cluster: Option<u32>,
+    at: Where,
     amount: u128,
+}
+
+/// Where something is lacking.
+#[derive(Clone, Copy)]
+enum Where {
+    /// On a cluster.
+    Cluster(u32),
+    /// On all clusters together.
+    Anywhere,
+    /// In a bucket.
+    Bucket(u32),
+}
+
+/// What is lent, or is being given back, of buckets that several share, by the buckets that it is counted in.
+pub(super) struct Lent {
+    stopping: Freed,
+    all: Amounts,
+    /// By the first of the buckets that lent it: all of these buckets, and what it is.
+    by_lenders: HashMap<u32, Vec<(Vec<u32>, Amounts)>>,
+}
+
+/// How much of what a bucket holds.
+type Amounts = HashMap<(u32, ResIx), u64>;
+
+impl Lent {
+    pub(super) fn of(look: &Look<'_>) -> Lent {
+        let stopping = look.state.being_stopped();
+        let mut lenders: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for loan in look.loans(&stopping, &Lending::All) {
+            lenders.entry(loan.ix).or_default().push(loan.bucket);
+        }
+        let (mut all, mut by_lenders) = (Amounts::new(), HashMap::new());
+        for (ix, mut buckets) in lenders {
+            let Some(slot) = look.state.slot_at(ix) else {
+                continue;
+            };
+            buckets.sort_unstable();
+            let alike: &mut Vec<(Vec<u32>, Amounts)> = by_lenders.entry(buckets[0]).or_default();
+            let at = alike.iter().position(|(of, _)| *of == buckets);
+            let at = at.unwrap_or_else(|| {
+                alike.push((buckets, Amounts::new()));
+                alike.len() - 1
+            });
+            look.add_shared(slot, &mut all);
+            look.add_shared(slot, &mut alike[at].1);
+        }
+        Lent {
+            stopping,
+            all,
+            by_lenders,
+        }
+    }
+
+    /// How much of what a bucket holds was lent to others than those in a seat, or is being given back.
+    pub(super) fn to_others(&self, seat: &Seat, b: u32, r: ResIx) -> u64 {
+        let of = |amounts: &Amounts| amounts.get(&(b, r)).copied().unwrap_or(0);
+        let lenders = seat.buckets.iter().filter_map(|l| self.by_lenders.get(l));
+        let own = lenders
+            .flatten()
+            .filter(|(by, _)| by.iter().all(|l| seat.buckets.contains(l)))
+            .fold(0, |sum: u64, (_, amounts)| sum.saturating_add(of(amounts)));
+        let others = of(&self.all).saturating_sub(own);
+        others.saturating_add(self.stopping.in_bucket(b, r))
+    }
+}
+
+/// Which loans are looked for.
+enum Lending<'a> {
+    /// All, whether they are taken back or end by themselves.
+    All,
+    /// Those that are taken back, of what somebody wants.
+    TakenBack(&'a Wanted),
 }
 
 /// Somebody for whom loans are taken back.
@@ -57,6 +133,8 @@ struct Waiter<'a> {
     class: &'a Class,
     waited: Millis,
     promised: &'a Promised,
+    /// What others want: of the rest it may be lent something itself.
+    wanted: &'a Wanted,
 }
 
 impl<'a> Look<'a> {
@@ -66,7 +144,7 @@ impl<'a> Look<'a> {
             return Vec::new();
         }
         let freed = self.state.being_stopped();
-        let loans = self.loans(&freed);
+        let loans = self.loans(&freed, &Lending::TakenBack(&self.wanted));
         if loans.is_empty() {
             return Vec::new();
         }
@@ -78,6 +156,7 @@ impl<'a> Look<'a> {
                 self.promise(class, &mut promised);
                 continue;
             }
+            let others = self.wanted.besides(ix);
             for job in class.members.values().take(MEMBERS) {
                 looked_at += 1;
                 let Some(slot) = self.state.slot_at(*job) else {
@@ -87,6 +166,7 @@ impl<'a> Look<'a> {
                     class,
                     waited: self.moment.now.since(slot.job.submitted),
                     promised: &promised,
+                    wanted: &others,
                 };
                 if !self.fits(&waiter, &freed) {
                     if let Some(events) = self.take_back(&waiter, &loans, &freed) {
@@ -110,12 +190,12 @@ impl<'a> Look<'a> {
         let state = self.state;
         let (mut entitled, mut others) = (Vec::new(), Vec::new());
         for (ix, class) in state.classes.iter().enumerate() {
-            let cluster = state.seats[class.seat as usize].cluster;
             if self.gate(class) == Gate::Down {
                 continue;
             }
+            let seat = &state.seats[class.seat as usize];
             let mut ask = class.ask.iter();
-            if ask.any(|(r, _)| self.wanted.contains(&(cluster, *r))) && !self.borrows(class) {
+            if ask.any(|(r, _)| self.wanted.has(seat, *r)) && self.is_entitled(class) {
                 entitled.push(ix);
             } else {
                 others.push(ix);
@@ -139,18 +219,24 @@ impl<'a> Look<'a> {
         order
     }
 
-    /// All that may be taken back from somebody, the youngest first, besides those that are being stopped.
-    fn loans(&self, freed: &Freed) -> Vec<Loan<'a>> {
+    /// All that was lent, the youngest first, besides those that are being stopped.
+    fn loans(&self, freed: &Freed, which: &Lending<'_>) -> Vec<Loan<'a>> {
         let state = self.state;
         let mut loans = Vec::new();
         for (b, bucket) in state.buckets.iter().enumerate() {
-            let Reclaim::StopAfter(after) = state.policy().quotas[bucket.quota].reclaim else {
-                continue;
+            let lends = state.rules[bucket.quota].borrow.iter().next().is_some();
+            let after = match (state.policy().quotas[bucket.quota].reclaim, which) {
+                (Reclaim::StopAfter(after), _) => after,
+                (Reclaim::Drain, Lending::All) if lends => Millis(0),
+                (Reclaim::Drain, _) => continue,
             };
+            if bucket.running == 0 {
+                continue;
+            }
             if state.rules[bucket.quota].audit || !self.moment.applies(bucket.quota) {
                 continue;
             }
-            let mut over = self.over(b as u32, freed);
+            let mut over = self.over(b as u32, freed, which);
             if over.is_empty() {
                 continue;
             }
@@ -179,14 +265,17 @@ impl<'a> Look<'a> {
     }
 
     /// By how much a bucket is above its limits in what is wanted, on whichever cluster.
-    fn over(&self, b: u32, freed: &Freed) -> Vec<(ResIx, u64)> {
+    fn over(&self, b: u32, freed: &Freed, which: &Lending<'_>) -> Vec<(ResIx, u64)> {
         let bucket = &self.state.buckets[b as usize];
         let limits = limits_of(self.state, bucket, self.moment.now);
         let limited = self.state.rules[bucket.quota].limits.iter();
         let names = &self.state.names;
-        let wanted = |r: ResIx| {
-            let mut wanted = self.wanted.iter();
-            wanted.any(|(_, w)| *w == r || names.are_akin(*w, r))
+        let wanted = |r: ResIx| match which {
+            Lending::All => true,
+            Lending::TakenBack(wanted) => {
+                let mut wanted = wanted.resources();
+                wanted.any(|w| w == r || names.are_akin(w, r))
+            }
         };
         limited
             .filter(|(r, _)| wanted(*r))
@@ -214,9 +303,22 @@ impl<'a> Look<'a> {
         all
     }
 
+    /// Adds what a job holds of limits that its user shares with others.
+    fn add_shared(&self, slot: &Slot, amounts: &mut Amounts) {
+        for b in &self.state.seats[slot.seat as usize].buckets {
+            let rule = &self.state.rules[self.state.buckets[*b as usize].quota];
+            let limited = |r: ResIx| !rule.private && rule.limits.get(r).is_some();
+            for (r, a) in slot.ask.iter().filter(|(r, _)| limited(*r)) {
+                let sum = amounts.entry((*b, *r)).or_insert(0);
+                *sum = sum.saturating_add(*a);
+            }
+        }
+    }
+
     fn as_if<'b>(&'b self, waiter: &'b Waiter<'_>, freed: &'b Freed) -> Check<'b> {
         Check {
             freed: Some(freed),
+            wanted: waiter.wanted,
             ..self.check(waiter.class, waiter.promised)
         }
     }
@@ -250,9 +352,10 @@ impl<'a> Look<'a> {
         freed: &Freed,
     ) -> Option<Vec<Event>> {
         let lacks = self.lacks(waiter, freed)?;
+        let own = &self.state.seats[waiter.class.seat as usize].buckets;
         let loans: Vec<Loan<'a>> = loans
             .iter()
-            .filter(|l| l.after <= waiter.waited)
+            .filter(|l| l.after <= waiter.waited && !own.contains(&l.bucket))
             .cloned()
             .collect();
         let mut freed = freed.clone();
@@ -271,14 +374,17 @@ impl<'a> Look<'a> {
     fn lacks(&self, waiter: &Waiter<'_>, freed: &Freed) -> Option<Vec<Lack>> {
         let cluster = self.state.seats[waiter.class.seat as usize].cluster;
         let lack = |h: &Hit| {
-            let (r, cluster) = match h.kind {
-                Kind::Capacity(r) | Kind::Turn(r) => (r, Some(cluster)),
-                Kind::Guarantee(r) => (r, None),
+            let (r, at) = match (h.kind, h.place) {
+                (Kind::Capacity(r) | Kind::Turn(r), Place::Cluster) => (r, Where::Cluster(cluster)),
+                (Kind::Guarantee(r), Place::Cluster) => (r, Where::Anywhere),
+                (Kind::Concurrent(r) | Kind::Borrowing(r) | Kind::Turn(r), Place::Bucket(b)) => {
+                    (r, Where::Bucket(b))
+                }
                 _ => return None,
             };
-            (h.place == Place::Cluster && !h.alone).then(|| Lack {
+            (!h.alone).then(|| Lack {
                 r,
-                cluster,
+                at,
                 amount: h.used.saturating_add(h.asked).saturating_sub(h.limit),
             })
         };
@@ -311,9 +417,13 @@ impl<'a> Look<'a> {
 
     /// How much a loan brings of what is lacking, the sum of its parts of each in 2^-20; 0 when it is none of it.
     fn brings(&self, loan: &Loan<'_>, lacks: &[Lack]) -> u128 {
-        let cluster = self.state.seats[loan.slot.seat as usize].cluster;
+        let seat = &self.state.seats[loan.slot.seat as usize];
         let part = |lack: &Lack| {
-            let here = lack.cluster.is_none_or(|c| c == cluster);
+            let here = match lack.at {
+                Where::Cluster(c) => c == seat.cluster,
+                Where::Anywhere => true,
+                Where::Bucket(b) => seat.buckets.contains(&b),
+            };
             let mut ask = loan.slot.ask.iter();
             match ask.find(|(r, _)| *r == lack.r) {
                 Some((r, a)) if here && self.is_lent(loan, *r) => {
@@ -381,6 +491,10 @@ impl<'a> Look<'a> {
         let seat = &state.seats[waiter.class.seat as usize];
         let lent_by = &state.rules[state.buckets[loan.bucket as usize].quota].name;
         let lacked = |r: ResIx| lacks.iter().any(|l| l.r == r);
+        let shared = lacks.iter().find_map(|l| match l.at {
+            Where::Bucket(b) => Some(b),
+            Where::Cluster(_) | Where::Anywhere => None,
+        });
         let wanted = waiter.class.ask.iter().filter(|(r, _)| lacked(*r));
         let wanted: Vec<String> = wanted
             .map(|(r, a)| {
@@ -396,16 +510,26 @@ impl<'a> Look<'a> {
             let rule = &state.rules[quota];
             let says = |l: &Lack| rule.limits.get(l.r).or(rule.guarantee.get(l.r)).is_some();
             let counts = !rule.audit && self.moment.applies(quota) && lacks.iter().any(says);
-            counts.then_some(&rule.name)
+            (counts && shared != Some(*b)).then_some(&rule.name)
         });
+        // Where a quota that both share is used up, it is that which is told, and not the cluster.
+        let of = shared.map_or_else(
+            || format!("on cluster {}", state.cluster_at(seat.cluster).name),
+            |b| {
+                let quota = state.buckets[b as usize].quota;
+                format!("of quota {}", state.rules[quota].name)
+            },
+        );
         let entitled = entitles.map_or_else(
-            || "that no quota limits in it".to_owned(),
+            || match shared {
+                Some(_) => "that no other quota limits in it".to_owned(),
+                None => "that no quota limits in it".to_owned(),
+            },
             |name| format!("within quota {name}"),
         );
         format!(
-            "it ran on capacity borrowed above quota {lent_by}; {} on cluster {} is wanted back for a job {entitled}, which has waited {}",
+            "it ran on capacity borrowed above quota {lent_by}; {} {of} is wanted back for a job {entitled}, which has waited {}",
             wanted.join(", "),
-            state.cluster_at(seat.cluster).name,
             waiter.waited
         )
     }
