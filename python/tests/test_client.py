@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,6 +47,7 @@ class Answer:
     status: int
     body: str
     content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -51,26 +57,33 @@ class Server:
     address: str
     answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
+    open: threading.Event = field(default_factory=threading.Event)
+    """While it is not set, requests are taken and wait for their answer."""
 
-    def says(self, method: str, path: str, status: int, body: object, content_type: str = "application/json") -> None:
+    def says(
+        self, method: str, path: str, status: int, body: object, content_type: str = "application/json", **headers: str
+    ) -> None:
         text = body if isinstance(body, str) else json.dumps(body)
-        self.answers[method, path] = Answer(status, text, content_type)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.answers[method, path] = Answer(status, text, content_type, named)
 
     def last(self, method: str, path: str) -> Request:
         return [r for r in self.requests if (r.method, r.path) == (method, path)][-1]
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
+@contextmanager
+def serving() -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
             raw = self.rfile.read(int(self.headers.get("content-length", 0)))
             body = json.loads(raw) if raw else None
             lower = {k.lower(): v for k, v in self.headers.items()}
             recorder.requests.append(Request(self.command, self.path, lower, body))
+            recorder.open.wait(20)
             answer = recorder.answers.get((self.command, self.path), Answer(404, "404: Not Found", "text/plain"))
             self.send_response(answer.status)
-            self.send_header("content-type", answer.content_type)
+            for name, value in {"content-type": answer.content_type, **answer.headers}.items():
+                self.send_header(name, value)
             self.send_header("content-length", str(len(answer.body.encode())))
             self.end_headers()
             self.wfile.write(answer.body.encode())
@@ -82,20 +95,30 @@ def server() -> Iterator[Server]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         recorder = Server(f"http://127.0.0.1:{http.server_port}")
+        recorder.open.set()
         recorder.says("GET", "/api/version", 200, {"version": "4", "ray_version": "2.60.0", "ray_commit": "c"})
         recorder.says("POST", "/api/jobs/", 200, {"job_id": "j1", "submission_id": "j1"})
         recorder.says("POST", "/curb/v1/explain", 200, {"verdict": "now", "violations": [], "text": "would start now"})
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
+        try:
+            yield recorder
+        finally:
+            recorder.open.set()
+            http.shutdown()
+            thread.join(timeout=5)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as recorder:
         yield recorder
-        http.shutdown()
-        thread.join(timeout=5)
 
 
 @pytest.fixture(autouse=True)
 def no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CURB_ADDRESS", "CURB_TOKEN", "RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN",
-                 "RAY_AUTH_MODE", "RAY_JOB_HEADERS"):  # fmt: skip
+    for name in ("CURB_ADDRESS", "CURB_TOKEN", "CURB_TOKEN_FILE", "RAY_ADDRESS", "RAY_API_SERVER_ADDRESS",
+                 "RAY_AUTH_TOKEN", "RAY_AUTH_MODE", "RAY_JOB_HEADERS"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
 
 
@@ -295,8 +318,6 @@ def test_an_argument_wins_over_the_environment(server: Server, monkeypatch: pyte
 
 
 def test_the_environment_is_as_it_was_afterwards(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     JobSubmissionClient(server.address, token="t")
     assert "RAY_API_SERVER_ADDRESS" not in os.environ
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:1")
@@ -313,3 +334,234 @@ def test_the_header_for_one_request_does_not_stay(server: Server) -> None:
     client.submit_job(**JOB)
     assert client.list_jobs() == []
     assert "problem" not in server.last("GET", "/api/jobs/").headers["accept"]
+
+
+def made(address: str) -> threading.Thread:
+    """A client that is being made in another thread."""
+    thread = threading.Thread(target=JobSubmissionClient, args=(address,), kwargs={"token": "of-curb"})
+    thread.start()
+    return thread
+
+
+def wait_until_asked(server: Server) -> None:
+    for _ in range(1000):
+        if server.requests:
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("nobody asked within 10 s")
+
+
+def test_a_client_that_waits_for_its_server_changes_nothing_for_the_rest_of_the_process(server: Server) -> None:
+    with serving() as ray:
+        server.open.clear()
+        before = dict(os.environ)
+        waiting = made(server.address)
+        try:
+            wait_until_asked(server)
+            assert dict(os.environ) == before
+            RayClient(ray.address, headers={"Authorization": "Bearer of-ray"})
+            second = made(ray.address)
+            second.join(timeout=10)
+            assert not second.is_alive(), "a second client waits for the first one's server"
+            assert {r.headers["authorization"] for r in ray.requests} == {"Bearer of-ray", "Bearer of-curb"}
+            assert len(server.requests) == 1
+        finally:
+            server.open.set()
+            waiting.join(timeout=10)
+        assert {r.headers["authorization"] for r in server.requests} == {"Bearer of-curb"}
+
+
+def test_it_holds_all_that_rays_constructor_makes(server: Server) -> None:
+    rays = vars(RayClient(server.address, metadata={"a": "b"}, cookies={"c": "d"}))
+    ours = vars(JobSubmissionClient(server.address + "/", metadata={"a": "b"}, cookies={"c": "d"}))
+    assert ours == rays
+
+
+@pytest.mark.parametrize("wrong", [{"cookies": []}, {"metadata": "team"}, {"verify": 1}, {"address": 8266}])
+def test_an_argument_of_a_wrong_type_is_named(server: Server, wrong: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=next(iter(wrong))):
+        JobSubmissionClient(**{"address": server.address, **wrong})
+
+
+SECRET = "curb_kjq83hf0qj"
+
+
+@pytest.mark.parametrize("name", ["CURB_TOKEN", "RAY_AUTH_TOKEN", "argument"])
+def test_a_line_end_after_the_token_is_not_part_of_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, f" {SECRET}\r\n")
+    JobSubmissionClient(server.address, token=f"{SECRET}\n" if name == "argument" else None)
+    assert server.requests[-1].headers["authorization"] == f"Bearer {SECRET}"
+
+
+@pytest.mark.parametrize("name", ["CURB_TOKEN", "CURB_TOKEN_FILE", "RAY_AUTH_TOKEN", "RAY_JOB_HEADERS", "token",
+                                  "header", "bytes", "list"])  # fmt: skip
+@pytest.mark.parametrize("broken", [f"{SECRET}\nX-More: 1", f"{SECRET}\x00", f"{SECRET}\u2026"])
+def test_a_token_that_cannot_be_sent_is_named_and_shown_nowhere(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, broken: str
+) -> None:
+    given: dict[str, Any] = {}
+    if name in ("token", "header", "bytes", "list"):
+        header: object = {"bytes": f"{broken}\n.".encode(), "list": [SECRET]}.get(name, broken)
+        given = {"token": broken} if name == "token" else {"headers": {"Authorization": header}}
+        name = name if name == "token" else "Authorization"
+    elif name == "CURB_TOKEN_FILE":
+        (tmp_path / "token").write_text(broken, encoding="utf-8")
+        monkeypatch.setenv(name, str(tmp_path / "token"))
+    elif "\x00" in broken and name != "RAY_JOB_HEADERS":
+        monkeypatch.setitem(os.environ, name, broken.replace("\x00", "\x7f"))  # no variable can hold a zero byte
+    else:
+        monkeypatch.setenv(name, json.dumps({"Authorization": broken}) if name == "RAY_JOB_HEADERS" else broken)
+    with pytest.raises(ValueError, match=name) as caught:
+        JobSubmissionClient(server.address, **given)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert not server.requests
+
+
+def test_headers_that_are_not_json_are_not_shown(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for raw in (f"Bearer {SECRET}", f'["{SECRET}"]', "{" + SECRET):
+        monkeypatch.setenv("RAY_JOB_HEADERS", raw)
+        with pytest.raises(ValueError, match="RAY_JOB_HEADERS must be JSON") as caught:
+            JobSubmissionClient(server.address)
+        assert SECRET not in "".join(traceback.format_exception(caught.value))
+        assert SECRET not in str(vars(caught.value.__context__ or caught.value))
+
+
+def test_the_token_may_be_in_a_file_as_for_the_command_line(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("from-file\n", encoding="utf-8")
+    monkeypatch.setenv("CURB_TOKEN_FILE", str(tmp_path / "token"))
+    for token, headers, sent in (
+        (None, None, "from-file"),
+        (None, {"x-team": "vision"}, "from-file"),
+        ("argument", None, "argument"),
+        (None, {"Authorization": "Bearer header"}, "header"),
+    ):
+        monkeypatch.setenv("CURB_TOKEN", "from-curb")
+        JobSubmissionClient(server.address, token=token, headers=headers)
+        assert server.requests[-1].headers["authorization"] == f"Bearer {sent}"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(None, "cannot read the token file"), (" \n", "is empty"), ("x" * 70_000, "more than")]
+)
+def test_a_token_file_without_a_token_is_an_error_and_nobody_else_is_asked(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None, why: str
+) -> None:
+    if content is not None:
+        (tmp_path / "token").write_text(content, encoding="utf-8")
+    monkeypatch.setenv("CURB_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("CURB_TOKEN", "from-curb")
+    with pytest.raises(ValueError, match=f"CURB_TOKEN_FILE.*{why}"):
+        JobSubmissionClient(server.address)
+    assert not server.requests
+
+
+def test_a_variable_of_blanks_says_nothing(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CURB_ADDRESS", "CURB_TOKEN", "CURB_TOKEN_FILE", "RAY_JOB_HEADERS"):
+        monkeypatch.setenv(name, " ")
+    monkeypatch.setenv("RAY_ADDRESS", server.address)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "from-ray")
+    JobSubmissionClient()
+    assert server.requests[-1].headers["authorization"] == "Bearer from-ray"
+
+
+async def all_of(client: JobSubmissionClient, job: str) -> list[str]:
+    return [piece async for piece in client.tail_job_logs(job)]
+
+
+EVERY_CALL: dict[str, tuple[str, str, Any]] = {
+    "status": ("GET", "/api/jobs/j9", lambda c: c.get_job_status("j9")),
+    "logs": ("GET", "/api/jobs/j9/logs", lambda c: c.get_job_logs("j9")),
+    "stop": ("POST", "/api/jobs/j9/stop", lambda c: c.stop_job("j9")),
+    "delete": ("DELETE", "/api/jobs/j9", lambda c: c.delete_job("j9")),
+    "list": ("GET", "/api/jobs/", lambda c: c.list_jobs()),
+    "submit": ("POST", "/api/jobs/", lambda c: c.submit_job(**JOB)),
+    "check": ("POST", "/curb/v1/explain", lambda c: c.check(entrypoint="true")),
+    "tail": ("GET", "/api/jobs/j9/logs/tail", lambda c: asyncio.run(all_of(c, "j9"))),
+}
+
+
+@pytest.mark.parametrize("call", EVERY_CALL)
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, BadRequest), (401, NotSignedIn), (403, NotAllowed), (404, NotFound), (503, Unavailable)]
+)
+def test_every_call_tells_kind_code_and_request(server: Server, call: str, status: int, kind: type[CurbError]) -> None:
+    method, path, make = EVERY_CALL[call]
+    client = JobSubmissionClient(server.address, token="t")
+    problem = {"status": status, "code": "no-such-job", "detail": "curb: Job j9 is not yours", "request_id": "r-1"}
+    text = "curb: Job j9 is not yours\n  more: curb help reason no-such-job, or /curb/v1/reasons/no-such-job\n"
+    for body, content_type in ((problem, "application/problem+json"), (text, "text/plain; charset=utf-8")):
+        server.says(method, path, status, body, content_type, x_request_id="r-1", retry_after="7")
+        with pytest.raises(kind, match=r"^Job j9 is not yours") as caught:
+            make(client)
+        assert (caught.value.status, caught.value.code, caught.value.request_id) == (status, "no-such-job", "r-1")
+        assert getattr(caught.value, "retry_after", 7) == 7
+        accept = server.last(method, path).headers["accept"]
+        assert "application/json" in accept or "application/problem+json" in accept, "so that Curb says the code"
+
+
+@pytest.mark.parametrize("status", [401, 403, 500, 503])
+def test_a_client_that_is_turned_away_when_it_is_made_says_so_in_curbs_words(server: Server, status: int) -> None:
+    problem = {"status": status, "code": "x", "detail": "curb: not now", "request_id": "r-2"}
+    server.says("GET", "/api/version", status, problem, "application/problem+json")
+    with pytest.raises(CurbError, match=r"^not now") as caught:
+        JobSubmissionClient(server.address, token="t")
+    assert (caught.value.status, caught.value.code, caught.value.request_id) == (status, "x", "r-2")
+
+
+def test_a_log_that_may_be_followed_after_all_is_still_an_error_of_its_kind(server: Server) -> None:
+    client = JobSubmissionClient(server.address, token="t")
+    path = "/api/jobs/j9/logs/tail"
+    server.says("GET", path, 503, "busy", "text/plain", x_request_id="r-3")
+    once = server.answers["GET", path]
+    server.answers = OnceThen(server.answers, ("GET", path), once, Answer(200, "{}"))
+    with pytest.raises(Unavailable, match="could not be followed; try again") as caught:
+        asyncio.run(all_of(client, "j9"))
+    assert caught.value.request_id == "r-3"
+
+
+class OnceThen(dict[tuple[str, str], Answer]):
+    """One answer for the first request of a path, another for all that follow."""
+
+    def __init__(self, others: dict[tuple[str, str], Answer], key: tuple[str, str], first: Answer, then: Answer):
+        super().__init__(others)
+        self.key, self.left = key, [first]
+        self[key] = then
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return self.left.pop() if key == self.key and self.left else super().get(key, default)
+
+
+@pytest.mark.parametrize("form", ["text/plain", "application/problem+json"])
+def test_a_refusal_names_its_request(server: Server, form: str) -> None:
+    body: object = REFUSAL if form == "text/plain" else {"detail": REFUSAL, "violations": []}
+    server.says("POST", "/api/jobs/", 429, body, form, x_request_id="r-4")
+    with pytest.raises(QuotaExceeded) as caught:
+        JobSubmissionClient(server.address, token="t").submit_job(**JOB)
+    assert caught.value.request_id == "r-4"
+
+
+def test_who_stops_following_a_log_ends_rays_connection_at_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = []
+
+    async def rays(_client: RayClient, job_id: str) -> AsyncIterator[str]:
+        try:
+            yield f"first of {job_id}"
+            yield "second"
+        finally:
+            ended.append(job_id)
+
+    async def one_piece(client: JobSubmissionClient) -> str:
+        pieces = client.tail_job_logs("j9")
+        first = await anext(pieces)
+        await pieces.aclose()
+        assert ended == ["j9"]
+        return first
+
+    monkeypatch.setattr(RayClient, "tail_job_logs", rays)
+    assert asyncio.run(one_piece(JobSubmissionClient(server.address, token="t"))) == "first of j9"

@@ -146,8 +146,16 @@ class Unavailable(CurbError):
 class QuotaExceeded(CurbError):
     """Curb refused a job. `str()` is Curb's own text, with every limit in the way."""
 
-    def __init__(self, text: str, *, status: int, code: str | None = None, violations: tuple[Violation, ...] = ()):
-        super().__init__(text, status=status, code=code)
+    def __init__(
+        self,
+        text: str,
+        *,
+        status: int,
+        code: str | None = None,
+        request_id: str | None = None,
+        violations: tuple[Violation, ...] = (),
+    ):
+        super().__init__(text, status=status, code=code, request_id=request_id)
         self.violations = violations
         """Every limit in the way, the binding one first. `status` is 429: over a limit now; 422: it can never fit."""
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from curb._answers import (
@@ -17,22 +16,34 @@ from curb._answers import (
     Unavailable,
     violations_from_json,
 )
+from curb._settings import address_from_environment, headers_with_token
 
 try:
+    import aiohttp
+    import ray
     import requests
-    from ray.exceptions import AuthenticationError
+    from ray.dashboard.utils import ray_address_to_api_server_url, ray_client_address_to_api_server_url
     from ray.job_submission import JobSubmissionClient as _RayClient
 except ImportError as error:
     raise ImportError("curb.JobSubmissionClient is Ray's own with more: pip install 'curb[ray]'") from error
 
 _PROBLEM = "application/problem+json"
-# Only an answer that names the limits can be turned into violations; anything else is taken as well.
-_ACCEPT_PROBLEM = f"{_PROBLEM}, */*;q=0.5"
+# Errors in JSON have a code, and refusals their violations; anything else is taken as well.
+_ACCEPT = "application/json, */*;q=0.5"
+# Here JSON without a problem in it is Ray's answer: only an answer that names the limits becomes violations.
+_ACCEPT_OF = {"/api/jobs/": f"{_PROBLEM}, */*;q=0.5", "/curb/v1/explain": f"application/json, {_PROBLEM}"}
 _REFUSALS = (422, 429)  # Ray itself never answers a submission with these
 # An unreachable server is told after this many seconds, a slow one after the second number.
 _CHECK_TIMEOUT = (5, 30)
-
-_environment_lock = threading.Lock()
+# The last line of an error as text: where its code is explained.
+_CODE_IN_TEXT = re.compile(r"^ *more: curb help reason ([a-z0-9-]+)", re.MULTILINE)
+# What a websocket client says first. The key is of no use to anybody: nothing is sent over this connection.
+_HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "Y3VyYiBhc2tzIHdoeSBubw==",
+}
 
 
 class JobSubmissionClient(_RayClient):
@@ -40,8 +51,8 @@ class JobSubmissionClient(_RayClient):
 
     Args:
         address: of Curb. Default: CURB_ADDRESS; else what Ray's client takes (RAY_API_SERVER_ADDRESS, RAY_ADDRESS).
-        token: a Curb token. Default: the `Authorization` of `headers`; else CURB_TOKEN, RAY_JOB_HEADERS or
-            RAY_AUTH_TOKEN, the first that is set.
+        token: a Curb token. Default: the `Authorization` of `headers`; else CURB_TOKEN_FILE (a file with the token),
+            CURB_TOKEN, RAY_JOB_HEADERS or RAY_AUTH_TOKEN, the first that is set.
         headers, and everything else: as Ray's client takes it.
 
     An `address` that is given wins over the environment. (With Ray's own client the environment wins over the
@@ -51,14 +62,41 @@ class JobSubmissionClient(_RayClient):
     def __init__(
         self,
         address: str | None = None,
-        *args: Any,
+        create_cluster_if_needed: bool = False,
+        cookies: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        verify: str | bool = True,
+        *,
         token: str | None = None,
         **kwargs: Any,
     ) -> None:
-        address = address or os.environ.get("CURB_ADDRESS")
-        with _ray_reads_address(address):
-            super().__init__(address, *args, headers=_with_token(headers, token), **kwargs)
+        address = address or address_from_environment()
+        settings = {
+            "create_cluster_if_needed": create_cluster_if_needed,
+            "cookies": cookies,
+            "metadata": metadata,
+            "headers": headers_with_token(headers, token),
+            "verify": verify,
+            **kwargs,
+        }
+        if address is None:
+            super().__init__(None, **settings)
+        else:
+            self._connect(address, settings)
+
+    def _connect(self, address: str, settings: Mapping[str, Any]) -> None:
+        """What Ray's constructor does, but to this address: that one takes RAY_API_SERVER_ADDRESS and RAY_ADDRESS
+        before its argument, and the environment is the whole process's, so that it is no place to tell it another."""
+        given = {"address": address, **settings}
+        for name, kinds in (("address", str), ("cookies", dict), ("metadata", dict), ("verify", (str, bool))):
+            if given[name] is not None and not isinstance(given[name], kinds):
+                raise TypeError(f"{name}: {type(given[name]).__name__} is not a type that Ray's client takes for it")
+        self._client_ray_version = ray.__version__
+        super(_RayClient, self).__init__(address=_of_the_api(address), **settings)
+        self._check_connection_and_version(
+            "2.0", f"{self._address} is not Curb, or in front of a Ray before 2.0: is this the right address?"
+        )
 
     def check(
         self,
@@ -98,22 +136,48 @@ class JobSubmissionClient(_RayClient):
         except ValueError as error:
             raise RuntimeError(f"{self._address} did not answer as Curb does ({error}); is it Ray's own?") from error
 
-    def _do_request(self, method: str, endpoint: str, **kwargs: Any) -> Any:
+    async def tail_job_logs(self, job_id: str) -> AsyncGenerator[str]:
+        """As Ray's: the log in pieces as they come. Raises CurbError where it is refused."""
         try:
-            return self._send(method, endpoint, **kwargs)
-        except AuthenticationError as error:
-            # Ray's words are about its own tokens and hide Curb's.
-            raise _signing_in_failed(str(error)) from error
+            async with aclosing(super().tail_job_logs(job_id)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except aiohttp.WSServerHandshakeError as error:
+            refused = error
+        else:
+            return
+        # aiohttp throws the body away, which has Curb's words: it is asked for again, in a thread since that waits.
+        raise await asyncio.to_thread(self._why_not_followed, job_id, refused) from None
 
-    def _send(self, method: str, endpoint: str, **kwargs: Any) -> Any:
-        if method != "POST" or endpoint not in ("/api/jobs/", "/curb/v1/explain"):
-            return super()._do_request(method, endpoint, **kwargs)
-        accept = _ACCEPT_PROBLEM if endpoint == "/api/jobs/" else f"application/json, {_PROBLEM}"
-        # Ray's client has one set of headers for all requests, and this one request needs another. A shallow copy
-        # keeps the client usable from several threads at once.
-        once = object.__new__(_RayClient)
-        once.__dict__ = {**self.__dict__, "_headers": {**self._headers, "Accept": accept}}
-        return once._do_request(method, endpoint, **kwargs)
+    def _why_not_followed(self, job_id: str, refused: aiohttp.WSServerHandshakeError) -> CurbError:
+        with self._request(
+            "GET", f"/api/jobs/{job_id}/logs/tail", add=_HANDSHAKE, stream=True, timeout=_CHECK_TIMEOUT
+        ) as response:
+            if response.status_code < 400:  # it has become possible in between
+                response = requests.Response()
+                response.status_code = refused.status
+                response.headers.update(refused.headers or {})
+                response._content = b"the log could not be followed; try again"
+                response.headers["content-type"] = "text/plain"
+            return _error(response, f"Request failed with status code {response.status_code}")
+
+    def _do_request(
+        self, method: str, endpoint: str, *, data: bytes | None = None, json_data: Any = None, **kwargs: Any
+    ) -> Any:
+        response = self._request(method, endpoint, data=data, json=json_data, **kwargs)
+        # Ray's client has words of its own for these, about Ray's tokens; and an error of `requests` for the last.
+        if response.status_code in (401, 403) or (endpoint == "/api/version" and response.status_code > 404):
+            self._raise_error(response)
+        return response
+
+    def _request(self, method: str, endpoint: str, *, add: Mapping[str, str] | None = None, **kwargs: Any) -> Any:
+        accept = _ACCEPT_OF.get(endpoint, _ACCEPT) if method == "POST" else _ACCEPT
+        # A copy: one client may be used from several threads at once.
+        headers = {name: value for name, value in self._headers.items() if name.lower() != "accept"}
+        headers.update({"Accept": accept, **(add or {})})
+        return requests.request(
+            method, self._address + endpoint, cookies=self._cookies, headers=headers, verify=self._verify, **kwargs
+        )
 
     def _raise_error(self, r: Any) -> None:
         raise _error(r, f"Request failed with status code {r.status_code}")
@@ -126,11 +190,13 @@ def _error(response: Any, attempt: str) -> CurbError:
     if status in _REFUSALS and (problem is None or {"verdict", "violations"} & problem.keys()):
         return _refusal(response, problem)
     if problem is None:
-        text, code, request_id = response.text.strip(), None, response.headers.get("x-request-id")
+        text, found = response.text.strip(), _CODE_IN_TEXT.search(response.text)
+        code = found and found[1]
         said = text.removeprefix("curb: ") if text.startswith("curb: ") else f"{attempt}: {text}"
     else:
         said = str(problem.get("detail") or problem.get("title") or f"status {status}").removeprefix("curb: ")
-        code, request_id = problem.get("code"), problem.get("request_id")
+        code = problem.get("code")
+    request_id = _request_id(response, problem)
     kind = BY_STATUS.get(status, CurbError)
     lines = [said.strip()]
     if status == 401 and "CURB_TOKEN" not in said:
@@ -146,28 +212,23 @@ def _error(response: Any, attempt: str) -> CurbError:
     return error
 
 
-def _signing_in_failed(text: str) -> CurbError:
-    """Ray's client puts the body of a 401 or 403 between its own words."""
-    head, _, rest = text.partition(": ")
-    body = rest.partition("\n\n")[0]
-    response = requests.Response()
-    response.status_code = 401 if head == "Authentication required" else 403
-    response._content = body.encode()
-    response.headers["content-type"] = _PROBLEM if body.startswith("{") else "text/plain"
-    return _error(response, f"Request failed with status code {response.status_code}")
-
-
 def _refusal(response: Any, problem: Mapping[str, Any] | None) -> QuotaExceeded:
-    status = response.status_code
+    status, request_id = response.status_code, _request_id(response, problem)
     try:
         violations = violations_from_json((problem or {}).get("violations"))
     except ValueError:
         # The job was refused, whatever shape the reason has: show it as it came.
-        return QuotaExceeded(response.text, status=status)
+        problem = None
     if problem is None:
-        return QuotaExceeded(response.text, status=status)
-    text = problem.get("detail") or problem.get("title") or response.text
-    return QuotaExceeded(str(text), status=status, code=problem.get("code"), violations=violations)
+        return QuotaExceeded(response.text, status=status, request_id=request_id)
+    text = str(problem.get("detail") or problem.get("title") or response.text)
+    return QuotaExceeded(
+        text, status=status, code=problem.get("code"), request_id=request_id, violations=violations
+    )  # fmt: skip
+
+
+def _request_id(response: Any, problem: Mapping[str, Any] | None) -> str | None:
+    return (problem or {}).get("request_id") or response.headers.get("x-request-id")
 
 
 def _read_problem(response: Any) -> Mapping[str, Any] | None:
@@ -181,25 +242,6 @@ def _read_problem(response: Any) -> Mapping[str, Any] | None:
     return problem if isinstance(problem, Mapping) else None
 
 
-def _with_token(headers: Mapping[str, str] | None, token: str | None) -> dict[str, str]:
-    found = dict(headers or {})
-    if token is None and any(name.lower() == "authorization" for name in found):
-        return found
-    token = token or os.environ.get("CURB_TOKEN")
-    if token is None and headers is None and (from_ray := os.environ.get("RAY_JOB_HEADERS")):
-        try:
-            found.update(json.loads(from_ray))
-        except ValueError as error:
-            raise ValueError('RAY_JOB_HEADERS must be JSON such as {"Authorization": "Bearer ..."}') from error
-        if any(name.lower() == "authorization" for name in found):
-            return found
-    token = token or os.environ.get("RAY_AUTH_TOKEN")
-    if token is not None:
-        found = {name: value for name, value in found.items() if name.lower() != "authorization"}
-        found["Authorization"] = f"Bearer {token}"
-    return found
-
-
 def _without_local_files(runtime_env: Mapping[str, Any]) -> dict[str, Any]:
     """Local directories become packages only when a job is submitted; no limit depends on them."""
     kept = dict(runtime_env)
@@ -210,20 +252,8 @@ def _without_local_files(runtime_env: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-@contextmanager
-def _ray_reads_address(address: str | None) -> Iterator[None]:
-    """Ray's constructor takes an address from the environment before its argument. This makes the two one."""
-    name = "RAY_API_SERVER_ADDRESS"
-    if address is None:
-        yield
-        return
-    with _environment_lock:
-        before = os.environ.get(name)
-        os.environ[name] = address
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = before
+def _of_the_api(address: str) -> str:
+    """Where the API is, of an address in any form that Ray's client takes."""
+    if address.startswith("ray://"):
+        return str(ray_client_address_to_api_server_url(address))
+    return address if "://" in address else str(ray_address_to_api_server_url(address))
