@@ -509,3 +509,41 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_taken_back_goes_to_whom_it_was_taken_back_for_and_is_not_lent_again() {
+    let mut w = World::new(&format!(
+        "{TEAMS}job_types:\n  hot: {{priority: 5}}\nquotas:\n  - {{name: research, for: {{org: research}}, limits: {{cpu: 2}}, borrow: {{cpu: 4}}, reclaim: {{stop_after: 10m}}}}\n  - {{name: product, for: {{org: product}}, limits: {{cpu: 40}}}}\n"
+    ));
+    w.cluster("main", "session-1", &[("cpu", "4")]);
+    run(&mut w, &want("ana").cpu("2"));
+    let loan = run(&mut w, &want("ana").cpu("2"));
+    let (kim, _) = w.submit(&want("kim").cpu("1"));
+    let (hot, _) = w.submit(&want("ana").cpu("2").job_type("hot"));
+    w.pass(10 * MINUTE);
+    assert_eq!(stopped(&mut w), std::slice::from_ref(&loan));
+    assert_eq!(
+        w.end_and_run(&loan),
+        std::slice::from_ref(&kim),
+        "not the one of higher priority, which could only borrow"
+    );
+    assert!(!w.holds(&hot));
+    // It borrows once nobody else wants it.
+    assert_eq!(w.end_and_run(&kim), [hot]);
+}
+
+#[test]
+fn within_a_team_priority_decides_who_borrows() {
+    let mut w = World::new(&format!(
+        "{TEAMS}job_types:\n  hot: {{priority: 5}}\nquotas:\n  - {{name: research, for: {{org: research}}, limits: {{cpu: 3}}, borrow: {{cpu: 4}}, reclaim: {{stop_after: 10m}}}}\n"
+    ));
+    w.cluster("main", "session-1", &[("cpu", "4")]);
+    let first = run(&mut w, &want("ana").cpu("4"));
+    w.submit(&want("li").cpu("1"));
+    let (hot, _) = w.submit(&want("ana").cpu("4").job_type("hot"));
+    assert_eq!(
+        w.end_and_run(&first),
+        [hot],
+        "the small one shares the quota that lends"
+    );
+}

@@ -225,6 +225,10 @@ impl Look<'_> {
     }
 
     /// The first in the order that fits. Of those that do not, only such are put in the order as can be in its way.
+    ///
+    /// Who would start on borrowed capacity steps back for those behind who fit within their limits and would not fit after
+    /// it, whatever its priority: capacity is lent while nobody else wants it. Else what was taken back for somebody would
+    /// be lent again to the next in the order, and taken back again.
     fn pick(&mut self) -> Option<(&'_ Job, bool)> {
         let state = self.state;
         let budgets = state.rules.iter().any(|r| !r.budgets.is_empty());
@@ -257,15 +261,66 @@ impl Look<'_> {
         }
         order.sort_unstable();
         let mut promised = Promised::default();
-        for (_, ix, fits) in order {
-            let class = &state.classes[ix];
-            if fits && let Fit::Yes { borrowed } = self.check(class, &promised).fits() {
-                let job = class.members.values().next()?;
-                return Some((&state.slot_at(*job)?.job, borrowed));
+        let mut steps_back = None;
+        for (at, (_, ix, fits)) in order.iter().enumerate() {
+            let class = &state.classes[*ix];
+            let fit = fits.then(|| self.check(class, &promised).fits());
+            match fit {
+                Some(Fit::Yes { borrowed: true })
+                    if self.is_in_the_way(class, &order[at + 1..], &promised) =>
+                {
+                    steps_back.get_or_insert(class);
+                }
+                Some(Fit::Yes { borrowed }) => return Some((self.head(class)?, borrowed)),
+                Some(Fit::No { .. }) | None => self.promise(class, &mut promised),
             }
-            self.promise(class, &mut promised);
         }
-        None
+        // Of those that it stepped back for none could start: others are before them.
+        Some((self.head(steps_back?)?, true))
+    }
+
+    /// Whether a class that borrows would take from one behind it what that one could have within its limits. Who shares
+    /// the quota that lends has no better right to the loan.
+    fn is_in_the_way(
+        &self,
+        class: &Class,
+        behind: &[(Order, usize, bool)],
+        promised: &Promised,
+    ) -> bool {
+        let state = self.state;
+        let seat = &state.seats[class.seat as usize];
+        let lends = |b: &&u32| {
+            let rule = &state.rules[state.buckets[**b as usize].quota];
+            class.ask.iter().any(|(r, _)| rule.borrow.get(*r).is_some())
+        };
+        let lenders: Vec<u32> = seat.buckets.iter().filter(lends).copied().collect();
+        let mut with = promised.clone();
+        for (r, a) in class.ask.iter() {
+            for b in &seat.buckets {
+                let sum = with.buckets.entry((*b, *r)).or_insert(0);
+                *sum = sum.saturating_add(*a);
+            }
+            let sum = with.clusters.entry((seat.cluster, *r)).or_insert(0);
+            *sum = sum.saturating_add(*a);
+        }
+        for b in &seat.buckets {
+            *with.jobs.entry(*b).or_insert(0) += 1;
+        }
+        behind
+            .iter()
+            .filter(|(_, _, fits)| *fits)
+            .any(|(_, ix, _)| {
+                let theirs = &state.classes[*ix];
+                let seats = &state.seats[theirs.seat as usize];
+                let of_the_same = |r: &u16| class.ask.iter().any(|(own, _)| own == r);
+                theirs.ask.iter().any(|(r, _)| of_the_same(r))
+                    && !seats.buckets.iter().any(|b| lenders.contains(b))
+                    && matches!(
+                        self.check(theirs, promised).fits(),
+                        Fit::Yes { borrowed: false }
+                    )
+                    && matches!(self.check(theirs, &with).fits(), Fit::No { .. })
+            })
     }
 
     fn head<'b>(&'b self, class: &Class) -> Option<&'b Job> {
