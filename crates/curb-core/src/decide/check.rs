@@ -730,7 +730,7 @@ impl Check<'_> {
     }
 
     /// What guarantees of its own lack: it may take that much whoever waits.
-    fn own_guarantees(&self, r: ResIx) -> u64 {
+    pub(crate) fn own_guarantees(&self, r: ResIx) -> u64 {
         self.seat
             .buckets
             .iter()

@@ -11,6 +11,7 @@ mod queue;
 mod reclaim;
 mod render;
 mod resolve;
+mod smaller;
 mod submit;
 mod violation;
 

@@ -1,12 +1,12 @@
 //! From a limit in the way to a violation with all its numbers.
 
-use super::check::{Hit, Kind, Scope, limits_of};
+use super::check::{Hit, Kind, limits_of};
 use super::submit::{View, bucket_of_hit, resource_of};
 use super::violation::{Code, Holder, MAX_HOLDERS, MAX_REASON, Quantity, Violation, When};
-use crate::amount::{Amount, Unit};
-use crate::ledger::{Bucket, Has, Job, ResIx};
+use crate::amount::Amount;
+use crate::ledger::{Bucket, Job, ResIx};
 use crate::policy::Above;
-use crate::resource::{Resource, Resources};
+use crate::resource::Resource;
 use crate::time::{Millis, Timestamp};
 
 /// At most so many holders are looked at to say who holds something and when enough of them have ended.
@@ -52,7 +52,7 @@ impl Render<'_> {
         }
     }
 
-    fn resource(&self, r: ResIx) -> Resource {
+    pub(super) fn resource(&self, r: ResIx) -> Resource {
         let names = &self.view.state.names;
         if usize::from(r) < names.len() {
             return names.name(r).clone();
@@ -376,104 +376,6 @@ fn short(reason: &str) -> String {
     let cut: String = reason.chars().take(MAX_REASON - 1).collect();
     let whole = cut.rfind(' ').filter(|at| *at > cut.len() / 2);
     format!("{}…", cut[..whole.unwrap_or(cut.len())].trim_end())
-}
-
-/// The largest part of the request that would start now; `None` when none of it would.
-pub(super) fn fits_now(view: &View<'_>, violations: &[Violation]) -> Option<Resources> {
-    let smaller_helps = |v: &Violation| {
-        matches!(
-            v.code,
-            Code::PerJobLimit
-                | Code::ConcurrentLimit
-                | Code::Budget
-                | Code::Capacity
-                | Code::Guarantee
-        )
-    };
-    if !violations.iter().all(smaller_helps) {
-        return None;
-    }
-    let render = Render { view };
-    let mut all = Resources::none();
-    for (r, asked) in view.ask {
-        let resource = render.resource(*r);
-        let room = room(view, *r).min(*asked);
-        // What is offered can be asked for as it is shown.
-        let fine = match resource.unit() {
-            Unit::Bytes if room >= 1 << 20 => 1 << 20,
-            Unit::Bytes if room >= 1 << 10 => 1 << 10,
-            _ => 1,
-        };
-        all.set(resource, Amount(room - room % fine));
-    }
-    // Models count as GPUs.
-    let mut gpus = all.get(&Resource::Gpu);
-    let models: Vec<Resource> = all
-        .iter()
-        .map(|(r, _)| r.clone())
-        .filter(|r| matches!(r, Resource::GpuModel(_)))
-        .collect();
-    for model in models {
-        let some = all.get(&model).min(gpus);
-        gpus = gpus.saturating_sub(some);
-        all.set(model, some);
-    }
-    (!all.is_empty()).then_some(all)
-}
-
-/// How much of a resource one more job could be given now, under all that covers it.
-fn room(view: &View<'_>, r: ResIx) -> u64 {
-    let state = view.state;
-    let now = view.moment.now;
-    let cluster = state.cluster_at(view.seat.cluster);
-    let mut room = match cluster.has(r) {
-        Has::This(capacity) => capacity.saturating_sub(cluster.held.get(r)),
-        Has::Unread => 0,
-        Has::Unmet => u64::MAX,
-    };
-    if let Some(left) = view.check(Scope::Enforced, false).left_by_guarantees(r) {
-        room = room.min(left);
-    }
-    for b in &view.seat.buckets {
-        let bucket = view.bucket_at(*b);
-        let rule = &state.rules[bucket.quota];
-        if rule.audit || !view.moment.applies(bucket.quota) {
-            continue;
-        }
-        if let Some(limit) = limits_of(state, bucket, now).resource(r) {
-            let lent = limit.saturating_add(rule.borrow.get(r).unwrap_or(0));
-            room = room.min(lent.saturating_sub(bucket.held.get(r)));
-        }
-        if let Some(limit) = rule.per_job.get(r) {
-            room = room.min(limit);
-        }
-        for ((resource, limit), meter) in rule.budgets.iter().zip(&bucket.meters) {
-            if *resource != r {
-                continue;
-            }
-            let reading = meter.read(now);
-            let left = limit.saturating_sub(reading.used.saturating_add(reading.committed));
-            let whole = reading.horizon.since(reading.begin);
-            let one = match view.submission.duration {
-                // Neither in what is left of the period nor in a whole one.
-                Some(d) => u128::from(d.min(whole).0).max(1),
-                None => 1,
-            };
-            let now_one = reading.would_add(now, 1, view.submission.duration).max(1);
-            let fits = match view.submission.duration {
-                Some(_) => u64::try_from((left / now_one).min(limit / one)).unwrap_or(u64::MAX),
-                None if left > 0 => u64::MAX,
-                None => 0,
-            };
-            room = room.min(fits);
-            let later = view.submission.duration.map(|d| meter.later(now, d));
-            for (committed, span) in later.into_iter().flatten() {
-                let fits = limit.saturating_sub(committed) / span.max(1);
-                room = room.min(u64::try_from(fits).unwrap_or(u64::MAX));
-            }
-        }
-    }
-    room
 }
 
 fn code(kind: Kind) -> Code {

@@ -181,7 +181,7 @@ fn team(policy: &Policy, ask: &Ask) -> Result<Option<String>, ResolveError> {
 /// type whose default for it is zero; who may use which type is the policy's word.
 ///
 /// The marks that Ray puts on single nodes are places and no amounts: Ray itself knows whether the node is there.
-fn request(
+pub(super) fn request(
     policy: &Policy,
     ask: &Ask,
     type_default: Option<&crate::policy::Defaults>,

@@ -6,8 +6,9 @@ use super::check::{Check, Fit, Hit, Kind, Place, Promised, Scope, Wanted};
 use super::moment::{Gate, Moment};
 use super::outlook::{Begun, Outlook};
 use super::queue::{Ahead, Comer, Places, Position, ahead, wanted};
-use super::render::{Render, fits_now};
+use super::render::Render;
 use super::resolve::Submission;
+use super::smaller::fits_now;
 use super::violation::{Code, Explanation, Shadow, Verdict, Violation, When};
 use crate::ledger::{Bucket, Event, Job, NewJob, ResIx, Seat, State};
 use crate::policy::{Mode, RefusalStyle, WhenDown};
@@ -343,7 +344,7 @@ fn seen<T>(
 
 /// The request by number of resource. A resource that nothing has named before is not limited and held by nobody, but the
 /// cluster may be known not to have it: it gets a number past all others, each its own.
-fn ask_of(state: &State, submission: &Submission) -> Vec<(ResIx, u64)> {
+pub(super) fn ask_of(state: &State, submission: &Submission) -> Vec<(ResIx, u64)> {
     let mut past = state.names.len();
     let mut ask: Vec<(ResIx, u64)> = submission
         .request
@@ -371,7 +372,7 @@ pub(super) struct View<'a> {
     pub(super) made: &'a [Bucket],
     pub(super) ask: &'a [(ResIx, u64)],
     /// Of a job that waits: the job.
-    waits: Option<&'a Job>,
+    pub(super) waits: Option<&'a Job>,
 }
 
 impl View<'_> {
@@ -491,14 +492,7 @@ impl View<'_> {
         if !self.moment.settled {
             return behind();
         }
-        let comer = Comer {
-            seat: self.seat,
-            subject: &self.submission.subject,
-            ask: self.ask,
-            priority: self.submission.priority,
-            waits: self.waits,
-        };
-        match ahead(self.state, self.moment, &comer) {
+        match self.ahead() {
             Ahead::Nobody => Vec::new(),
             Ahead::Many => behind(),
             Ahead::Some(promised) => {
@@ -508,6 +502,29 @@ impl View<'_> {
                 };
                 self.violations(&check.all())
             }
+        }
+    }
+
+    fn ahead(&self) -> Ahead {
+        let comer = Comer {
+            seat: self.seat,
+            subject: &self.submission.subject,
+            ask: self.ask,
+            priority: self.submission.priority,
+            waits: self.waits,
+        };
+        ahead(self.state, self.moment, &comer)
+    }
+
+    /// What is kept for those who go first; `None` where there are more of them than are looked at.
+    pub(super) fn promised(&self) -> Option<Promised> {
+        if self.state.queued_count() == 0 {
+            return Some(Promised::default());
+        }
+        match self.ahead() {
+            Ahead::Nobody => Some(Promised::default()),
+            Ahead::Some(promised) => Some(promised),
+            Ahead::Many => None,
         }
     }
 
