@@ -175,6 +175,9 @@ impl Telling<'_> {
             Code::CapacityUnknown => {
                 format!("{place} has not said yet what it has in all; {asked} asked")
             }
+            Code::Guarantee if v.used.is_none() => format!(
+                "{place}: {note}, which leaves {limit} in all; {asked} asked, over by {over}"
+            ),
             Code::Guarantee => format!(
                 "{place}: {note}, which leaves {limit} in all; {used} held, {asked} asked, over by {over}"
             ),

@@ -68,6 +68,23 @@ fn what_a_guarantee_never_leaves_is_refused_idle_or_busy() {
 }
 
 #[test]
+fn what_a_guarantee_never_leaves_is_told_without_what_is_held() {
+    let yaml = "capacity: {cpu: 10}\nteams: {bg: {members: [kim]}}\nquotas:\n  - {name: bg, for: {team: bg}, guarantee: {cpu: 3}}\n";
+    let mut w = World::new(yaml);
+    w.submit(&want("li").cpu("6"));
+    let told = w.text(&want("ana").cpu("8"), "ana");
+    let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        told.contains("keeps 3 CPU, which leaves 7 CPU in all; 8 CPU asked, over by 1 CPU."),
+        "{told}"
+    );
+    assert!(!told.contains("0 CPU held"), "{told}");
+    let found = w.explain(&want("ana").cpu("8")).violations;
+    let guarantee = found.iter().find(|v| v.code.as_str() == "guarantee");
+    assert_eq!(guarantee.expect("it is in the way").used, None);
+}
+
+#[test]
 fn who_waits_for_a_guarantee_is_told_whose_and_who_holds_the_rest() {
     let yaml = "capacity: {cpu: 4}\nteams: {serving: {members: [kim]}}\nquotas:\n  - {name: serving, for: {team: serving}, guarantee: {cpu: 1}}\n";
     let mut w = World::new(yaml);

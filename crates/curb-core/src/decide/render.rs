@@ -31,7 +31,10 @@ impl Render<'_> {
         let over = (hit.used + hit.asked).saturating_sub(hit.limit);
         let asks = !matches!(hit.kind, Kind::Rate | Kind::DurationNeeded(_));
         let unread = matches!(hit.kind, Kind::Unread(_));
-        let counted = asks && !unread && !matches!(hit.kind, Kind::PerJob(_) | Kind::Duration);
+        // Of what guarantees never leave, what is held now says nothing.
+        let never_left = hit.alone && matches!(hit.kind, Kind::Guarantee(_));
+        let of_one_job = never_left || matches!(hit.kind, Kind::PerJob(_) | Kind::Duration);
+        let counted = asks && !unread && !of_one_job;
         Violation {
             code,
             quota: quota.map(|q| q.name.clone()),
