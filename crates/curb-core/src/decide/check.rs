@@ -24,6 +24,10 @@ pub(crate) enum Place {
 /// Which kind of limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// The subject may not use its job type.
+    JobType,
+    /// The subject may not use the cluster.
+    ClusterAccess,
     PerJob(ResIx),
     Duration,
     Concurrent(ResIx),
@@ -317,6 +321,9 @@ impl Check<'_> {
     fn walk(&self, see: &mut dyn FnMut(Hit) -> ControlFlow<()>) -> bool {
         let mut borrowed = false;
         let observing = self.state.mode() == Mode::Audit;
+        if !observing && self.scope == Scope::Enforced && self.access(see).is_break() {
+            return borrowed;
+        }
         for b in &self.seat.buckets {
             let bucket = self.bucket_at(*b);
             let rule = &self.state.rules[bucket.quota];
@@ -333,6 +340,28 @@ impl Check<'_> {
             let _ = self.cluster(see);
         }
         borrowed
+    }
+
+    /// Whether the subject may still use its job type and the cluster. Of one that is being submitted
+    /// [`super::resolve`] has said it.
+    fn access(&self, see: &mut dyn FnMut(Hit) -> ControlFlow<()>) -> ControlFlow<()> {
+        let denied = self.seat.denied;
+        for (is, kind) in [
+            (denied.job_type, Kind::JobType),
+            (denied.cluster, Kind::ClusterAccess),
+        ] {
+            if is && !self.submitting {
+                see(Hit {
+                    place: Place::Cluster,
+                    kind,
+                    limit: 0,
+                    used: 0,
+                    asked: 0,
+                    alone: true,
+                })?;
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     fn bucket(

@@ -1,6 +1,7 @@
 //! From a limit in the way to a violation with all its numbers.
 
 use super::check::{Hit, Kind, limits_of};
+use super::resolve::{cluster_denial, type_denial};
 use super::submit::{View, bucket_of_hit, resource_of};
 use super::violation::{Code, Holder, MAX_HOLDERS, MAX_REASON, Quantity, Violation, When};
 use crate::amount::Amount;
@@ -19,6 +20,16 @@ pub(super) struct Render<'a> {
 impl Render<'_> {
     pub(super) fn violation(&self, hit: &Hit) -> Violation {
         let state = self.view.state;
+        let submission = self.view.submission;
+        match (hit.kind, &submission.subject.job_type) {
+            (Kind::JobType, Some(name)) => {
+                return type_denial(state.policy(), &submission.subject, name);
+            }
+            (Kind::ClusterAccess, _) => {
+                return cluster_denial(&submission.subject, &submission.cluster);
+            }
+            _ => {}
+        }
         let bucket = bucket_of_hit(hit).map(|b| self.view.bucket_at(b));
         let quota = bucket.map(|b| &state.policy().quotas[b.quota]);
         let code = code(hit.kind);
@@ -114,7 +125,11 @@ impl Render<'_> {
             };
         }
         let when = match hit.kind {
-            Kind::PerJob(_) | Kind::Duration | Kind::DurationNeeded(_) => When::PolicyChange,
+            Kind::JobType
+            | Kind::ClusterAccess
+            | Kind::PerJob(_)
+            | Kind::Duration
+            | Kind::DurationNeeded(_) => When::PolicyChange,
             Kind::Rate => {
                 let wait = u64::try_from(hit.used).unwrap_or(u64::MAX);
                 When::At(now.after(Millis(wait.max(1))))
@@ -383,6 +398,8 @@ fn short(reason: &str) -> String {
 
 fn code(kind: Kind) -> Code {
     match kind {
+        Kind::JobType => Code::JobType,
+        Kind::ClusterAccess => Code::ClusterAccess,
         Kind::PerJob(_) => Code::PerJobLimit,
         Kind::Duration => Code::DurationLimit,
         Kind::Concurrent(_) => Code::ConcurrentLimit,

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::violation::{Code, Quantity, Violation, When};
 use crate::amount::Amount;
-use crate::ledger::{State, covers};
-use crate::policy::{Policy, Selector};
+use crate::ledger::{State, covers, denied};
+use crate::policy::Policy;
 use crate::resource::{Resource, Resources};
 use crate::subject::Subject;
 use crate::time::Millis;
@@ -83,34 +83,19 @@ pub fn resolve(state: &State, ask: &Ask) -> Result<Submission, ResolveError> {
     subject.labels.extend(ask.labels.clone());
     let named = ask.job_type.as_ref().or(policy.default_job_type.as_ref());
     let job_type = named.and_then(|name| Some((name, policy.job_types.get(name)?)));
-    match (named, job_type) {
-        (_, Some((name, _))) => subject.job_type = Some(name.clone()),
-        (Some(name), None) if !policy.job_types.is_empty() => {
-            denials.push(unknown_type(policy, name));
-        }
-        _ => {}
-    }
-    if let Some((name, rule)) = job_type
-        && !allowed(&rule.allowed, &subject, &ask.cluster)
+    if let Some((name, _)) = job_type {
+        subject.job_type = Some(name.clone());
+    } else if let Some(name) = named
+        && !policy.job_types.is_empty()
     {
-        denials.push(denial(
-            Code::JobType,
-            format!("job type {name}"),
-            format!("{} may not use job type {name}", subject_of(&subject)),
-        ));
+        denials.push(type_denial(policy, &subject, name));
     }
-    if let Some(rule) = policy.clusters.get(&ask.cluster)
-        && !allowed(&rule.allowed, &subject, &ask.cluster)
-    {
-        denials.push(denial(
-            Code::ClusterAccess,
-            format!("cluster {}", ask.cluster),
-            format!(
-                "{} may not use cluster {}",
-                subject_of(&subject),
-                ask.cluster
-            ),
-        ));
+    let denied = denied(policy, &subject, &ask.cluster);
+    if let (true, Some((name, _))) = (denied.job_type, job_type) {
+        denials.push(type_denial(policy, &subject, name));
+    }
+    if denied.cluster {
+        denials.push(cluster_denial(&subject, &ask.cluster));
     }
     let (base, highest) = job_type.map_or((0, 0), |(_, t)| {
         (t.priority, t.max_priority.max(t.priority))
@@ -218,10 +203,6 @@ fn shortest_duration(policy: &Policy, subject: &Subject, cluster: &str) -> Optio
         .min()
 }
 
-fn allowed(selectors: &[Selector], subject: &Subject, cluster: &str) -> bool {
-    selectors.is_empty() || selectors.iter().any(|s| covers(s, subject, cluster))
-}
-
 fn subject_of(subject: &Subject) -> String {
     match &subject.team {
         Some(team) => format!("user {} of team {team}", subject.user),
@@ -229,15 +210,26 @@ fn subject_of(subject: &Subject) -> String {
     }
 }
 
-fn unknown_type(policy: &Policy, name: &str) -> Violation {
-    let known: Vec<&str> = policy.job_types.keys().map(String::as_str).collect();
-    denial(
-        Code::JobType,
-        format!("job type {name}"),
+/// That a subject may not use a job type.
+pub(super) fn type_denial(policy: &Policy, subject: &Subject, name: &str) -> Violation {
+    let note = if policy.job_types.contains_key(name) {
+        format!("{} may not use job type {name}", subject_of(subject))
+    } else {
+        let known: Vec<&str> = policy.job_types.keys().map(String::as_str).collect();
         format!(
             "there is no job type {name}; there are: {}",
             known.join(", ")
-        ),
+        )
+    };
+    denial(Code::JobType, format!("job type {name}"), note)
+}
+
+/// That a subject may not use a cluster.
+pub(super) fn cluster_denial(subject: &Subject, cluster: &str) -> Violation {
+    denial(
+        Code::ClusterAccess,
+        format!("cluster {cluster}"),
+        format!("{} may not use cluster {cluster}", subject_of(subject)),
     )
 }
 

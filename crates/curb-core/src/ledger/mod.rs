@@ -24,5 +24,5 @@ pub use state::{Cluster, ENDED_KEPT, State};
 pub use view::{BucketView, BudgetView, ResourceView};
 
 pub(crate) use apply::{arrive, interval_micros, span_micros};
-pub(crate) use rules::{ResIx, Rule};
+pub(crate) use rules::{ResIx, Rule, denied};
 pub(crate) use state::{Bucket, Class, Has, Seat, Slot};

@@ -227,6 +227,36 @@ pub fn covers(selector: &Selector, subject: &Subject, cluster: &str) -> bool {
     bucket_of(selector, subject, cluster).is_some()
 }
 
+/// Whether one of some selectors covers a subject; where there are none, everybody is.
+fn allowed(selectors: &[Selector], subject: &Subject, cluster: &str) -> bool {
+    selectors.is_empty() || selectors.iter().any(|s| covers(s, subject, cluster))
+}
+
+/// What a subject may not use on a cluster, whatever it asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Denied {
+    /// Its job type: not for it, or not defined any more.
+    pub(crate) job_type: bool,
+    /// The cluster.
+    pub(crate) cluster: bool,
+}
+
+/// Holds a subject on a cluster against who may use which job type and cluster.
+pub(crate) fn denied(policy: &Policy, subject: &Subject, cluster: &str) -> Denied {
+    let barred = |name: &String| match policy.job_types.get(name) {
+        Some(rule) => !allowed(&rule.allowed, subject, cluster),
+        // Where no types are defined, any word is as good as none.
+        None => !policy.job_types.is_empty(),
+    };
+    Denied {
+        job_type: subject.job_type.as_ref().is_some_and(barred),
+        cluster: policy
+            .clusters
+            .get(cluster)
+            .is_some_and(|rule| !allowed(&rule.allowed, subject, cluster)),
+    }
+}
+
 /// The org unit of a subject that a selector means: the nearest for each, the nearest that is named for some.
 fn org_for<'a>(m: &Option<Match>, subject: &'a Subject) -> Option<&'a str> {
     match m {

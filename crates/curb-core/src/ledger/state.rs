@@ -12,7 +12,9 @@ use super::fair::Usage;
 use super::job::{Job, Phase};
 use super::meter::{Carried, Meter};
 use super::refusals::Refusals;
-use super::rules::{Ask, Dims, Held, Names, ResIx, Rule, Table, bucket_name, bucket_of};
+use super::rules::{
+    Ask, Denied, Dims, Held, Names, ResIx, Rule, Table, bucket_name, bucket_of, denied,
+};
 use crate::decide::Freed;
 use crate::policy::{Capacity, Match, Mode, Period, Policy};
 use crate::resource::{Resource, Resources};
@@ -139,6 +141,8 @@ pub(crate) struct Seat {
     pub(crate) cluster: u32,
     pub(crate) buckets: Vec<u32>,
     pub(crate) nodes: Vec<u32>,
+    /// What the policy in force does not let the subject use at all.
+    pub(crate) denied: Denied,
 }
 
 /// A part of the tree that shares are compared by.
@@ -449,6 +453,7 @@ impl State {
             cluster: self.cluster_number(cluster),
             buckets,
             nodes: self.path(subject),
+            denied: denied(&self.policy, subject, cluster),
         };
         self.seats.push(seat);
         let ix = (self.seats.len() - 1) as u32;
@@ -487,6 +492,7 @@ impl State {
             cluster: number as u32,
             buckets,
             nodes: Vec::new(),
+            denied: denied(&self.policy, subject, cluster),
         };
         Some((seat, made))
     }
