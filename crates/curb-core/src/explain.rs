@@ -204,7 +204,10 @@ impl Telling<'_> {
         match (e.expected, &e.unknown) {
             (Some(t), _) if t <= self.now => Some("expected to start at any moment".to_owned()),
             (Some(t), _) => Some(format!("expected start about {}", self.about(t))),
-            (None, Some(why)) => Some(format!("expected start cannot be said yet: {why}")),
+            (None, Some(why)) if matches!(e.verdict, Verdict::Now | Verdict::Later) => {
+                Some(format!("expected start cannot be said yet: {why}"))
+            }
+            (None, Some(why)) => Some(format!("no start is expected: {why}")),
             (None, None) => None,
         }
     }

@@ -3,10 +3,11 @@
 mod common;
 
 use common::*;
-use curb_core::decide::{Code, Verdict, When, why_waiting};
+use curb_core::decide::{Code, Verdict, When, position, why_waiting};
+use curb_core::explain::{Telling, Viewer};
 use curb_core::ledger::{Event, State};
 use curb_core::policy::Mode;
-use curb_core::subject::JobId;
+use curb_core::subject::{JobId, Role};
 
 const TEAMS: &str = "teams:\n  serving: {members: [li]}\n  vision: {members: [ana]}\n";
 const OPEN: &str = "job_types:\n  training: {}\n  inference: {}\n";
@@ -25,6 +26,21 @@ fn waiting() -> (World, JobId, JobId, JobId) {
     let (ana, _) = w.submit(&want("ana").cpu("4").hours(1).job_type("training"));
     assert!(w.queued(&li) && w.queued(&ana));
     (w, all, li, ana)
+}
+
+/// The line of a waiting job in its status and log.
+fn line(w: &World, id: &JobId) -> String {
+    let why = why_waiting(&w.state, id, &w.moment()).expect("it waits");
+    let viewer = Viewer {
+        user: "li".into(),
+        role: Role::User,
+    };
+    let telling = Telling {
+        viewer: &viewer,
+        policy: w.state.policy(),
+        now: w.moment().now,
+    };
+    telling.waiting(&why, position(&w.state, &w.moment(), w.job(id)))
 }
 
 /// What a waiting job is told first: the code and the sentence.
@@ -106,4 +122,23 @@ fn access_withdrawn_is_so_after_a_restart() {
     w.state = State::restore(&w.state.snapshot()).expect("its own snapshot");
     assert_eq!(w.end_and_run(&all), std::slice::from_ref(&ana));
     assert_eq!(told(&w, &li).0, Code::JobType);
+}
+
+#[test]
+fn a_waiting_job_that_no_longer_fits_under_any_circumstances_is_told_that_no_start_is_expected() {
+    let per_job = "quotas:\n  - {name: small, per_job: {cpu: 2}}\n";
+    let cases = [
+        (policy(ONLY_VISION), "after a policy change it may"),
+        (policy(per_job), "after a policy change it may"),
+        ("capacity: {cpu: 2}\n".to_owned(), "has not so much"),
+    ];
+    for (changed, why) in cases {
+        let (mut w, _, li, _) = waiting();
+        assert!(line(&w, &li).contains("expected start about"));
+        w.apply_policy(&changed);
+        let said = line(&w, &li);
+        let (_, end) = said.split_once("; no start is expected: ").expect(&said);
+        assert!(end.ends_with(why), "{said}");
+        assert!(!said.contains("cannot be said yet"), "{said}");
+    }
 }

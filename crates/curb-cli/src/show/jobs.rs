@@ -6,7 +6,7 @@ use curb_core::resource::{Resource, Resources};
 
 use super::explain::{start, violations};
 use super::journal::records_head;
-use crate::term::{Cell, Ink, Table, View, clean_text, wrap_indented};
+use crate::term::{Cell, Ink, Table, View, clean_line, clean_text, wrap_indented};
 
 /// The list, as `squeue` users know it.
 #[must_use]
@@ -276,7 +276,11 @@ fn state_words(job: &JobView) -> String {
 }
 
 fn waiting_words(waiting: &Waiting, view: &View) -> String {
-    let when = start(waiting.expected, waiting.unknown.as_deref(), view);
+    let hopeless = waiting.violations.first().filter(|v| v.is_hopeless());
+    let when = match (&waiting.unknown, hopeless) {
+        (Some(why), Some(_)) => format!("no start is expected: {}", clean_line(why)),
+        (unknown, _) => start(waiting.expected, unknown.as_deref(), view),
+    };
     let mut out = format!(
         "\nPosition {} of {}; {when}. It waits for:\n\n",
         waiting.position, waiting.of

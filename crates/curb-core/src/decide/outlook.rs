@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::forecast::{Expected, Forecast};
 use super::moment::Moment;
-use super::violation::Explanation;
+use super::violation::{Explanation, Verdict};
 use crate::ledger::{NewJob, State};
 use crate::subject::JobId;
 use crate::time::{Millis, Timestamp};
@@ -17,6 +17,19 @@ const GOOD_FOR: Millis = Millis(1_000);
 /// After a copy of so many parts (jobs, buckets, seats) no other is made for a millisecond: copying them takes about a
 /// fiftieth of that, so that whoever owns the ledger gives a fiftieth of its time to it, however much is asked.
 const PARTS_A_MS: usize = 25;
+
+const NOT_UNDER_THIS_POLICY: &str =
+    "this policy does not let it start; after a policy change it may";
+const NOT_ON_THIS_CLUSTER: &str = "its cluster as it is has not so much";
+
+/// Why a job that waits does not start at any time, if it is so.
+pub(super) fn hopeless(verdict: Verdict) -> Option<&'static str> {
+    match verdict {
+        Verdict::AfterPolicyChange => Some(NOT_UNDER_THIS_POLICY),
+        Verdict::Never => Some(NOT_ON_THIS_CLUSTER),
+        Verdict::Now | Verdict::Later => None,
+    }
+}
 
 const JUST_CAME: &str = "it has only just come; ask again in a moment";
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::check::{Check, Fit, Hit, Kind, Place, Promised, Scope, Wanted};
 use super::moment::{Gate, Moment};
-use super::outlook::{Begun, Outlook};
+use super::outlook::{Begun, Outlook, hopeless};
 use super::queue::{Ahead, Comer, Places, Position, ahead, wanted};
 use super::render::Render;
 use super::resolve::Submission;
@@ -230,7 +230,12 @@ fn why(
     };
     let mut violations = view.violations(&check.all());
     view.gate_and_turn(&mut violations);
-    let told = view.explanation(violations, Vec::new());
+    let mut told = view.explanation(violations, Vec::new());
+    // However long the queue is run ahead, it does not start.
+    if let Some(why) = hopeless(told.verdict) {
+        told.expect(Err(why));
+        return Some(Begun::whole(told));
+    }
     let (id, cluster) = (id.clone(), new.cluster.clone());
     Some(Begun::waits(told, Arc::clone(outlook), id, cluster))
 }

@@ -450,7 +450,12 @@ impl Explanation {
                     .iter()
                     .any(|v| v.code == Code::CapacityUnknown);
                 // Only that the cluster is away comes before it: then nobody can read what it has.
-                let why = if unread && why != DOWN { UNREAD } else { why };
+                let waits = matches!(self.verdict, Verdict::Now | Verdict::Later);
+                let why = if unread && waits && why != DOWN {
+                    UNREAD
+                } else {
+                    why
+                };
                 (self.expected, self.unknown) = (None, Some(why.to_owned()));
             }
         }
