@@ -327,3 +327,36 @@ fn lent_capacity_that_is_taken_back_is_counted_on() {
     assert!(w.queued(&li), "{}", say(&said));
     assert_eq!(expected(&w, &li), Some(20 * MINUTE));
 }
+
+#[test]
+fn an_expected_start_is_not_earlier_than_the_turn_that_pacing_gives() {
+    // One start in two seconds after five at once, as the server's default is.
+    let mut w = World::new("capacity: {cpu: 100}\n");
+    let mut pace = curb_core::decide::Pace::new(500, 5);
+    let mut next = None;
+    for _ in 0..5 {
+        assert_eq!(next, None);
+        pace.started(w.moment().now);
+        next = pace.next(w.moment().now);
+    }
+    let paced = curb_core::decide::Gate::Paced {
+        next: next.expect("the burst is used up"),
+    };
+    w.gates.insert("main".into(), paced);
+    w.paces.insert("main".into(), pace);
+    let waits: Vec<JobId> = (0..55)
+        .map(|_| w.submit(&want("ana").cpu("1").hours(9)).0)
+        .collect();
+    for (position, id) in (1..).zip(&waits) {
+        assert_eq!(expected(&w, id), Some(position * 2000), "{position}");
+    }
+    let comer = w.explain(&want("li").cpu("1").hours(9));
+    let at = comer.expected.map(|t| t.0 - w.now);
+    assert!((2000..=56 * 2000).contains(&at.expect("a start")), "{at:?}");
+    // After a while without starts as many may come at once as the burst has.
+    let (far, id) = (w.now + HOUR, &waits[5]);
+    w.now = far;
+    w.gates.clear();
+    assert_eq!(expected(&w, &waits[4]), Some(0));
+    assert_eq!(expected(&w, id), Some(2000));
+}

@@ -111,3 +111,25 @@ async fn status_log_list_and_answer_tell_the_same_expected_start() {
         "{log}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_jobs_that_only_pacing_holds_each_is_told_the_start_of_its_own_turn() {
+    let w = World::with("version: 1\n", |o| o.start_rate_milli = 500).await;
+    for n in 0..40 {
+        assert_eq!(w.submit(&w.li, &format!("p{n}"), "0.01").await.status, 200);
+    }
+    let list = w.get(&w.li, "/curb/v1/jobs?state=queued").await.json();
+    let mut starts: Vec<(u64, u64)> = list["jobs"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|j| &j["waiting"])
+        .map(|w| (w["position"].as_u64(), w["expected"].as_u64()))
+        .map(|(p, at)| (p.expect("a place"), at.expect("a start")))
+        .collect();
+    starts.sort_unstable();
+    assert!(starts.len() >= 20, "most of them wait: {starts:?}");
+    for two in starts.windows(2) {
+        assert_eq!(two[1].1 - two[0].1, 2000, "{starts:?}");
+    }
+}

@@ -166,6 +166,9 @@ impl Run {
                 let id = id.clone();
                 self.apply(event);
                 starts.insert(id.clone(), self.moment.now);
+                let cluster = self.state.job(&id).map(|j| j.new.cluster.clone());
+                // The next start on its cluster is not before its turn.
+                cluster.iter().for_each(|c| self.moment.started(c));
                 match self.state.job(&id).and_then(|j| j.expected_end()) {
                     Some(end) => self.ends.push(Reverse((end, id))),
                     None => self.undeclared = true,

@@ -7,6 +7,7 @@ mod check;
 mod forecast;
 mod moment;
 mod outlook;
+mod pace;
 mod queue;
 mod reclaim;
 mod render;
@@ -19,6 +20,7 @@ pub(crate) use check::{Freed, limits_of};
 
 pub use moment::{Gate, Moment};
 pub use outlook::{Begun, Outlook};
+pub use pace::Pace;
 pub use queue::{Places, Position, next, next_change, position};
 pub use resolve::{Ask, ResolveError, Submission, resolve};
 pub use submit::{

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::outlook::Outlook;
+use super::pace::Pace;
 use crate::calendar::Calendar;
 use crate::ledger::State;
 use crate::time::Timestamp;
@@ -30,6 +31,9 @@ pub struct Moment {
     pub now: Timestamp,
     /// The gate of each cluster; one that is not named is open.
     pub gates: BTreeMap<String, Gate>,
+    /// How fast jobs are started on each cluster; one that is not named is not paced. Only foresight needs it: at the
+    /// moment itself the gate decides.
+    pub paces: Arc<BTreeMap<String, Pace>>,
     /// Whether every waiting job was looked at since the last event, so that none of them could start (see
     /// [`super::next`]). Where it is not so, a new submission waits its turn behind them.
     pub settled: bool,
@@ -48,6 +52,7 @@ impl Moment {
         Moment {
             now,
             gates: BTreeMap::new(),
+            paces: Arc::default(),
             settled: true,
             calendar: Arc::new(Calendar::at(state.policy(), now)),
             version: state.policy_version(),
@@ -89,6 +94,32 @@ impl Moment {
             self.version = state.policy_version();
         }
         self
+    }
+
+    /// The same under a policy that has changed, or another state.
+    #[must_use]
+    pub fn anew(self, state: &State, now: Timestamp) -> Moment {
+        Moment {
+            gates: self.gates,
+            paces: self.paces,
+            ..Moment::new(state, now)
+        }
+    }
+
+    /// Counts a start on a cluster, and shuts its gate until the next.
+    pub(super) fn started(&mut self, cluster: &str) {
+        if self.gate(cluster) == Gate::Down || !self.paces.contains_key(cluster) {
+            return;
+        }
+        let now = self.now;
+        if let Some(pace) = Arc::make_mut(&mut self.paces).get_mut(cluster) {
+            pace.started(now);
+            let gate = match pace.next(now) {
+                Some(next) => Gate::Paced { next },
+                None => Gate::Open,
+            };
+            self.gates.insert(cluster.to_owned(), gate);
+        }
     }
 
     /// The gate of a cluster.

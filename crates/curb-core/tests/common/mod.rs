@@ -3,10 +3,11 @@
 #![allow(dead_code, missing_docs)]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use curb_core::amount::Amount;
 use curb_core::decide::{
-    Ask, Explanation, Gate, Identity, Moment, Submission, Submitted, explain, next, resolve,
+    Ask, Explanation, Gate, Identity, Moment, Pace, Submission, Submitted, explain, next, resolve,
     submit, told_as_job,
 };
 use curb_core::explain::{Telling, Viewer};
@@ -26,6 +27,7 @@ pub struct World {
     pub now: i64,
     pub journal: Vec<Recorded>,
     pub gates: BTreeMap<String, Gate>,
+    pub paces: BTreeMap<String, Pace>,
     ids: usize,
 }
 
@@ -118,6 +120,7 @@ impl World {
             now: NOON,
             journal: Vec::new(),
             gates: BTreeMap::new(),
+            paces: BTreeMap::new(),
             ids: 0,
         };
         w.apply_policy(yaml);
@@ -169,6 +172,7 @@ impl World {
     pub fn moment(&self) -> Moment {
         let mut m = Moment::new(&self.state, Timestamp(self.now));
         m.gates.clone_from(&self.gates);
+        m.paces = Arc::new(self.paces.clone());
         m
     }
 

@@ -1,17 +1,14 @@
 //! Start pacing: how many jobs a cluster is given a second, so that Ray's head node lives.
 
-use curb_core::decide::Gate;
+use curb_core::decide::{self, Gate};
 use curb_core::time::{Millis, Timestamp};
 
 use crate::config::START_BURST;
 
-/// The pace of one cluster, as a generic cell rate algorithm (ITU-T I.371).
+/// The pace of one cluster, and whether there is anybody to give jobs to.
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
-    /// Between two starts, in microseconds; 0 for no pacing.
-    interval: i64,
-    /// When the next start would be due if they came evenly, in microseconds.
-    due: i64,
+    pace: decide::Pace,
     /// Whether the cluster can be reached.
     pub(crate) up: bool,
 }
@@ -19,32 +16,23 @@ pub(crate) struct Pace {
 impl Pace {
     /// A cluster that was not reached yet.
     pub(crate) fn new(rate_milli: u64) -> Pace {
-        let interval = match rate_milli {
-            0 => 0,
-            rate => i64::try_from(1_000_000_000 / rate)
-                .unwrap_or(i64::MAX)
-                .max(1),
-        };
         Pace {
-            interval,
-            due: 0,
+            pace: decide::Pace::new(rate_milli, START_BURST),
             up: false,
         }
     }
 
+    /// The pace for those who look ahead.
+    pub(crate) fn ahead(&self) -> decide::Pace {
+        self.pace
+    }
+
     /// Whether a job may be started now.
     pub(crate) fn gate(&self, now: Timestamp) -> Gate {
-        if !self.up {
-            return Gate::Down;
-        }
-        let ahead = self.interval.saturating_mul(i64::from(START_BURST) - 1);
-        let opens = self.due.saturating_sub(ahead);
-        if self.interval == 0 || micros(now) >= opens {
-            return Gate::Open;
-        }
-        // Rounded up: the gate is open at the time that is told.
-        Gate::Paced {
-            next: Timestamp(opens.saturating_add(999) / 1000),
+        match self.pace.next(now) {
+            _ if !self.up => Gate::Down,
+            Some(next) => Gate::Paced { next },
+            None => Gate::Open,
         }
     }
 
@@ -63,12 +51,8 @@ impl Pace {
 
     /// Counts a start.
     pub(crate) fn started(&mut self, now: Timestamp) {
-        self.due = self.due.max(micros(now)).saturating_add(self.interval);
+        self.pace.started(now);
     }
-}
-
-fn micros(t: Timestamp) -> i64 {
-    t.0.saturating_mul(1000)
 }
 
 #[cfg(test)]

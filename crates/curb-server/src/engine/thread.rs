@@ -267,6 +267,7 @@ impl Thread {
 
     fn open_gates(&mut self) {
         for (name, pace) in &self.paces {
+            foresee(&mut self.moment, name, pace);
             let gate = pace.gate(self.moment.now);
             let before = self.moment.gates.get(name).copied();
             if before != Some(gate) {
@@ -411,9 +412,7 @@ impl Thread {
                 }
                 Event::PolicyApplied { .. } => {
                     let now = self.moment.now;
-                    let gates = std::mem::take(&mut self.moment.gates);
-                    self.moment = Moment::new(&self.state, now);
-                    self.moment.gates = gates;
+                    self.moment = self.moment.clone().anew(&self.state, now);
                 }
                 _ => {}
             }
@@ -455,6 +454,7 @@ impl Thread {
     fn started(&mut self, cluster: &str) {
         if let Some(pace) = self.paces.get_mut(cluster) {
             pace.started(self.moment.now);
+            foresee(&mut self.moment, cluster, pace);
             self.moment
                 .gates
                 .insert(cluster.to_owned(), pace.gate(self.moment.now));
@@ -603,9 +603,8 @@ impl Thread {
     /// The state is what the journal holds again, whether that can be written or not.
     fn take_back(&mut self, state: State) {
         self.state = state;
-        let gates = std::mem::take(&mut self.moment.gates);
-        self.moment = Moment::new(&self.state, self.clock.now());
-        self.moment.gates = gates;
+        let now = self.clock.now();
+        self.moment = self.moment.clone().anew(&self.state, now);
         self.tokens.publish(&self.state);
         self.reloaded = true;
         self.tell.send_replace(self.state.seq());
@@ -729,5 +728,13 @@ pub(super) fn take_snapshot(writer: WriterHandle, state: State, hash: curb_journ
     });
     if let Err(error) = spawned {
         tracing::warn!(%error, "no thread for a snapshot; the journal goes on without it");
+    }
+}
+
+/// Tells those who look ahead how fast a cluster is given jobs, if that has changed.
+fn foresee(moment: &mut Moment, cluster: &str, pace: &Pace) {
+    let pace = pace.ahead();
+    if moment.paces.get(cluster) != Some(&pace) {
+        Arc::make_mut(&mut moment.paces).insert(cluster.to_owned(), pace);
     }
 }
