@@ -360,3 +360,51 @@ fn an_expected_start_is_not_earlier_than_the_turn_that_pacing_gives() {
     assert_eq!(expected(&w, &waits[4]), Some(0));
     assert_eq!(expected(&w, id), Some(2000));
 }
+
+/// What a waiting job is told instead of a start.
+fn unknown(w: &World, id: &JobId) -> Option<String> {
+    let why = curb_core::decide::why_waiting(&w.state, id, &w.moment()).expect("it waits");
+    why.unknown
+}
+
+#[test]
+fn who_waits_alone_is_not_told_that_others_are_ahead() {
+    let yaml =
+        "quotas:\n  - {name: b, for: {user: ana}, budget: {cpu_hours: 2, per: rolling 1h}}\n";
+    let mut w = World::new(yaml);
+    w.submit(&want("ana").cpu("2").minutes(30));
+    w.pass(2 * HOUR);
+    let (id, said) = w.submit(&want("ana").cpu("2").hours(1));
+    assert_eq!(say(&said), "queued budget");
+    assert_eq!(
+        unknown(&w, &id).as_deref(),
+        Some("some that run are past their declared end")
+    );
+}
+
+#[test]
+fn of_more_jobs_than_are_looked_at_the_first_are_told_their_start() {
+    let mut w = World::new("capacity: {cpu: 4}\nqueue: {pass_bound: 30d}\n");
+    w.cluster("main", "session-1", &[("cpu", "4")]);
+    w.submit(&want("ana").cpu("4").minutes(1));
+    let waits: Vec<JobId> = (0..597)
+        .map(|n| want("ana").cpu("4").minutes(1).priority(-(n % 2)))
+        .map(|one| w.submit(&one).0)
+        .collect();
+    // The even ones go first, and 199 of each of the two kinds are looked at.
+    let (first, second): (Vec<_>, Vec<_>) = (0..).zip(&waits).partition(|(n, _)| n % 2 == 0);
+    for (n, (_, id)) in (1..=199).zip(&first).step_by(9) {
+        assert_eq!(expected(&w, id), Some(n * MINUTE), "{n}");
+    }
+    for (_, id) in [first[199], first[298], second[0], second[297]] {
+        assert_eq!(
+            unknown(&w, id).as_deref(),
+            Some("more jobs are ahead than are looked at")
+        );
+    }
+    // Who comes now stands behind them all.
+    let comer = w.explain(&want("ana").cpu("4").minutes(1).priority(-1));
+    assert_eq!(comer.expected, None);
+    let before_all = w.explain(&want("li").cpu("4").minutes(1));
+    assert_eq!(before_all.expected.map(|t| t.0 - w.now), Some(MINUTE));
+}

@@ -20,7 +20,11 @@ const HORIZON: Millis = Millis(366 * Millis::DAY.0);
 /// When a waiting job is expected to start, or why that cannot be said yet.
 pub(crate) type Expected = Result<Timestamp, &'static str>;
 
-const TOO_MANY: &str = "more jobs are ahead than are looked at";
+/// So many steps of time without a start are not those ahead, but something that does not end.
+const STALLED: usize = 64;
+
+const TOO_MANY_OPEN: &str = "more jobs are open than are looked at";
+pub(crate) const TOO_MANY: &str = "more jobs are ahead than are looked at";
 pub(crate) const DOWN: &str = "its cluster cannot be reached";
 /// Of a job that waits until the size of its cluster is known.
 pub(crate) const UNREAD: &str = "what its cluster has is not known yet";
@@ -40,7 +44,7 @@ impl Forecast {
     /// Where nothing is looked at.
     pub(crate) fn too_many(moment: &Moment) -> Forecast {
         Forecast {
-            otherwise: TOO_MANY,
+            otherwise: TOO_MANY_OPEN,
             down: moment
                 .gates
                 .iter()
@@ -51,14 +55,21 @@ impl Forecast {
         }
     }
 
-    /// Lets the queue run ahead on a copy of what is open, with somebody who comes now at its end.
-    pub(crate) fn of(open: State, moment: &Moment, comer: Option<NewJob>) -> Forecast {
+    /// Lets the queue run ahead on a copy of what is open, with somebody who comes now at its end. If not all of it is
+    /// there, only as far as the `first` starts.
+    pub(crate) fn of(
+        open: State,
+        first: Option<usize>,
+        moment: &Moment,
+        comer: Option<NewJob>,
+    ) -> Forecast {
         let mut found = Forecast::too_many(moment);
         let wanted = comer.as_ref().map(|job| job.id.clone());
         let mut run = Run {
             state: open,
             moment: moment.clone(),
             ends: BinaryHeap::new(),
+            first: first.unwrap_or(usize::MAX),
             overdue: false,
             undeclared: false,
         };
@@ -88,6 +99,8 @@ struct Run {
     state: State,
     moment: Moment,
     ends: BinaryHeap<Reverse<(Timestamp, JobId)>>,
+    /// So many starts can be foreseen.
+    first: usize,
     overdue: bool,
     undeclared: bool,
 }
@@ -131,12 +144,15 @@ impl Run {
         wanted: Option<&JobId>,
     ) -> &'static str {
         let last = self.moment.now.after(HORIZON);
-        let mut looks = 0;
+        let (mut looks, mut idle) = (0, 0);
         loop {
             loop {
                 looks += 1 + self.state.classes.len();
-                if looks > MOST_LOOKS {
+                if starts.len() >= self.first || (looks > MOST_LOOKS && idle < STALLED) {
                     return TOO_MANY;
+                }
+                if looks > MOST_LOOKS {
+                    return self.stalled();
                 }
                 let events = next(&self.state, &self.moment);
                 if events.is_empty() {
@@ -145,18 +161,25 @@ impl Run {
                 for event in events {
                     self.take(event, starts);
                 }
+                idle = 0;
                 if wanted.is_some_and(|id| starts.contains_key(id)) {
                     return OPEN_END;
                 }
             }
             let Some(at) = self.next_time().filter(|at| *at <= last) else {
-                return match (self.overdue, self.undeclared) {
-                    (true, _) => OVERDUE,
-                    (_, true) => UNDECLARED,
-                    _ => OPEN_END,
-                };
+                return self.stalled();
             };
             self.go_to(at);
+            idle += 1;
+        }
+    }
+
+    /// Why time alone starts nobody.
+    fn stalled(&self) -> &'static str {
+        match (self.overdue, self.undeclared) {
+            (true, _) => OVERDUE,
+            (_, true) => UNDECLARED,
+            _ => OPEN_END,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::forecast::{Expected, Forecast};
+use super::forecast::{Expected, Forecast, TOO_MANY};
 use super::moment::Moment;
 use super::violation::{Explanation, Verdict};
 use crate::ledger::{NewJob, State};
@@ -41,8 +41,9 @@ pub struct Outlook {
     /// For how long no other is made, whoever asks.
     rest: Millis,
     moment: Moment,
-    /// `None`: there is more than is looked at.
-    open: Option<State>,
+    /// What is open, and how many starts of it can be foreseen if that is not all; `None`: there is more than is looked
+    /// at.
+    open: Option<(State, Option<usize>)>,
     /// What the queue will do with those that are in it: found by the first who wants to know.
     forecast: OnceLock<Forecast>,
 }
@@ -50,7 +51,7 @@ pub struct Outlook {
 impl Outlook {
     pub(super) fn of(state: &State, moment: &Moment) -> Outlook {
         let open = state.open_only(MOST_OPEN);
-        let parts = open.as_ref().map_or(0, State::parts);
+        let parts = open.as_ref().map_or(0, |(open, _)| open.parts());
         Outlook {
             at: moment.now,
             seq: state.seq(),
@@ -74,20 +75,20 @@ impl Outlook {
     }
 
     fn start_of(&self, id: &JobId, cluster: &str) -> Expected {
-        let Some(open) = &self.open else {
+        let Some((open, first)) = &self.open else {
             return Forecast::too_many(&self.moment).get(id, cluster);
         };
         if open.job(id).is_none() {
-            return Err(JUST_CAME);
+            return Err(first.map_or(JUST_CAME, |_| TOO_MANY));
         }
-        let run = || Forecast::of(open.clone(), &self.moment, None);
+        let run = || Forecast::of(open.clone(), *first, &self.moment, None);
         self.forecast.get_or_init(run).get(id, cluster)
     }
 
     fn start_of_comer(&self, job: NewJob) -> Expected {
         let (id, cluster) = (job.id.clone(), job.cluster.clone());
         match &self.open {
-            Some(open) => Forecast::of(open.clone(), &self.moment, Some(job)),
+            Some((open, first)) => Forecast::of(open.clone(), *first, &self.moment, Some(job)),
             None => Forecast::too_many(&self.moment),
         }
         .get(&id, &cluster)

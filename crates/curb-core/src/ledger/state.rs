@@ -4,7 +4,7 @@
 //! bucket holds, who waits in which class) is counted from them and is rebuilt when a policy is applied or a snapshot is
 //! restored. No answer depends on the numbers that things happen to have in the tables here.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::event::{Override, Token};
@@ -621,16 +621,29 @@ impl Bucket {
 impl State {
     /// A copy to try things on: with the jobs that wait or hold something, and nothing of what is over. `None` when there
     /// are too many of them, or of what they are counted in, for a quick copy.
-    pub(crate) fn open_only(&self, most: usize) -> Option<State> {
+    ///
+    /// With more that wait than fit beside those that hold something, it has the oldest of each class, so many as the
+    /// number says that comes with it: whoever starts first, up to that many, is among them.
+    pub(crate) fn open_only(&self, most: usize) -> Option<(State, Option<usize>)> {
         let counted = self
             .buckets
             .len()
             .max(self.seats.len())
             .max(self.nodes.len());
-        let open = self.waiting.len() as u64 + self.holding;
-        if open > most as u64 || counted > 4 * most {
+        let holding = usize::try_from(self.holding).unwrap_or(usize::MAX);
+        let room = most.checked_sub(holding)?;
+        if counted > 4 * most || self.waiting.len() > 10 * most {
             return None;
         }
+        let first = (self.waiting.len() > room).then(|| room / self.classes.len().max(1));
+        if first == Some(0) {
+            return None;
+        }
+        let of_each = first.unwrap_or(usize::MAX);
+        let members = self.classes.iter();
+        let waits: HashSet<u32> = members
+            .flat_map(|c| c.members.values().take(of_each).copied())
+            .collect();
         let mut copy = State {
             seq: self.seq,
             now: self.now,
@@ -649,7 +662,6 @@ impl State {
             seat_index: self.seat_index.clone(),
             nodes: self.nodes.clone(),
             node_index: self.node_index.clone(),
-            classes: self.classes.clone(),
             class_index: self.class_index.clone(),
             unmet: self.unmet.clone(),
             guarantees: self.guarantees.clone(),
@@ -662,6 +674,9 @@ impl State {
             let Some(slot) = slot.as_ref().filter(|s| !s.job.is_ended()) else {
                 continue;
             };
+            if slot.job.is_queued() && !waits.contains(&(ix as u32)) {
+                continue;
+            }
             let new = copy.slots.len() as u32;
             number.insert(ix as u32, new);
             copy.index.insert(slot.job.new.id.clone(), new);
@@ -674,19 +689,26 @@ impl State {
             .filter_map(|(seq, ix)| Some((*seq, new(ix)?)))
             .collect();
         copy.stopping = self.stopping.iter().filter_map(new).collect();
-        for class in &mut copy.classes {
-            class.members = std::mem::take(&mut class.members)
-                .into_iter()
-                .filter_map(|(seq, ix)| Some((seq, new(&ix)?)))
-                .collect();
-        }
+        let class = |c: &Class| Class {
+            seat: c.seat,
+            ask: Arc::clone(&c.ask),
+            duration: c.duration,
+            priority: c.priority,
+            members: c
+                .members
+                .iter()
+                .take(of_each)
+                .filter_map(|(seq, ix)| Some((*seq, new(ix)?)))
+                .collect(),
+        };
+        copy.classes = self.classes.iter().map(class).collect();
         for bucket in &mut copy.buckets {
             bucket.holders = std::mem::take(&mut bucket.holders)
                 .into_iter()
                 .filter_map(|(end, ix)| Some((end, new(&ix)?)))
                 .collect();
         }
-        Some(copy)
+        Some((copy, first))
     }
 
     /// How much [`State::open_only`] had to copy.
