@@ -7,7 +7,8 @@
 //!   "no byte left this host" ([`SubmitError::NotSent`]) apart from "it may have landed"
 //!   ([`SubmitError::Unknown`]). Whatever is not proven to be harmless is `Unknown`.
 //! - **Every call has a deadline and every body a bound**, all of them in [`RayConfig`].
-//! - **No Ray traceback leaves this crate.** A refusal carries one clean, bounded line.
+//! - **No traceback of a refused or failed call leaves this crate.** A refusal carries one clean, bounded line. What Ray
+//!   says of a job (its message, its log) is the job's own and is passed on as it is, to who may see the job.
 //! - **Only canonical ids are put into a path** ([`check_id`]): what Ray decodes is what was checked.
 //!
 //! Deliberately absent: `DELETE /api/jobs/{id}`. Ray's submission ids are first-writer-wins, and
