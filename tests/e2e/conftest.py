@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import os
+import signal
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,6 +20,10 @@ from raycluster import RayCluster
 from standin import Standin
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+# Whoever starts the tests in the background of a script has SIGINT ignored, and programs keep that from their parents:
+# what Ctrl-C does could not be tried then.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 POLICY = """\
 version: 1
