@@ -547,3 +547,18 @@ fn within_a_team_priority_decides_who_borrows() {
         "the small one shares the quota that lends"
     );
 }
+
+#[test]
+fn all_who_could_only_borrow_step_back_until_the_one_within_the_limits_has_started() {
+    let mut w = World::new(&format!(
+        "{TEAMS}job_types:\n  hot: {{priority: 5}}\nquotas:\n  - {{name: research, for: {{org: research}}, limits: {{cpu: 0}}, borrow: {{cpu: 4}}}}\n  - {{name: product, for: {{org: product}}, limits: {{cpu: 40}}}}\n"
+    ));
+    w.cluster("main", "session-1", &[("cpu", "4")]);
+    let full = run(&mut w, &want("kim").cpu("4"));
+    let (big, _) = w.submit(&want("ana").cpu("4").job_type("hot"));
+    // Not in kim's way by itself, and behind one that is.
+    let (small, _) = w.submit(&want("li").cpu("1").job_type("hot"));
+    let (kim, _) = w.submit(&want("kim").cpu("1"));
+    assert_eq!(w.end_and_run(&full), [kim.clone(), small]);
+    assert!(!w.holds(&big), "there is no room for it beside them");
+}

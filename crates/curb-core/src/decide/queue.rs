@@ -30,6 +30,9 @@ pub(super) type Place4 = (Reverse<i32>, Vec<u64>, u64);
 /// A job's place in the whole order: those that have waited the bound before the others, the longest first.
 pub(super) type Order = (bool, Timestamp, Place4);
 
+/// A class in the order by its number; of one that fits while nothing is kept for others, whether it borrows.
+type Ranked = (Order, usize, Option<bool>);
+
 /// At the door so many classes are looked at to say whether one of them goes first.
 const LOOKED_AT: usize = 256;
 
@@ -159,14 +162,19 @@ impl Look<'_> {
 
     /// The first limit in the way of a class.
     pub(super) fn blocked(&self, ix: usize) -> Option<Hit> {
-        // What was in the way before it was known what is wanted is so still.
-        if let Some(Some(hit)) = self.blocked.get(ix) {
-            return Some(*hit);
-        }
-        match self.check(&self.state.classes[ix], &self.nothing).fits() {
+        match self.fit(ix) {
             Fit::Yes { .. } => None,
             Fit::No { first } => Some(first),
         }
+    }
+
+    /// Whether a class fits while nothing is kept for others.
+    fn fit(&self, ix: usize) -> Fit {
+        // What was in the way before it was known what is wanted is so still.
+        if let Some(Some(first)) = self.blocked.get(ix) {
+            return Fit::No { first: *first };
+        }
+        self.check(&self.state.classes[ix], &self.nothing).fits()
     }
 
     fn is_private(&self, b: u32) -> bool {
@@ -238,25 +246,26 @@ impl Look<'_> {
             if gate == Gate::Down {
                 continue;
             }
-            match self.blocked(ix) {
-                None if gate == Gate::Open => fit.push(ix),
+            match self.fit(ix) {
+                Fit::Yes { borrowed } if gate == Gate::Open => fit.push((ix, borrowed)),
                 // It will start in a moment: what it is to have is kept all the same.
-                first => others.push((ix, first)),
+                Fit::Yes { .. } => others.push((ix, None)),
+                Fit::No { first } => others.push((ix, Some(first))),
             }
         }
         if fit.is_empty() {
             return None;
         }
-        let buckets = self.buckets_of(fit.iter().copied());
-        let mut order: Vec<(Order, usize, bool)> = Vec::new();
-        for ix in fit {
-            order.push((self.order(&state.classes[ix]), ix, true));
+        let buckets = self.buckets_of(fit.iter().map(|(ix, _)| *ix));
+        let mut order: Vec<Ranked> = Vec::new();
+        for (ix, borrowed) in fit {
+            order.push((self.order(&state.classes[ix]), ix, Some(borrowed)));
         }
         for (ix, first) in others {
             let class = &state.classes[ix];
             let concerns = first.is_none_or(|first| self.concerns(ix, &first, &buckets));
             if concerns && (self.has_waited(class) || (budgets && self.is_in_a_budget(class))) {
-                order.push((self.order(class), ix, false));
+                order.push((self.order(class), ix, None));
             }
         }
         order.sort_unstable();
@@ -264,10 +273,13 @@ impl Look<'_> {
         let mut steps_back = None;
         for (at, (_, ix, fits)) in order.iter().enumerate() {
             let class = &state.classes[*ix];
-            let fit = fits.then(|| self.check(class, &promised).fits());
+            let fit = fits.map(|_| self.check(class, &promised).fits());
             match fit {
+                // Once one steps back so do all that borrow, until the one has started for whom it did: to ask of each of
+                // them would be to look at all behind each of all.
                 Some(Fit::Yes { borrowed: true })
-                    if self.is_in_the_way(class, &order[at + 1..], &promised) =>
+                    if steps_back.is_some()
+                        || self.is_in_the_way(class, &order[at + 1..], &promised) =>
                 {
                     steps_back.get_or_insert(class);
                 }
@@ -281,12 +293,7 @@ impl Look<'_> {
 
     /// Whether a class that borrows would take from one behind it what that one could have within its limits. Who shares
     /// the quota that lends has no better right to the loan.
-    fn is_in_the_way(
-        &self,
-        class: &Class,
-        behind: &[(Order, usize, bool)],
-        promised: &Promised,
-    ) -> bool {
+    fn is_in_the_way(&self, class: &Class, behind: &[Ranked], promised: &Promised) -> bool {
         let state = self.state;
         let seat = &state.seats[class.seat as usize];
         let lends = |b: &&u32| {
@@ -308,7 +315,7 @@ impl Look<'_> {
         }
         behind
             .iter()
-            .filter(|(_, _, fits)| *fits)
+            .filter(|(_, _, fits)| *fits == Some(false))
             .any(|(_, ix, _)| {
                 let theirs = &state.classes[*ix];
                 let seats = &state.seats[theirs.seat as usize];
