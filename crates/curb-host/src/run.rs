@@ -145,7 +145,14 @@ async fn supervise(plan: Plan) -> Result<Ending, RunError> {
         return Err(RunError::NoGroup(group.missing().to_vec()));
     }
     let begun = Instant::now();
-    let main = start(&plan, &group)?;
+    let main = match start(&plan, &group) {
+        Ok(main) => main,
+        Err(error) => {
+            // The child that could not become the program was in it until a moment ago: that takes a moment to be gone.
+            let _why_it_was_not_run_is_told = group.remove();
+            return Err(error);
+        }
+    };
     let mut watch = Watch {
         main,
         group: &group,
