@@ -8,6 +8,7 @@ pub mod amount;
 pub mod calendar;
 pub mod decide;
 pub mod explain;
+pub mod host;
 pub mod ledger;
 pub mod policy;
 pub mod resource;

@@ -1,0 +1,9 @@
+//! Limits for processes on a host, as values: the file of limits, baselines, the ladder, what is detected.
+//!
+//! Nothing in here touches a kernel, a file or a clock: what the host is, what was measured and what time it is are
+//! arguments.
+
+pub mod limits;
+mod units;
+
+pub use units::{Bytes, BytesPerSecond, MilliCpu, Percent, Permille};
