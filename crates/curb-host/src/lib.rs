@@ -4,6 +4,7 @@
 //! - [`group`]: one group that this process made: its limits, what it holds, its end.
 //! - [`limits`]: what may be limited, as values.
 //! - [`run`]: a command inside limits, from its start to its end.
+//! - [`proc`]: processes as the kernel tells of them, known by number and start time.
 //! - [`ending`]: what a command died of, by the kernel's own evidence.
 //!
 //! A reading that could not be taken is `None`, never zero. A process is signalled only through a descriptor of it whose
@@ -15,5 +16,6 @@ pub mod ending;
 pub mod group;
 pub mod layout;
 pub mod limits;
+pub mod proc;
 pub mod run;
 mod spawn;
