@@ -14,3 +14,4 @@ pub mod policy;
 pub mod resource;
 pub mod subject;
 pub mod time;
+mod yaml;

@@ -3,24 +3,13 @@
 
 mod form;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 pub use form::{schema, schema_draft07};
 
 use super::parse::{MAX_REASON, MAX_SMALL_LIST};
+use crate::yaml::form::{Field, field, object, words};
 use form::*;
-
-/// A field of a map of the file.
-pub(super) struct Field {
-    /// Its name.
-    pub name: &'static str,
-    doc: &'static str,
-    of: fn() -> Value,
-}
-
-const fn field(name: &'static str, of: fn() -> Value, doc: &'static str) -> Field {
-    Field { name, doc, of }
-}
 
 /// The file.
 pub(super) const TOP: &[Field] = &[

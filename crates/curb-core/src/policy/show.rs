@@ -10,7 +10,8 @@ use super::model::{
     Above, Budget, Capacity, Defaults, Match, Mode, Period, Policy, Quota, Rate, Reclaim,
     RefusalStyle, SeeHolders, SeeJobs, Selector, Validity, WhenDown, Window, WithoutDuration,
 };
-use super::parse::{DAYS, budget_step, is_string};
+use super::parse::{DAYS, budget_step};
+use crate::yaml::write::{bracket, map, name, quote, span};
 
 /// The policy in force, for people and for [`Policy::parse`]: every choice is written, also where it is the default;
 /// amounts, spans and moments are exact. (That holds for policies that the reader made; a [`Policy`] put together by hand
@@ -221,14 +222,6 @@ fn mode(mode: Mode, audit: &'static str) -> &'static str {
     }
 }
 
-fn map(fields: &[String]) -> String {
-    format!("{{{}}}", fields.join(", "))
-}
-
-fn bracket(items: &[String]) -> String {
-    format!("[{}]", items.join(", "))
-}
-
 /// Fields below their map's name, or `{}`.
 fn list(fields: &[String]) -> String {
     if fields.is_empty() {
@@ -300,23 +293,6 @@ fn amount(resource: &Resource, Amount(n): Amount) -> String {
     }
 }
 
-/// A span, exact: `1d12h`, `1m30s`, `500ms`.
-fn span(Millis(ms): Millis) -> String {
-    let parts = [
-        (ms / 86_400_000, "d"),
-        (ms / 3_600_000 % 24, "h"),
-        (ms / 60_000 % 60, "m"),
-        (ms / 1000 % 60, "s"),
-        (ms % 1000, "ms"),
-    ];
-    let text: String = parts
-        .iter()
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, unit)| format!("{n}{unit}"))
-        .collect();
-    if text.is_empty() { "0s".into() } else { text }
-}
-
 fn rate(Rate { count, per }: Rate) -> String {
     match per {
         Millis::SECOND => format!("{count}/s"),
@@ -377,57 +353,9 @@ fn moment(t: Timestamp) -> String {
     t.to_jiff().to_string()
 }
 
-/// A name, in quotes where YAML would take it for something else.
-fn name(text: &str) -> String {
-    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_-./@".contains(&b));
-    if plain && is_string(text) {
-        text.to_owned()
-    } else {
-        quote(text)
-    }
-}
-
-/// Text in double quotes, every doubtful character escaped.
-fn quote(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => {
-                out.push('\\');
-                out.push(c);
-            }
-            ' '..='~' => out.push(c),
-            c if c.is_alphanumeric() => out.push(c),
-            c => {
-                let escaped = format!("\\U{:08x}", u32::from(c));
-                out.push_str(&escaped);
-            }
-        }
-    }
-    out.push('"');
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_that_yaml_takes_for_something_else_are_quoted() {
-        for (text, shown) in [
-            ("ana", "ana"),
-            ("li@example.org", "li@example.org"),
-            ("true", "\"true\""),
-            ("1e3", "\"1e3\""),
-            ("gpu:H100", "\"gpu:H100\""),
-            ("Europe/Berlin", "Europe/Berlin"),
-        ] {
-            assert_eq!(name(text), shown);
-        }
-    }
 
     #[test]
     fn amounts_and_spans_are_exact() {
@@ -435,7 +363,5 @@ mod tests {
         assert_eq!(amount(&Resource::Memory, Amount(1001)), "1001");
         assert_eq!(amount(&Resource::Memory, Amount(0)), "0");
         assert_eq!(amount(&Resource::Cpu, Amount(1500)), "1.5");
-        assert_eq!(span(Millis(129_600_000)), "1d12h");
-        assert_eq!(span(Millis(90_500)), "1m30s500ms");
     }
 }

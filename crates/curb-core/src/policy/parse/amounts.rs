@@ -2,35 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::values;
 use crate::amount::Amount;
 use crate::policy::model::Defaults;
 use crate::policy::schema;
 use crate::resource::Resource;
 use crate::time::Millis;
-
-use super::diagnostic::quoted;
-use super::reader::{Place, Reader};
-use super::values::{self, Wrong};
-
-/// Takes a value's text apart, and reports what is wrong with it.
-pub fn value<T>(
-    r: &mut Reader<'_>,
-    at: &Place<'_>,
-    form: &str,
-    read: impl FnOnce(&str) -> Result<T, Wrong>,
-) -> Option<T> {
-    let text = r.text(at, form)?;
-    read(text)
-        .map_err(|wrong| r.error(at, &wrong.message, &wrong.help))
-        .ok()
-}
-
-/// A span of time within bounds.
-pub fn span(r: &mut Reader<'_>, at: &Place<'_>, least: Millis) -> Option<Millis> {
-    value(r, at, "a span of time such as `24h`", |t| {
-        values::span(t, least, Millis::MAX)
-    })
-}
+use crate::yaml::read::{span, value};
+use crate::yaml::{Field, Place, Reader, quoted};
 
 /// A resource by its name in the file; an error at the key if it is none.
 pub fn resource(r: &mut Reader<'_>, at: &Place<'_>, name: &str) -> Option<Resource> {
@@ -69,11 +48,7 @@ pub fn resource(r: &mut Reader<'_>, at: &Place<'_>, name: &str) -> Option<Resour
 }
 
 /// Amounts of a map, but for the fields of `others`. Zero is kept.
-pub fn amounts(
-    r: &mut Reader<'_>,
-    at: &Place<'_>,
-    others: &[schema::Field],
-) -> BTreeMap<Resource, Amount> {
+pub fn amounts(r: &mut Reader<'_>, at: &Place<'_>, others: &[Field]) -> BTreeMap<Resource, Amount> {
     let mut all = BTreeMap::new();
     if !r.is_map(at, "amounts such as `{cpu: 4, memory: 16GiB}`") {
         return all;

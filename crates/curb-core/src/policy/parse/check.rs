@@ -8,9 +8,8 @@ use crate::resource::Resource;
 use crate::time::{Millis, Timestamp};
 
 use super::MAX_ORG_DEPTH;
-use super::diagnostic::quoted;
-use super::reader::{Place, Reader, Step};
 use super::top::Clean;
+use crate::yaml::{Place, Reader, Step, quoted};
 
 use Step::{Index, Key};
 

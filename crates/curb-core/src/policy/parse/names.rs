@@ -7,10 +7,8 @@ use jiff::tz::TimeZone;
 use crate::policy::model::{Match, Selector};
 use crate::policy::schema;
 
-use super::MAX_SMALL_LIST;
-use super::diagnostic::quoted;
-use super::reader::{Place, Reader};
-use super::tree::Value;
+use crate::yaml::read::too_many;
+use crate::yaml::{Place, Reader, Value, quoted};
 
 /// What the file knows, for the references in it.
 pub struct Known<'p> {
@@ -236,17 +234,4 @@ fn matching(
         }
     }
     (!names.is_empty()).then_some(Match::OneOf(names))
-}
-
-/// Whether there are more than a small list may have; an error if so.
-pub fn too_many(r: &mut Reader<'_>, at: &Place<'_>, count: usize, what: &str) -> bool {
-    let over = count > MAX_SMALL_LIST;
-    if over {
-        r.error_at_key(
-            at,
-            &format!("{count} {what}: at most {MAX_SMALL_LIST} fit here"),
-            "",
-        );
-    }
-    over
 }

@@ -6,10 +6,10 @@ use crate::policy::model::{ClusterRule, JobType, Org, Policy, Team, User};
 use crate::policy::schema;
 
 use super::amounts::request;
-use super::diagnostic::quoted;
-use super::names::{Known, allowed, named, reference, too_many};
-use super::reader::{Place, Reader};
+use super::names::{Known, allowed, named, reference};
 use super::{MAX_PRIORITY, MAX_WEIGHT};
+use crate::yaml::read::too_many;
+use crate::yaml::{Place, Reader, quoted};
 
 fn weight(r: &mut Reader<'_>, at: &Place<'_>) -> u32 {
     at.field("weight")

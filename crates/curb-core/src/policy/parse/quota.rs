@@ -6,14 +6,13 @@ use crate::policy::model::{
 use crate::policy::schema;
 use crate::time::Millis;
 
-use super::amounts::{amounts, span, value};
-use super::diagnostic::quoted;
-use super::names::{Known, selector, too_many};
-use super::reader::{Place, Reader};
+use super::amounts::amounts;
+use super::names::{Known, selector};
 use super::top::{choice, mode, read_zone};
-use super::tree::Value;
 use super::values;
 use super::{MAX_REASON, MAX_SMALL_LIST};
+use crate::yaml::read::{sentence, span, too_many, value};
+use crate::yaml::{Place, Reader, Value, quoted};
 
 /// Reads a quota. What is wrong is reported, and left at its default. Beside it: whether its amounts are what was
 /// written, so that they can be compared with one another.
@@ -40,7 +39,9 @@ pub fn quota(r: &mut Reader<'_>, at: &Place<'_>, known: &Known<'_>) -> (Quota, b
     let above = [("queue", Above::Queue), ("reject", Above::Reject)];
     let quota = Quota {
         name: name(r, at),
-        reason: at.field("reason").and_then(|f| reason(r, &f)),
+        reason: at
+            .field("reason")
+            .and_then(|f| sentence(r, &f, "a reason", MAX_REASON)),
         selector: at
             .field("for")
             .map(|f| covers(r, &f, known))
@@ -90,27 +91,6 @@ fn name(r: &mut Reader<'_>, at: &Place<'_>) -> String {
         }
     }
     .unwrap_or_default()
-}
-
-/// A sentence; line breaks in it become spaces.
-fn reason(r: &mut Reader<'_>, at: &Place<'_>) -> Option<String> {
-    let text = r.string(at, "a sentence")?;
-    let length = text.chars().count();
-    if length > MAX_REASON {
-        r.error(
-            at,
-            &format!("a reason of {length} characters: at most {MAX_REASON}"),
-            "",
-        );
-        return None;
-    }
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let line = words.join(" ");
-    if line.is_empty() || line.chars().any(char::is_control) {
-        r.error(at, "a reason is a sentence without control characters", "");
-        return None;
-    }
-    Some(line)
 }
 
 fn covers(r: &mut Reader<'_>, at: &Place<'_>, known: &Known<'_>) -> Selector {

@@ -9,13 +9,12 @@ use crate::policy::schema;
 use crate::resource::{Resource, Resources};
 use crate::time::Millis;
 
-use super::amounts::{amounts, request, span};
-use super::diagnostic::quoted;
+use super::amounts::{amounts, request};
 use super::names::{Known, known, named, reference};
 use super::people::{add_named_orgs, clusters, job_types, orgs, teams, users};
-use super::reader::{Place, Reader};
-use super::tree::Value;
 use super::{MAX_QUOTAS, quota, values};
+use crate::yaml::read::span;
+use crate::yaml::{Place, Reader, Value, quoted};
 
 /// What of a quota was read as it was meant, so that one slip is told once.
 #[derive(Clone, Copy)]

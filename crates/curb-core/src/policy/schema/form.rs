@@ -1,11 +1,14 @@
 //! The JSON Schema, put together from the tables of fields.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
-    AMOUNTS, BUDGET, CAPACITY, Field, LIMITS, NOT_RESOURCES, QUOTA, RECLAIM, REQUEST, SELECTOR, TOP,
+    AMOUNTS, BUDGET, CAPACITY, LIMITS, NOT_RESOURCES, QUOTA, RECLAIM, REQUEST, SELECTOR, TOP,
 };
 use crate::policy::parse::{MAX_ENTRIES, MAX_PRIORITY, MAX_QUOTAS, MAX_SMALL_LIST, MAX_WEIGHT};
+use crate::yaml::form::{
+    COUNT_PATTERN, Field, MEMORY_PATTERN, SPAN_PATTERN, draft07, object, properties, refer,
+};
 
 /// The JSON Schema of a policy file, in draft 2020-12. It says the form; names that must exist, sums and order are
 /// checked by the reader alone.
@@ -30,52 +33,10 @@ pub fn schema() -> Value {
 /// The same in draft 07, for editors that read no newer one.
 #[must_use]
 pub fn schema_draft07() -> Value {
-    let mut root = older(schema());
-    if let Value::Object(map) = &mut root {
-        map.insert(
-            "$schema".into(),
-            json!("http://json-schema.org/draft-07/schema#"),
-        );
-        if let Some(definitions) = map.remove("$defs") {
-            map.insert("definitions".into(), definitions);
-        }
-    }
-    root
-}
-
-/// Draft 07 keeps shared parts elsewhere, and ignores what stands beside a reference.
-fn older(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let beside = map.len() > 1;
-            let mut out = Map::new();
-            for (key, value) in map {
-                match (key.as_str(), value) {
-                    ("$ref", Value::String(to)) => {
-                        let to = to.replace("#/$defs/", "#/definitions/");
-                        if beside {
-                            out.insert("allOf".into(), json!([{"$ref": to}]));
-                        } else {
-                            out.insert(key, json!(to));
-                        }
-                    }
-                    (_, value) => {
-                        out.insert(key, older(value));
-                    }
-                }
-            }
-            Value::Object(out)
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(older).collect()),
-        other => other,
-    }
+    draft07(schema())
 }
 
 const RESOURCE_PATTERN: &str = "^[A-Za-z0-9._:/-]{1,64}$|^gpu:[A-Za-z0-9._:/-]{1,64}$";
-const COUNT_PATTERN: &str = r"^\s*[0-9]+(\.[0-9]+)?m?\s*$";
-const MEMORY_PATTERN: &str =
-    r"^\s*[0-9]+(\.[0-9]+)?(\s*(B|[kK]B?|[MGTP]B?|[KMGTP]iB?)|[eE]\+?[0-9]+)?\s*$";
-const SPAN_PATTERN: &str = r"^\s*([0-9]+(ms|s|sec|m|min|h|d|w)\s*)+$";
 const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$";
 
 fn definitions() -> Value {
@@ -94,31 +55,6 @@ fn definitions() -> Value {
         "limits": with_amounts(LIMITS),
         "request": with_amounts(REQUEST),
         "budget": budget(),
-    })
-}
-
-fn refer(to: &str) -> Value {
-    json!({ "$ref": format!("#/$defs/{to}") })
-}
-
-fn properties(tables: &[&[Field]]) -> Map<String, Value> {
-    let mut all = Map::new();
-    for field in tables.iter().flat_map(|t| t.iter()) {
-        let mut value = (field.of)();
-        if let Value::Object(map) = &mut value {
-            map.insert("description".into(), json!(field.doc));
-        }
-        all.insert(field.name.to_owned(), value);
-    }
-    all
-}
-
-pub fn object(table: &[Field], required: &[&str]) -> Value {
-    json!({
-        "type": "object",
-        "properties": properties(&[table]),
-        "required": required,
-        "additionalProperties": false,
     })
 }
 
@@ -158,9 +94,6 @@ fn with_amounts(table: &[Field]) -> Value {
     })
 }
 
-pub fn words(words: &[&str]) -> Value {
-    json!({ "enum": words })
-}
 pub fn name() -> Value {
     refer("name")
 }

@@ -4,7 +4,7 @@ use crate::subject::check_name;
 
 use super::diagnostic::{Diagnostic, Excerpt, Severity, clip, quoted};
 use super::tree::{Entry, Fault, Node, Pos, Value};
-use crate::policy::schema::Field;
+use super::{Field, Kind};
 
 /// How many errors, and how many warnings, are told; the rest is counted.
 pub const MAX_DIAGNOSTICS: usize = 100;
@@ -159,6 +159,7 @@ impl<'p> Place<'p> {
 
 /// What was found so far.
 pub struct Reader<'a> {
+    kind: &'static Kind,
     file: &'a str,
     lines: Vec<&'a str>,
     found: Vec<Diagnostic>,
@@ -168,8 +169,9 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(file: &'a str, lines: Vec<&'a str>) -> Reader<'a> {
+    pub fn new(kind: &'static Kind, file: &'a str, lines: Vec<&'a str>) -> Reader<'a> {
         Reader {
+            kind,
             file,
             lines,
             found: Vec::new(),
@@ -395,7 +397,7 @@ impl<'a> Reader<'a> {
             return;
         }
         let near = self.nearest(name, known.iter().copied());
-        let help = match (near, crate::policy::schema::home_of(name)) {
+        let help = match (near, (self.kind.home_of)(name)) {
             (Some(near), _) => format!("did you mean `{near}`?"),
             (None, Some(home)) => format!("`{name}` is a field of {home}"),
             (None, None) => self.suggest("", known),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StructureStyle};
 
 use super::diagnostic::quoted;
-use super::indent;
+use super::{Kind, indent};
 
 /// The largest file, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -65,7 +65,7 @@ pub struct Fault {
 }
 
 /// Reads the text. The tree is there unless the text is not YAML at all; the faults are to be reported in any case.
-pub fn read(text: &str, lines: &[&str]) -> (Option<Node>, Vec<Fault>) {
+pub fn read(kind: &'static Kind, text: &str, lines: &[&str]) -> (Option<Node>, Vec<Fault>) {
     let options = granit_parser::options! {
         emit_comments: false,
         emit_anchor_events: true,
@@ -74,7 +74,14 @@ pub fn read(text: &str, lines: &[&str]) -> (Option<Node>, Vec<Fault>) {
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
     };
-    let mut builder = Builder::default();
+    let mut builder = Builder {
+        kind,
+        stack: Vec::new(),
+        root: None,
+        faults: Vec::new(),
+        nodes: 0,
+        documents: 0,
+    };
     for step in Parser::new_from_str_with_options(text, options) {
         let more = match step {
             Ok((event, span)) => builder.take(event, &span),
@@ -95,7 +102,7 @@ pub fn read(text: &str, lines: &[&str]) -> (Option<Node>, Vec<Fault>) {
                 width: 1,
             },
             "the file is empty".into(),
-            Some("a policy has at least the line `version: 1`".into()),
+            Some(format!("{} has at least the line `version: 1`", kind.a)),
         );
     }
     (builder.root, builder.faults)
@@ -126,8 +133,8 @@ enum Frame {
     },
 }
 
-#[derive(Default)]
 struct Builder {
+    kind: &'static Kind,
     stack: Vec<Frame>,
     root: Option<Node>,
     faults: Vec<Fault>,
@@ -152,7 +159,7 @@ impl Builder {
             if let Some(tag) = span.tag_span() {
                 self.fault(
                     position(&tag),
-                    "tags are not read in a policy".into(),
+                    format!("tags are not read in {}", self.kind.a),
                     Some("leave the tag out".into()),
                 );
             }
@@ -163,7 +170,10 @@ impl Builder {
                 if self.documents > 1 {
                     self.fault(
                         pos,
-                        "a second document begins here: a policy is one document".into(),
+                        format!(
+                            "a second document begins here: {} is one document",
+                            self.kind.a
+                        ),
                         Some(
                             "remove the `---` and what follows it, or make it a file of its own"
                                 .into(),
@@ -176,8 +186,8 @@ impl Builder {
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
                 self.fault(
                     pos,
-                    "aliases (`*name`) are not read in a policy".into(),
-                    Some("write the value out; to mean everybody, write \"*\" in quotes".into()),
+                    format!("aliases (`*name`) are not read in {}", self.kind.a),
+                    Some(format!("write the value out; {}", self.kind.star)),
                 );
                 return self.put(Node {
                     pos,
@@ -186,7 +196,7 @@ impl Builder {
             }
             Event::Anchor(..) => self.fault(
                 pos,
-                "anchors (`&name`) are not read in a policy".into(),
+                format!("anchors (`&name`) are not read in {}", self.kind.a),
                 Some("leave it out, and write the value wherever it is needed".into()),
             ),
             Event::SequenceStart(style, ..) => {
@@ -290,7 +300,7 @@ impl Builder {
                 Some((name, pos)) if name == "<<" => {
                     fault = Some((
                         pos,
-                        "merge keys (`<<`) are not read in a policy".to_owned(),
+                        format!("merge keys (`<<`) are not read in {}", self.kind.a),
                         "write the fields out".to_owned(),
                     ));
                 }
@@ -353,7 +363,7 @@ impl Builder {
             column: clamp(marker.col() + 1),
             width: 1,
         };
-        let (message, mut help) = syntax(error.kind());
+        let (message, mut help) = syntax(self.kind, error.kind());
         if is_quote(error.kind()) {
             pos = self.open_quote(lines).unwrap_or(pos);
         } else if is_tab(error.kind()) {
@@ -472,7 +482,7 @@ fn is_layout(kind: &ErrorKind) -> bool {
 }
 
 /// The message and the help for a kind of error.
-fn syntax(kind: &ErrorKind) -> (String, Option<String>) {
+fn syntax(file: &Kind, kind: &ErrorKind) -> (String, Option<String>) {
     let (message, help) = match kind {
         kind if is_tab(kind) => (
             "a tab where YAML wants spaces".to_owned(),
@@ -480,7 +490,7 @@ fn syntax(kind: &ErrorKind) -> (String, Option<String>) {
         ),
         ErrorKind::MissingAnchorOrAliasName => (
             "`*` or `&` begins an alias or an anchor in YAML".to_owned(),
-            "to mean everybody, each with a bucket of their own, write \"*\" in quotes",
+            file.star_alone,
         ),
         ErrorKind::UnexpectedCharacter { character } => (
             format!("{} cannot begin a value", quoted(&character.to_string())),
@@ -488,7 +498,7 @@ fn syntax(kind: &ErrorKind) -> (String, Option<String>) {
         ),
         ErrorKind::RecursionLimitExceeded => (format!("nested deeper than {MAX_DEPTH} levels"), ""),
         ErrorKind::DirectiveDisallowed => (
-            "directives (`%YAML`, `%TAG`) are not read in a policy".to_owned(),
+            format!("directives (`%YAML`, `%TAG`) are not read in {}", file.a),
             "remove the line",
         ),
         kind if is_quote(kind) => (

@@ -1,4 +1,4 @@
-//! What is wrong with a policy file: where, which field, and what would be right.
+//! What is wrong with a file: where, which field, and what would be right.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One thing that is wrong, or doubtful, in a policy file.
+/// One thing that is wrong, or doubtful, in a file.
 ///
 /// All texts are safe to print on a terminal: what comes from the file is shortened and its control characters are
 /// replaced.
@@ -63,7 +63,7 @@ const EXCERPT: usize = 100;
 
 impl Excerpt {
     /// Cuts `line` around `column` (from 1).
-    pub(super) fn cut(line: &str, column: u32, width: u32) -> Excerpt {
+    pub fn cut(line: &str, column: u32, width: u32) -> Excerpt {
         let at = (column.max(1) - 1) as usize;
         let length = line.chars().count();
         let at = at.min(length);
@@ -139,7 +139,7 @@ fn printable(c: char) -> char {
 }
 
 /// Text from the file for use in a message: printable, and cut to `most` characters.
-pub(super) fn clip(text: &str, most: usize) -> String {
+pub fn clip(text: &str, most: usize) -> String {
     let mut out: String = text.chars().take(most).map(printable).collect();
     if text.chars().nth(most).is_some() {
         out.push('…');
@@ -148,7 +148,7 @@ pub(super) fn clip(text: &str, most: usize) -> String {
 }
 
 /// Text from the file between backticks.
-pub(super) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     format!("`{}`", clip(text, 60))
 }
 
