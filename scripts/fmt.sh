@@ -4,5 +4,5 @@
 
 scripts/env.sh
 cargo fmt --all
-.venv/bin/ruff format --quiet python scripts tests
-.venv/bin/ruff check --quiet --fix python scripts tests
+.venv/bin/ruff format --quiet python scripts tests examples
+.venv/bin/ruff check --quiet --fix python scripts tests examples

@@ -24,10 +24,10 @@ advisories() {
 }
 
 python_lint() {
-  .venv/bin/python -m compileall -q python/src python/tests tests scripts &&
-    .venv/bin/ruff check --quiet python tests scripts &&
-    .venv/bin/ruff format --quiet --check python tests scripts &&
-    .venv/bin/mypy --no-error-summary python/src scripts/*.py tests/e2e/*.py
+  .venv/bin/python -m compileall -q python/src python/tests tests scripts examples &&
+    .venv/bin/ruff check --quiet python tests scripts examples &&
+    .venv/bin/ruff format --quiet --check python tests scripts examples &&
+    .venv/bin/mypy --no-error-summary python/src scripts/*.py tests/e2e/*.py examples/host/*.py
 }
 
 # The fuzz targets are no part of the workspace, so that nothing else here compiles them. They need a nightly compiler only to
