@@ -6,7 +6,7 @@
 readonly MEMORY=1024M PATIENCE=180
 need_command linux.uml user-mode-linux
 
-binary=$(cargo test --package curb-cli --test it --no-run 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
+binary=$(cargo test --package curb-cli --test host --no-run 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
 [ -x "$binary" ] || die 'the tests of curb-cli were not built'
 
 work=$(mktemp -d "$PWD/target/cgroup2.XXXXXX")

@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use curb_core::host::ladder::HeldBy;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::layout::{Controller, Layout, Unified};
@@ -234,6 +235,17 @@ impl Group {
             Controller::Cpu => self.cpu.is_some(),
             Controller::Pids => self.pids.is_some(),
             Controller::Freezer => self.freezer.is_some() || self.unified.is_some(),
+        }
+    }
+
+    /// What holds the group.
+    #[must_use]
+    pub fn held_by(&self) -> HeldBy {
+        let mut limited = [&self.memory, &self.cpu, &self.pids].into_iter().flatten();
+        match limited.next() {
+            Some(place) if place.v2 => HeldBy::GroupV2,
+            Some(_) => HeldBy::GroupV1,
+            None => HeldBy::Nothing,
         }
     }
 

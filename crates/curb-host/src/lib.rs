@@ -5,6 +5,7 @@
 //! - [`limits`]: what may be limited, as values.
 //! - [`run`]: a command inside limits, from its start to its end.
 //! - [`proc`]: processes as the kernel tells of them, known by number and start time.
+//! - [`tell`]: who is told what happens meanwhile.
 //! - [`ending`]: what a command died of, by the kernel's own evidence.
 //!
 //! A reading that could not be taken is `None`, never zero. A process is signalled only through a descriptor of it whose
@@ -19,3 +20,4 @@ pub mod limits;
 pub mod proc;
 pub mod run;
 mod spawn;
+pub mod tell;

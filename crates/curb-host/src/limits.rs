@@ -2,13 +2,7 @@
 
 use std::time::Duration;
 
-/// Bytes of memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Bytes(pub u64);
-
-/// Thousandths of one CPU's time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MilliCpu(pub u64);
+pub use curb_core::host::{Bytes, MilliCpu};
 
 /// The limits of one group of processes; `None` is no limit of ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use curb_core::host::ladder::{State, What};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, set_child_subreaper};
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
@@ -13,6 +14,7 @@ use crate::group::{Group, Missing};
 use crate::layout::Layout;
 use crate::limits::{BadLimit, Bytes, Limits};
 use crate::spawn::spawn;
+use crate::tell::{Observer, Teller};
 
 /// After SIGKILL a process may still be busy in the kernel; that long its end is waited for.
 const KILL_WITHIN: Duration = Duration::from_secs(30);
@@ -20,14 +22,31 @@ const KILL_WITHIN: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// What to run, and within what.
-#[derive(Debug)]
 pub struct Plan {
+    /// The workload's name: part of the group's name and of each event.
+    pub workload: String,
     /// The program and its arguments.
     pub command: Vec<std::ffi::OsString>,
     /// Its limits.
     pub limits: Limits,
     /// From being asked to end until it is killed. Frameworks answer late: MLX was seen to take ten seconds.
     pub grace: Duration,
+    /// Who is told what happens meanwhile.
+    pub observers: Vec<Box<dyn Observer>>,
+}
+
+impl Plan {
+    /// A command without limits, that nobody is told of.
+    #[must_use]
+    pub fn new(command: Vec<std::ffi::OsString>) -> Plan {
+        Plan {
+            workload: "run".to_owned(),
+            command,
+            limits: Limits::default(),
+            grace: Duration::from_secs(30),
+            observers: Vec::new(),
+        }
+    }
 }
 
 /// Why a command was not run.
@@ -130,7 +149,7 @@ impl Signals {
     }
 }
 
-async fn supervise(plan: Plan) -> Result<Ending, RunError> {
+async fn supervise(mut plan: Plan) -> Result<Ending, RunError> {
     // What the command leaves behind becomes ours, and is waited for.
     set_child_subreaper(Some(Pid::INIT)).map_err(|e| RunError::System {
         what: "cannot become the parent of what is left behind",
@@ -138,7 +157,9 @@ async fn supervise(plan: Plan) -> Result<Ending, RunError> {
     })?;
     let mut signals = Signals::watch().map_err(system("cannot watch for signals"))?;
     let layout = Layout::read(Path::new("/")).map_err(system("cannot find the control groups"))?;
-    let name = name().map_err(system("cannot name a group"))?;
+    let mut teller = Teller::new(plan.workload.clone(), std::mem::take(&mut plan.observers));
+    teller.starts();
+    let name = name(&plan.workload).map_err(system("cannot name a group"))?;
     let group = Group::create(&layout, &name, &plan.limits)
         .map_err(system("the kernel refused a limit"))?;
     if !group.missing().is_empty() {
@@ -153,6 +174,21 @@ async fn supervise(plan: Plan) -> Result<Ending, RunError> {
             return Err(error);
         }
     };
+    let command = plan
+        .command
+        .iter()
+        .map(|a| a.to_string_lossy().into_owned());
+    teller.become_with(
+        State::Up,
+        What::Started {
+            pid: main.as_raw_nonzero().get().unsigned_abs(),
+            command: command.collect(),
+            group: Some(group.name().to_owned()),
+            held_by: group.held_by(),
+            memory: plan.limits.memory,
+            not_held: Vec::new(),
+        },
+    );
     let mut watch = Watch {
         main,
         group: &group,
@@ -191,6 +227,7 @@ async fn supervise(plan: Plan) -> Result<Ending, RunError> {
         ran: begun.elapsed(),
         left_behind,
     };
+    teller.become_state(State::Ended);
     group
         .remove()
         .map_err(system("cannot remove the control group"))?;
@@ -198,12 +235,12 @@ async fn supervise(plan: Plan) -> Result<Ending, RunError> {
 }
 
 /// No two of this machine have the same name at a time: a process's number and its start time.
-fn name() -> io::Result<String> {
+fn name(workload: &str) -> io::Result<String> {
     let pid = std::process::id();
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     // The 22nd word (proc(5)); the program's own name may have spaces.
     let since = stat.rsplit(')').next().and_then(|s| s.split(' ').nth(20));
-    Ok(format!("curb-run-{pid}-{}", since.unwrap_or("0")))
+    Ok(format!("curb-{workload}-{pid}-{}", since.unwrap_or("0")))
 }
 
 fn start(plan: &Plan, group: &Group) -> Result<Pid, RunError> {

@@ -28,9 +28,9 @@ pub fn run(args: RunArgs, ctx: &mut Ctx) -> ExitCode {
         duration: args.duration.map(|Millis(ms)| Duration::from_millis(ms)),
     };
     let plan = Plan {
-        command: args.command,
         limits: limits.clone(),
         grace: Duration::from_millis(args.grace.0),
+        ..Plan::new(args.command)
     };
     match run_within(plan) {
         Ok(ending) => {

@@ -4,6 +4,5 @@ mod generated;
 mod help;
 mod offline;
 mod online;
-mod run;
 mod sample;
 mod show;

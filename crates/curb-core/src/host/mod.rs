@@ -4,6 +4,7 @@
 //! arguments.
 
 pub mod detect;
+pub mod ladder;
 pub mod limits;
 mod units;
 
