@@ -5,6 +5,7 @@
 
 pub mod detect;
 pub mod ladder;
+pub mod baseline;
 pub mod limits;
 mod units;
 
