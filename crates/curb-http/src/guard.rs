@@ -17,7 +17,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -26,6 +25,7 @@ use crate::chunked::ChunkReader;
 use crate::head::{Framing, Head, HeadLimits, HeadReader};
 use crate::hold::Hold;
 use crate::link::{Link, Verdict};
+use crate::listener::Place;
 use crate::violation::Violation;
 
 /// What hyper reads in place of a refused head. The service never sees it: its verdict says so.
@@ -107,7 +107,7 @@ pub(crate) struct GuardedIo<T> {
     lingering: Option<(Instant, u64)>,
     peer_closed: bool,
     /// Held for the life of the connection, tunnels included: it counts against the bound.
-    _slot: Option<OwnedSemaphorePermit>,
+    _slot: Option<Place>,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> GuardedIo<T> {
@@ -117,7 +117,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> GuardedIo<T> {
         limits: HeadLimits,
         deadlines: Deadlines,
         cut: CancellationToken,
-        slot: Option<OwnedSemaphorePermit>,
+        slot: Option<Place>,
     ) -> Self {
         Self {
             io,

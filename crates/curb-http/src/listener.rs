@@ -1,6 +1,7 @@
 //! Accepts connections and serves them with hyper, HTTP/1 only, below a guard and above bounds.
 //!
-//! **Bounds.** At most [`ServeOptions::max_connections`] are open (tunnels count). One more is
+//! **Bounds.** At most [`ServeOptions::max_connections`] are open (tunnels count), and of one address at most
+//! [`ServeOptions::max_per_peer`]. One more is
 //! accepted, told `503` and closed: a client learns why, and a queue in the kernel that nobody
 //! empties would look like a dead server. A connection holds at most one head (16 KiB) and one
 //! read buffer (64 KiB) of its peer's bytes.
@@ -12,10 +13,11 @@
 //! **Leaving peers.** A peer that closes its side while a request is served has left: the request's
 //! future is dropped.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -69,6 +71,8 @@ const STOPPING: &[u8] =
 pub struct ServeOptions {
     /// Most connections open at once.
     pub max_connections: usize,
+    /// Most connections open at once from one address, if that is bounded.
+    pub max_per_peer: Option<usize>,
     /// Bounds on a request head. At most 100 headers and 60 KiB are taken, whatever is set.
     pub head: HeadLimits,
     /// Deadlines of each connection.
@@ -81,6 +85,7 @@ impl Default for ServeOptions {
     fn default() -> Self {
         Self {
             max_connections: 4096,
+            max_per_peer: None,
             head: HeadLimits::default(),
             deadlines: Deadlines::default(),
             drain: Duration::from_secs(30),
@@ -138,6 +143,7 @@ where
         .max_connections
         .clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
     let slots = Arc::new(Semaphore::new(max));
+    let peers = Peers::default();
     let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
     let mut shutdown = pin!(shutdown);
     loop {
@@ -147,10 +153,14 @@ where
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => match Arc::clone(&slots).try_acquire_owned() {
-                Ok(slot) => server.spawn(stream, peer, slot),
-                Err(_) => turn_away(stream, FULL, &turned_away),
-            },
+            Ok((stream, peer)) => {
+                let slot = Arc::clone(&slots).try_acquire_owned().ok();
+                let place = slot.and_then(|slot| peers.take(peer.ip(), slot, options.max_per_peer));
+                match place {
+                    Some(place) => server.spawn(stream, peer, place),
+                    None => turn_away(stream, FULL, &turned_away),
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, "could not accept a connection; pausing");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -216,7 +226,7 @@ where
         }
     }
 
-    fn spawn(&self, stream: TcpStream, peer: SocketAddr, slot: OwnedSemaphorePermit) {
+    fn spawn(&self, stream: TcpStream, peer: SocketAddr, slot: Place) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "could not set TCP_NODELAY");
         }
@@ -228,7 +238,7 @@ where
         &self,
         io: T,
         peer: SocketAddr,
-        slot: Option<OwnedSemaphorePermit>,
+        slot: Option<Place>,
     ) -> impl Future<Output = ()> + Send + use<T, S, B>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -309,6 +319,59 @@ where
         Served {
             drained: open.saturating_sub(left),
             cut: left,
+        }
+    }
+}
+
+/// How many connections each address has.
+#[derive(Clone, Default)]
+struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// A connection's place among all, and among those of its peer. Dropped, it is free again.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _slot: OwnedSemaphorePermit,
+    _of_peer: Option<OfPeer>,
+}
+
+#[derive(Debug)]
+struct OfPeer {
+    peers: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    peer: IpAddr,
+}
+
+impl Peers {
+    fn take(&self, peer: IpAddr, slot: OwnedSemaphorePermit, most: Option<usize>) -> Option<Place> {
+        let Some(most) = most else {
+            return Some(Place {
+                _slot: slot,
+                _of_peer: None,
+            });
+        };
+        // Nothing panics while it is held: what a poisoned lock guards is sound.
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.get(&peer).copied().unwrap_or(0);
+        if count >= most {
+            return None;
+        }
+        counts.insert(peer, count + 1);
+        let of_peer = Some(OfPeer {
+            peers: Arc::clone(&self.0),
+            peer,
+        });
+        Some(Place {
+            _slot: slot,
+            _of_peer: of_peer,
+        })
+    }
+}
+
+impl Drop for OfPeer {
+    fn drop(&mut self) {
+        let mut counts = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        match counts.get_mut(&self.peer) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(counts.remove(&self.peer)),
         }
     }
 }

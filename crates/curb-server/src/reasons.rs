@@ -66,6 +66,19 @@ pages!(
     "packages-not-writable",
     "dashboard",
     "internal",
+    "server-starting",
+    "server-restarting",
+    "server-paused",
+    "server-over-limit",
+    "server-down",
+    "server-unreachable",
+    "server-died",
+    "server-broke-off",
+    "killed-the-server",
+    "front-queue-full",
+    "front-client-share",
+    "front-deadline",
+    "front-upgrade",
 );
 
 #[cfg(test)]

@@ -1,0 +1,293 @@
+//! A request's way: bounds, body, suspicion, turn, server, answer.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use curb_http::body::{BodyError, BodyLimits, LimitedBody};
+use curb_http::listener::Peer;
+use curb_http::request_id::{RequestId, X_REQUEST_ID};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+
+use crate::download::Download;
+use crate::flight::Flight;
+use crate::headers;
+use crate::pool::{Failed, Lease};
+use crate::reply::Refusal;
+use crate::shared::{Client, Shared};
+use crate::state::Target;
+use crate::suspects::{Fingerprint, Hasher, Standing};
+use crate::upload::{Fault, Upload, gather, until};
+
+/// Between two attempts to reach a server that does not listen yet.
+const KNOCK: Duration = Duration::from_millis(50);
+/// How long news of the server's death is waited for when it takes no connection.
+const NEWS: Duration = Duration::from_millis(250);
+/// Without a byte of a body, before it is given up.
+const BODY_IDLE: Duration = Duration::from_secs(20);
+
+/// Answers one request, in whatever way.
+pub(crate) async fn exchange(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Answer>, Infallible> {
+    let id = request.extensions().get::<RequestId>().copied();
+    // What the refusal's form is chosen by; the request itself is given away.
+    let mut accept = HeaderMap::new();
+    for value in request.headers().get_all(header::ACCEPT) {
+        accept.append(header::ACCEPT, value.clone());
+    }
+    let method = request.method().clone();
+    Ok(match pass(&shared, request, id).await {
+        Ok(response) => response.map(|body| Answer::Server(Box::new(body))),
+        Err(refusal) => {
+            tracing::debug!(?refusal, %method, "not passed on");
+            refusal.respond(&accept, id).map(Answer::Ours)
+        }
+    })
+}
+
+/// Passes a request on, or says why not. Whatever the end, it is counted once.
+async fn pass(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    id: Option<RequestId>,
+) -> Result<Response<Download>, Refusal> {
+    let counted = |refusal: Refusal| {
+        shared.refused(refusal.outcome());
+        refusal
+    };
+    let body = enter(shared, &request).map_err(counted)?;
+    let client = client(&request);
+    let mut flight = shared.enter(Client::of(client.ip())).map_err(counted)?;
+    match fly(&mut flight, request, body, client, id).await {
+        Ok((response, target, lease)) => {
+            Ok(response.map(|body| Download::new(body, target, flight, lease)))
+        }
+        Err(refusal) => {
+            flight.end(refusal.outcome());
+            Err(refusal)
+        }
+    }
+}
+
+fn client(request: &Request<Incoming>) -> SocketAddr {
+    let peer = request.extensions().get::<Peer>();
+    peer.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |peer| peer.0)
+}
+
+/// What is refused before a byte of the body is read.
+fn enter(shared: &Shared, request: &Request<Incoming>) -> Result<BodyLimits, Refusal> {
+    if request.headers().contains_key(header::UPGRADE) {
+        return Err(Refusal::Upgrade);
+    }
+    let limits = BodyLimits {
+        max_bytes: shared.limits.body,
+        idle: BODY_IDLE,
+        total: shared.limits.deadline,
+    };
+    if request.body().size_hint().lower() > limits.max_bytes {
+        let limit = limits.max_bytes;
+        return Err(Refusal::Body(BodyError::TooLarge { limit }));
+    }
+    shared.route().map(|_| limits)
+}
+
+/// From the place to the head of the answer.
+async fn fly(
+    flight: &mut Flight,
+    request: Request<Incoming>,
+    limits: BodyLimits,
+    client: SocketAddr,
+    id: Option<RequestId>,
+) -> Result<(Response<Incoming>, Target, Lease), Refusal> {
+    let (mut head, body) = request.into_parts();
+    let hasher = Hasher::new(head.method.as_str(), target_of(&head.uri));
+    let body = LimitedBody::new(body, limits).map_err(Refusal::Body)?;
+    let gathered = match timeout_at(flight.deadline(), gather(body, hasher)).await {
+        Ok(gathered) => gathered.map_err(Refusal::Body)?,
+        Err(_) => {
+            let after = limits.total;
+            return Err(Refusal::Body(BodyError::Deadline { after }));
+        }
+    };
+    let print = gathered.print();
+    let alone = match print.map(|print| flight.shared.standing(print)) {
+        None | Some(Standing::Clean) => false,
+        Some(Standing::Suspect) => true,
+        Some(Standing::Refused { deaths, left }) => {
+            return Err(Refusal::Suspected { deaths, left });
+        }
+    };
+    flight.turn(alone).await?;
+    headers::for_server(&mut head.headers, client.ip());
+    if let Some(id) = id {
+        head.headers.insert(X_REQUEST_ID, id.header_value());
+    }
+    let (upload, fault) = gathered.into_upload(Arc::clone(&flight.shared), flight.place);
+    let mut request = Request::new(upload);
+    *request.method_mut() = head.method;
+    *request.uri_mut() = target_of(&head.uri).parse().unwrap_or_default();
+    *request.headers_mut() = head.headers;
+    let bodiless = request.method() == Method::HEAD;
+    let (mut response, target, lease) = send(flight, request, print, &fault).await?;
+    flight.shared.first_byte(flight.took());
+    let no_body = bodiless || response.status() == StatusCode::NOT_MODIFIED;
+    let sized = no_body || response.body().size_hint().exact().is_some();
+    headers::for_client(response.headers_mut(), sized);
+    Ok((response, target, lease))
+}
+
+fn target_of(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", |target| target.as_str())
+}
+
+/// Gives the request to the server, once. Only where not one byte of it was sent is another connection tried.
+async fn send(
+    flight: &mut Flight,
+    mut request: Request<Upload>,
+    print: Option<Fingerprint>,
+    fault: &Fault,
+) -> Result<(Response<Incoming>, Target, Lease), Refusal> {
+    let mut fresh = false;
+    loop {
+        let (target, mut lease) = connect(flight, fresh).await?;
+        flight.sent(target, print, lease.abort_handle());
+        let answer = match timeout_at(flight.deadline(), lease.send(request)).await {
+            Ok(answer) => answer,
+            Err(_) => return Err(late(flight, fault)),
+        };
+        match answer {
+            Ok(response) => return Ok((response, target, lease)),
+            Err(Failed::Stale(back)) if !fresh => {
+                request = *back;
+                fresh = true;
+            }
+            Err(failed) => {
+                let why = match failed {
+                    Failed::Lost(error) => chain(&error),
+                    Failed::Connect(error) => error.to_string(),
+                    Failed::Stale(_) => "it was closed again at once".to_owned(),
+                };
+                return Err(lost(flight, fault, why).await);
+            }
+        }
+    }
+}
+
+fn late(flight: &Flight, fault: &Fault) -> Refusal {
+    let after = flight.took();
+    fault.take().unwrap_or(Refusal::ServerTooLong { after })
+}
+
+/// Why no answer came: what the upload says, a death, or what the connection says.
+async fn lost(flight: &Flight, fault: &Fault, why: String) -> Refusal {
+    if let Some(refusal) = fault.take() {
+        return refusal;
+    }
+    if flight.server_died().await {
+        let deaths = flight.shared.limits.suspicion.deaths;
+        return Refusal::Died { deaths };
+    }
+    Refusal::BrokeOff { why }
+}
+
+/// A connection to whoever has requests now. While the server is starting it is waited for, a while.
+async fn connect(flight: &Flight, fresh: bool) -> Result<(Target, Lease), Refusal> {
+    let shared = &flight.shared;
+    let patience = Instant::now() + shared.limits.start_patience;
+    let mut heard_news = false;
+    loop {
+        let target = shared.route()?;
+        let why = match timeout_at(flight.deadline(), shared.pool(target).lease(fresh)).await {
+            Ok(Ok(lease)) => {
+                shared.listens(target);
+                return Ok((target, lease));
+            }
+            Ok(Err(Failed::Connect(why))) => why.to_string(),
+            Ok(Err(Failed::Stale(_) | Failed::Lost(_))) => "it was closed at once".to_owned(),
+            // Not a byte was sent.
+            Err(_) => return Err(shared.waited(flight.took())),
+        };
+        let at = shared.pool(target).at();
+        if target == Target::Fallback {
+            let state = shared.state();
+            return Err(Refusal::NoFallback { state, at });
+        }
+        let (starting, ever) = shared.starting();
+        match starting {
+            Some(since) => {
+                if shared.has_fallback()
+                    && let Ok(lease) = shared.pool(Target::Fallback).lease(fresh).await
+                {
+                    return Ok((Target::Fallback, lease));
+                }
+                let now = Instant::now();
+                if now + KNOCK >= patience || until(flight.deadline()) <= KNOCK {
+                    return Err(Refusal::Starting { at, since });
+                }
+                shared.news(KNOCK).await;
+            }
+            // It may have died a moment ago.
+            None if !heard_news => {
+                heard_news = true;
+                shared.news(NEWS).await;
+            }
+            None => return Err(Refusal::Unreachable { at, why, ever }),
+        }
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// The body of what a client gets.
+pub(crate) enum Answer {
+    Server(Box<Download>),
+    Ours(Bytes),
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        match self.get_mut() {
+            Self::Server(body) => Pin::new(body.as_mut()).poll_frame(cx),
+            Self::Ours(text) if text.is_empty() => Poll::Ready(None),
+            Self::Ours(text) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Server(body) => body.is_end_stream(),
+            Self::Ours(text) => text.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Server(body) => body.size_hint(),
+            Self::Ours(text) => SizeHint::with_exact(text.len() as u64),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Both ways as it comes, and no faster than it is taken.
+
+use std::time::{Duration, Instant};
+
+use curb_front::Outcome;
+
+use crate::client::Client;
+use crate::model::Model;
+use crate::{front, is_idle, until};
+
+#[test]
+fn each_token_is_passed_on_when_it_comes_and_not_when_the_next_does() {
+    let mut model = Model::start();
+    let front = front(&model, |_| {});
+    let mut client = Client::to(front.at());
+    client.post("/stream", "{\"stream\":true}");
+    let head = client.head();
+    assert_eq!(head.headers["content-type"], "text/event-stream");
+    for n in 0..50 {
+        let token = format!("data: {n}\n\n");
+        let sent = Instant::now();
+        model.piece(&token);
+        assert_eq!(client.chunk(), Some(token));
+        assert!(sent.elapsed() < Duration::from_secs(2));
+    }
+    model.no_more_pieces();
+    assert_eq!(client.chunk().as_deref(), Some(""));
+    is_idle(&front);
+    let counts = front.counts();
+    assert_eq!(counts.ended(Outcome::Passed), 1);
+    assert_eq!((counts.first_byte.count(), counts.whole.count()), (1, 1));
+}
+
+#[test]
+fn a_large_body_is_streamed_to_the_server_while_it_still_comes() {
+    let model = Model::start();
+    let front = front(&model, |_| {});
+    let mut client = Client::to(front.at());
+    let half = "z".repeat(500_000);
+    client.send(format!(
+        "POST /up HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n{half}"
+    ));
+    until(
+        &front,
+        "it has its turn before its body is whole",
+        |counts| counts.in_flight == 1,
+    );
+    while model.connections() == 0 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(client.send(&half).reply().status, 200);
+    assert_eq!(model.seen()[0].body.len(), 1_000_000);
+    // Chunks that pause are passed on too.
+    client.send("POST /up HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n");
+    until(&front, "it has its turn", |counts| counts.in_flight == 1);
+    assert_eq!(
+        client.send("0\r\n\r\n").reply().body,
+        "POST /up HTTP/1.1 hello"
+    );
+}
+
+#[test]
+fn a_server_that_gives_faster_than_its_client_takes_is_held_back() {
+    let model = Model::start();
+    let front = front(&model, |_| {});
+    let mut client = Client::to(front.at());
+    client.get("/flood");
+    assert_eq!(client.head().status, 200);
+    // It waits half a second for somebody to take more of its gigabyte, and gives up: what it got rid of lies in buffers
+    // of the kernel and the front.
+    model.wait_until_left(1);
+    drop(client);
+    is_idle(&front);
+    assert_eq!(front.counts().ended(Outcome::Passed), 0);
+}
+
+#[test]
+fn a_client_that_takes_almost_nothing_loses_its_place_at_the_deadline() {
+    let model = Model::start();
+    let front = front(&model, |limits| {
+        limits.in_flight = 1;
+        limits.deadline = Duration::from_millis(500);
+    });
+    let mut client = Client::to(front.at());
+    client.get("/flood");
+    assert_eq!(client.head().status, 200);
+    until(&front, "its place is free", |counts| counts.in_flight == 0);
+    assert_eq!(front.counts().ended(Outcome::ServerTooLong), 1);
+    assert_eq!(Client::to(front.at()).get("/x").reply().status, 200);
+}
+
+#[test]
+fn an_answer_that_the_server_cuts_short_is_cut_short_for_the_client() {
+    let model = Model::start();
+    let front = front(&model, |_| {});
+    let mut client = Client::to(front.at());
+    client.get("/cut");
+    assert_eq!(client.head().status, 200);
+    assert_eq!(client.chunk().as_deref(), Some("part"));
+    assert_eq!(client.chunk(), None);
+    is_idle(&front);
+    assert_eq!(front.counts().ended(Outcome::BrokeOff), 1);
+}
