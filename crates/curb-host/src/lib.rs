@@ -15,6 +15,7 @@
 
 pub mod ending;
 pub mod group;
+pub mod hook;
 pub mod layout;
 pub mod limits;
 pub mod proc;

@@ -7,6 +7,7 @@ pub mod baseline;
 pub mod detect;
 pub mod ladder;
 pub mod limits;
+pub mod sample;
 mod units;
 
 pub use units::{Bytes, BytesPerSecond, MilliCpu, Percent, Permille};
