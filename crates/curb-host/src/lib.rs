@@ -20,5 +20,6 @@ pub mod layout;
 pub mod limits;
 pub mod proc;
 pub mod run;
+pub mod sample;
 mod spawn;
 pub mod tell;

@@ -245,6 +245,16 @@ impl Process {
         Handle::open(self)
     }
 
+    /// A file of one of its threads as text, such as `children` below `task`.
+    ///
+    /// # Errors
+    /// The thread has ended, or the kernel has no such file.
+    pub fn text_below(&self, dir: &str, of: u32, name: &str) -> io::Result<String> {
+        let dir = open_dir(self.dir.as_fd(), dir)?;
+        let one = open_dir(dir.as_fd(), &of.to_string())?;
+        Ok(String::from_utf8_lossy(&read(one.as_fd(), name)?).into_owned())
+    }
+
     fn bytes(&self, name: &str) -> io::Result<Vec<u8>> {
         read(self.dir.as_fd(), name)
     }
