@@ -243,7 +243,12 @@ complete -c curb -n "__fish_curb_using_subcommand run" -l cpu -d 'CPUs, such as 
 complete -c curb -n "__fish_curb_using_subcommand run" -l processes -d 'Processes and threads at once; what goes beyond is refused' -r
 complete -c curb -n "__fish_curb_using_subcommand run" -l open-files -d 'Open files of each process' -r
 complete -c curb -n "__fish_curb_using_subcommand run" -l duration -d 'How long it may run, such as 30m or 24h; then it is asked to end' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -l cpu-time -d 'CPU time that all its processes may use together, such as 10h; then it is asked to end' -r
 complete -c curb -n "__fish_curb_using_subcommand run" -l grace -d 'From being asked to end until it is killed' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -l events -d 'Write each event as a line of JSON to a file, or to stdout (`-`)' -r -F
+complete -c curb -n "__fish_curb_using_subcommand run" -l pid -d 'Hold a process that runs already, with all that descends from it; it is given back when curb is asked to end' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -l stop -d 'With --pid: end it when curb is asked to end'
+complete -c curb -n "__fish_curb_using_subcommand run" -l watchdog -d 'Make no control group: look often, and end it where it passes a limit'
 complete -c curb -n "__fish_curb_using_subcommand run" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand man" -s h -l help -d 'Print help'

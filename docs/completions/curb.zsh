@@ -434,7 +434,12 @@ _arguments "${_arguments_options[@]}" : \
 '--processes=[Processes and threads at once; what goes beyond is refused]:N:_default' \
 '--open-files=[Open files of each process]:N:_default' \
 '--duration=[How long it may run, such as 30m or 24h; then it is asked to end]:TIME:_default' \
+'--cpu-time=[CPU time that all its processes may use together, such as 10h; then it is asked to end]:TIME:_default' \
 '--grace=[From being asked to end until it is killed]:TIME:_default' \
+'--events=[Write each event as a line of JSON to a file, or to stdout (\`-\`)]:FILE:_files' \
+'()--pid=[Hold a process that runs already, with all that descends from it; it is given back when curb is asked to end]:PID:_default' \
+'--stop[With --pid\: end it when curb is asked to end]' \
+'--watchdog[Make no control group\: look often, and end it where it passes a limit]' \
 '-h[Print help]' \
 '--help[Print help]' \
 '*::command -- The command and its arguments:_default' \

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use curb_core::host::limits::Resource;
+
 use crate::group::Counts;
 use crate::limits::{Limits, size};
 
@@ -12,6 +14,8 @@ pub enum Exit {
     Code(i32),
     /// By a signal.
     Signal(i32),
+    /// It was not our child: nobody told us.
+    Unknown,
 }
 
 impl Exit {
@@ -21,8 +25,17 @@ impl Exit {
         let code = match self {
             Exit::Code(code) => code,
             Exit::Signal(signal) => 128 + signal,
+            Exit::Unknown => 0,
         };
         u8::try_from(code & 0xff).unwrap_or(u8::MAX)
+    }
+}
+
+impl Exit {
+    /// The same where it is known.
+    #[must_use]
+    pub fn known_code(self) -> Option<u8> {
+        (self != Exit::Unknown).then(|| self.shell_code())
     }
 }
 
@@ -31,6 +44,12 @@ impl Exit {
 pub enum OurStop {
     /// Its time was over.
     Duration,
+    /// Its CPU time was used up.
+    CpuTime,
+    /// A step of its ladder, for this limit.
+    Ladder(Resource),
+    /// It passed this limit where no control group holds it.
+    Watchdog(Resource),
     /// We were asked to end (SIGTERM, SIGHUP), and passed that on.
     Asked,
 }
@@ -50,6 +69,39 @@ pub enum Cause {
     Segfault,
     /// Another signal, not from us.
     Signal(i32),
+    /// It was not our child, and the kernel counted nothing that would tell.
+    Unknown,
+}
+
+impl Cause {
+    /// In a word, for programs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Cause::Itself(0) => "done",
+            Cause::Itself(_) => "failed",
+            Cause::Memory => "memory",
+            Cause::MemoryOfAnother => "memory_of_another",
+            Cause::Stopped(OurStop::Duration) => "duration",
+            Cause::Stopped(OurStop::CpuTime) => "cpu_time",
+            Cause::Stopped(OurStop::Ladder(_)) => "ladder",
+            Cause::Stopped(OurStop::Watchdog(_)) => "watchdog",
+            Cause::Stopped(OurStop::Asked) => "asked",
+            Cause::Segfault => "segfault",
+            Cause::Signal(_) => "signal",
+            Cause::Unknown => "unknown",
+        }
+    }
+
+    /// Whether a limit ended it that a new start may keep to: not that its time was over.
+    #[must_use]
+    pub fn is_a_limit(self) -> bool {
+        match self {
+            Cause::Memory | Cause::MemoryOfAnother => true,
+            Cause::Stopped(stop) => matches!(stop, OurStop::Ladder(_) | OurStop::Watchdog(_)),
+            _ => false,
+        }
+    }
 }
 
 /// All that is known of an end.
@@ -65,6 +117,8 @@ pub struct Ending {
     pub ran: Duration,
     /// Processes of it that were still there when the command had ended, and were ended too.
     pub left_behind: usize,
+    /// Why we ended it, if we did.
+    pub stop: Option<OurStop>,
 }
 
 const SIGKILL: i32 = 9;
@@ -77,6 +131,8 @@ pub fn cause(exit: Exit, counts: &Counts, stop: Option<OurStop>) -> Cause {
     match (exit, stop) {
         (Exit::Signal(SIGKILL), None) if killed_for_memory => Cause::Memory,
         (_, Some(stop)) => Cause::Stopped(stop),
+        (Exit::Unknown, None) if killed_for_memory => Cause::Memory,
+        (Exit::Unknown, None) => Cause::Unknown,
         (Exit::Code(0), None) => Cause::Itself(0),
         (_, None) if killed_for_memory => Cause::MemoryOfAnother,
         (Exit::Signal(SIGSEGV), None) => Cause::Segfault,
@@ -121,8 +177,56 @@ impl Ending {
                 lines.push(format!("it was stopped: it may run {most}"));
                 lines.push("next: give it longer with --duration".to_owned());
             }
+            Cause::Stopped(OurStop::CpuTime) => {
+                let most = limits.cpu_time.map_or_else(
+                    || "its CPU time".to_owned(),
+                    |d| format!("{d:?} of CPU time"),
+                );
+                lines.push(format!(
+                    "it was stopped: it may use {most}, all its processes together"
+                ));
+                lines.push("next: give it more with --cpu-time".to_owned());
+            }
+            Cause::Stopped(OurStop::Ladder(resource)) => {
+                let what = resource.name();
+                lines.push(format!(
+                    "it was stopped by its ladder, for its limit on {what}{}",
+                    match resource {
+                        Resource::Memory => format!(" of {memory}{peak}"),
+                        _ => String::new(),
+                    }
+                ));
+                lines.push("next: give it more, or less to do at once; the ladder is in the file of limits".to_owned());
+            }
+            Cause::Stopped(OurStop::Watchdog(Resource::Memory)) => {
+                lines.push(format!(
+                    "it was ended by the watchdog: all its processes together may hold {memory}, and held more"
+                ));
+                lines.push("next: give it more with --memory, or less to do at once (a smaller batch or context)".to_owned());
+            }
+            Cause::Stopped(OurStop::Watchdog(_)) => {
+                let most = limits
+                    .tasks
+                    .map_or_else(|| "its limit".to_owned(), |n| n.to_string());
+                lines.push(format!(
+                    "it was ended by the watchdog: it may have {most} processes and threads at once, and had more"
+                ));
+                lines.push("next: give it more with --processes".to_owned());
+            }
+            Cause::Stopped(OurStop::Asked) if self.exit == Exit::Unknown => {
+                lines.push(
+                    "curb was asked to end: it goes on as it was before, without limits of curb"
+                        .to_owned(),
+                );
+            }
             Cause::Stopped(OurStop::Asked) => {
                 lines.push("it was stopped: curb was asked to end".to_owned());
+            }
+            Cause::Unknown => {
+                lines.push(
+                    "it has ended; with which code is not known, since curb did not start it"
+                        .to_owned(),
+                );
             }
             Cause::Segfault => {
                 lines.push(
@@ -226,6 +330,7 @@ mod tests {
             counts: counts(Some(0)),
             ran: Duration::from_secs(1),
             left_behind: 0,
+            stop: None,
         };
         assert_eq!(ending.text(&limits), None);
         (ending.exit, ending.cause) = (Exit::Signal(9), Cause::Memory);

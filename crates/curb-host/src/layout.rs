@@ -18,16 +18,34 @@ pub enum Controller {
     Pids,
     /// Stopping all at once (version 1; version 2 can always).
     Freezer,
+    /// On which CPUs.
+    Cpuset,
+    /// Reading from and writing to disks.
+    Io,
+    /// Counting CPU time (version 1; version 2 always does).
+    Cpuacct,
 }
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Controller; 4] = [
+    pub const ALL: [Controller; 7] = [
         Controller::Memory,
         Controller::Cpu,
         Controller::Pids,
         Controller::Freezer,
+        Controller::Cpuset,
+        Controller::Io,
+        Controller::Cpuacct,
     ];
+
+    /// The kernel's name, in version 1.
+    #[must_use]
+    pub fn name_v1(self) -> &'static str {
+        match self {
+            Controller::Io => "blkio",
+            other => other.name(),
+        }
+    }
 
     /// The kernel's name.
     #[must_use]
@@ -37,6 +55,9 @@ impl Controller {
             Controller::Cpu => "cpu",
             Controller::Pids => "pids",
             Controller::Freezer => "freezer",
+            Controller::Cpuset => "cpuset",
+            Controller::Io => "io",
+            Controller::Cpuacct => "cpuacct",
         }
     }
 }
@@ -114,12 +135,12 @@ impl Layout {
                 continue;
             }
             for controller in Controller::ALL {
-                if !names.split(',').any(|n| n == controller.name()) {
+                if !names.split(',').any(|n| n == controller.name_v1()) {
                     continue;
                 }
                 let has = |m: &&Mount| {
                     m.v1.as_ref()
-                        .is_some_and(|all| all.iter().any(|n| n == controller.name()))
+                        .is_some_and(|all| all.iter().any(|n| n == controller.name_v1()))
                 };
                 if let Some(mount) = mounts.iter().find(has) {
                     layout.v1.insert(controller, own_directory(mount, path));
@@ -212,12 +233,13 @@ mod tests {
 27 26 0:23 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid - cgroup cgroup rw,cpu,cpuacct
 28 26 0:24 / /sys/fs/cgroup/memory rw,nosuid shared:9 - cgroup cgroup rw,memory
 29 26 0:25 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids
+32 26 0:29 / /sys/fs/cgroup/blkio rw - cgroup cgroup rw,blkio
 30 26 0:26 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd
 ";
 
     #[test]
     fn each_tree_of_version_1_has_a_place_of_its_own() {
-        let own = "12:memory:/user/ana\n11:pids:/\n3:cpu,cpuacct:/batch\n1:name=systemd:/x\n";
+        let own = "12:memory:/user/ana\n11:pids:/\n9:blkio:/disk\n3:cpu,cpuacct:/batch\n1:name=systemd:/x\n";
         let layout = Layout::parse(V1, own);
         let at = |c| layout.v1.get(&c).and_then(|p| p.to_str());
         assert_eq!(
@@ -229,6 +251,8 @@ mod tests {
             Some("/sys/fs/cgroup/cpu,cpuacct/batch")
         );
         assert_eq!(at(Controller::Pids), Some("/sys/fs/cgroup/pids"));
+        assert_eq!(at(Controller::Io), Some("/sys/fs/cgroup/blkio/disk"));
+        assert_eq!(at(Controller::Cpuacct), at(Controller::Cpu));
         assert_eq!(at(Controller::Freezer), None);
         assert_eq!(layout.v2, None);
     }
@@ -296,7 +320,13 @@ mod tests {
         assert_eq!(unified.dir, root.path().join("cg/job"));
         assert_eq!(
             unified.controllers,
-            [Controller::Memory, Controller::Cpu, Controller::Pids]
+            [
+                Controller::Memory,
+                Controller::Cpu,
+                Controller::Pids,
+                Controller::Cpuset,
+                Controller::Io
+            ]
         );
     }
 }

@@ -4,6 +4,7 @@
 //! - [`group`]: one group that this process made: its limits, what it holds, its end.
 //! - [`limits`]: what may be limited, as values.
 //! - [`run`]: a command inside limits, from its start to its end.
+//! - [`attach`]: processes that were there before, taken into a group and given back.
 //! - [`proc`]: processes as the kernel tells of them, known by number and start time.
 //! - [`tell`]: who is told what happens meanwhile.
 //! - [`ending`]: what a command died of, by the kernel's own evidence.
@@ -13,13 +14,18 @@
 
 #![cfg(target_os = "linux")]
 
+pub mod attach;
+pub mod devices;
 pub mod ending;
 pub mod group;
 pub mod hook;
+pub mod host;
 pub mod layout;
 pub mod limits;
 pub mod proc;
+mod readings;
 pub mod run;
 pub mod sample;
 mod spawn;
 pub mod tell;
+mod tree;

@@ -2,21 +2,119 @@
 
 use std::time::Duration;
 
-pub use curb_core::host::{Bytes, MilliCpu};
+pub use curb_core::host::limits::CpuSet;
+use curb_core::host::limits::{Gpu, Limit, LimitSet};
+pub use curb_core::host::{Bytes, BytesPerSecond, MilliCpu, Percent};
+use curb_core::time::Millis;
 
 /// The limits of one group of processes; `None` is no limit of ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Memory of all together, page cache of their files included, as the kernel charges it. Swap is not given on top.
+    /// Memory of all together, page cache of their files included, as the kernel charges it.
     pub memory: Option<Bytes>,
+    /// Memory above which the kernel slows it down and takes back what it can.
+    pub memory_high: Option<Bytes>,
+    /// Swap on top of memory. `None` beside a limit on memory: none is given.
+    pub swap: Option<Bytes>,
     /// CPU time of all together in each tenth of a second.
     pub cpu: Option<MilliCpu>,
+    /// Share of the CPU against others when it is short: 1 to 10000, 100 being usual.
+    pub cpu_weight: Option<u32>,
+    /// The CPUs it may run on.
+    pub cpu_set: Option<CpuSet>,
     /// Processes and threads together: the kernel counts both as tasks.
     pub tasks: Option<u64>,
     /// Open files of each process.
     pub open_files: Option<u64>,
+    /// Reading from each disk that it works on.
+    pub io_read: Option<BytesPerSecond>,
+    /// Writing to each disk that it works on.
+    pub io_write: Option<BytesPerSecond>,
     /// From the start of the command to its end.
     pub duration: Option<Duration>,
+    /// CPU time of all its processes together.
+    pub cpu_time: Option<Duration>,
+    /// What it is told by its environment.
+    pub told: Told,
+}
+
+/// Limits that a process is told by its environment, and that libraries of it keep to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The GPUs that CUDA shows it.
+    pub gpu_visible: Option<Vec<Gpu>>,
+    /// Its part of a GPU's threads, kept to by NVIDIA's MPS.
+    pub gpu_threads: Option<Percent>,
+    /// Its memory of each GPU, kept to by NVIDIA's MPS.
+    pub gpu_memory: Option<Bytes>,
+    /// What MLX keeps of freed memory.
+    pub mlx_cache: Option<Bytes>,
+    /// MLX's own memory limit, which it goes past without an error.
+    pub mlx_memory: Option<Bytes>,
+}
+
+impl Told {
+    /// The variables, with their values.
+    #[must_use]
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let mut all = Vec::new();
+        if let Some(gpus) = &self.gpu_visible {
+            let list: Vec<String> = gpus.iter().map(Gpu::to_string).collect();
+            all.push(("CUDA_VISIBLE_DEVICES", list.join(",")));
+        }
+        if let Some(Percent(part)) = self.gpu_threads {
+            all.push(("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", part.to_string()));
+        }
+        if let Some(Bytes(most)) = self.gpu_memory {
+            // For each device by its number among those that it is shown; MPS takes whole megabytes.
+            let devices = self.gpu_visible.as_ref().map_or(1, |g| g.len().max(1));
+            let each: Vec<String> = (0..devices)
+                .map(|n| format!("{n}={}M", most >> 20))
+                .collect();
+            all.push(("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT", each.join(",")));
+        }
+        if let Some(Bytes(most)) = self.mlx_cache {
+            all.push(("CURB_MLX_CACHE_LIMIT", most.to_string()));
+        }
+        if let Some(Bytes(most)) = self.mlx_memory {
+            all.push(("CURB_MLX_MEMORY_LIMIT", most.to_string()));
+        }
+        all
+    }
+}
+
+impl From<&LimitSet> for Limits {
+    fn from(set: &LimitSet) -> Limits {
+        let time = |limit: &Option<Limit<Millis>>| {
+            let value = limit.as_ref().map(|l| l.value);
+            value.map(|Millis(ms)| Duration::from_millis(ms))
+        };
+        Limits {
+            memory: value(&set.memory),
+            memory_high: value(&set.memory_high),
+            swap: value(&set.swap),
+            cpu: value(&set.cpu),
+            cpu_weight: value(&set.cpu_weight),
+            cpu_set: value(&set.cpu_set),
+            tasks: value(&set.processes),
+            open_files: value(&set.open_files),
+            io_read: value(&set.io_read),
+            io_write: value(&set.io_write),
+            duration: time(&set.duration),
+            cpu_time: time(&set.cpu_time),
+            told: Told {
+                gpu_visible: value(&set.gpu_visible),
+                gpu_threads: value(&set.gpu_threads),
+                gpu_memory: value(&set.gpu_memory),
+                mlx_cache: value(&set.mlx_cache),
+                mlx_memory: value(&set.mlx_memory),
+            },
+        }
+    }
+}
+
+fn value<T: Clone>(limit: &Option<Limit<T>>) -> Option<T> {
+    limit.as_ref().map(|l| l.value.clone())
 }
 
 /// Why limits make no sense on this machine.
@@ -31,6 +129,14 @@ pub enum BadLimit {
         given: String,
         /// The least that is taken.
         least: &'static str,
+    },
+    /// The kernel would never slow it down: it would be ended before.
+    #[error("memory_high of {high} is above memory of {most}: it would never be reached")]
+    HighAboveMost {
+        /// Where it is slowed down.
+        high: String,
+        /// The limit.
+        most: String,
     },
     /// More than there is: it would never bind.
     #[error("{what} of {given} is more than this machine has ({has}), so that it would never bind")]
@@ -101,11 +207,36 @@ impl Limits {
                 });
             }
         }
-        if self.duration.is_some_and(|d| d.is_zero()) {
-            return Err(BadLimit::TooSmall {
-                what: "duration",
-                given: "0s".to_owned(),
-                least: "1ms",
+        for (what, given) in [("duration", self.duration), ("cpu time", self.cpu_time)] {
+            if given.is_some_and(|d| d.is_zero()) {
+                return Err(BadLimit::TooSmall {
+                    what,
+                    given: "0s".to_owned(),
+                    least: "1ms",
+                });
+            }
+        }
+        self.check_against_each_other(cpus)
+    }
+}
+
+impl Limits {
+    fn check_against_each_other(&self, cpus: Option<u64>) -> Result<(), BadLimit> {
+        if let (Some(high), Some(most)) = (self.memory_high, self.memory)
+            && high > most
+        {
+            return Err(BadLimit::HighAboveMost {
+                high: size(high.0),
+                most: size(most.0),
+            });
+        }
+        if let (Some(set), Some(cpus)) = (&self.cpu_set, cpus)
+            && set.0.iter().any(|cpu| u64::from(*cpu) >= cpus)
+        {
+            return Err(BadLimit::OverMachine {
+                what: "cpu_set",
+                given: set.to_string(),
+                has: format!("{cpus} CPUs, counted from 0"),
             });
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! What runs on this host.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::Args;
 use curb_core::amount::{Amount, Unit};
@@ -11,7 +12,8 @@ use curb_core::time::Millis;
 #[command(
     after_help = "Exit code: that of the command (128 and the number of a signal that ended it); 125 curb could not run it, \
     126 it cannot be run, 127 there is no such program. Ctrl-C and other signals reach the command.\n\n\
-    Limits are for the command with all that it starts, and are held by the kernel (control groups, version 1 or 2). \
+    Limits are for the command with all that it starts, and are held by the kernel (control groups, version 1 or 2); \
+    where no group can be made, a watchdog holds memory and processes, and says so. \
     What is still there when the command ends is ended too."
 )]
 pub struct RunArgs {
@@ -30,11 +32,26 @@ pub struct RunArgs {
     /// How long it may run, such as 30m or 24h; then it is asked to end
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub duration: Option<Millis>,
+    /// CPU time that all its processes may use together, such as 10h; then it is asked to end
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub cpu_time: Option<Millis>,
     /// From being asked to end until it is killed
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
     pub grace: Millis,
+    /// Write each event as a line of JSON to a file, or to stdout (`-`)
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+    /// Hold a process that runs already, with all that descends from it; it is given back when curb is asked to end
+    #[arg(long, value_name = "PID", conflicts_with = "command")]
+    pub pid: Option<u32>,
+    /// With --pid: end it when curb is asked to end
+    #[arg(long, requires = "pid")]
+    pub stop: bool,
+    /// Make no control group: look often, and end it where it passes a limit
+    #[arg(long)]
+    pub watchdog: bool,
     /// The command and its arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
+    #[arg(last = true, required_unless_present = "pid", value_name = "CMD")]
     pub command: Vec<OsString>,
 }
 

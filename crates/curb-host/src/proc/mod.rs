@@ -184,6 +184,14 @@ impl Process {
             .collect())
     }
 
+    /// The numbers of its threads, ascending.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn thread_ids(&self) -> io::Result<Vec<u32>> {
+        numbers(open_dir(self.dir.as_fd(), "task")?)
+    }
+
     /// The files that are mapped into it, each once.
     ///
     /// # Errors

@@ -164,6 +164,22 @@ impl Ladder {
         orders
     }
 
+    /// Takes in what was read when nothing can be done any more: what began is told, and nothing is ordered.
+    pub fn note(&mut self, now: Millis, reading: &Reading) -> Vec<Order> {
+        let mut orders = Vec::new();
+        for (resource, what) in reading {
+            if what.met {
+                self.met.insert(*resource, now);
+            }
+            if let Some(open) = self.open.get_mut(resource) {
+                open.peak = open.peak.max(what.used);
+            } else if self.look(now, *resource, *what) {
+                orders.push(self.begin(now, *resource, *what));
+            }
+        }
+        orders
+    }
+
     /// A step could not be done; the next ones are not held up by it.
     pub fn failed(&mut self, resource: Resource, step: usize, why: String) {
         if let Some(open) = self.open.get_mut(&resource) {

@@ -168,6 +168,8 @@ pub enum What {
         ran_ms: u64,
         /// Processes that were still there, and were ended.
         left_behind: usize,
+        /// Of what, for people; nothing where it ended well and nothing was in its way.
+        text: Option<String>,
     },
     /// It will be started again.
     Retrying {

@@ -440,10 +440,7 @@ fn an_event_is_one_line_of_json_and_the_same_in_words() {
          \"event\":\"acted\",\"exceedance\":3,\"step\":2,\"resource\":\"memory\",\"action\":\"throttle\",\
          \"used\":1017118720,\"limit\":1073741824,\"detail\":\"CPU quota 0.5\",\"outcome\":\"done\"}\n"
     );
-    assert_eq!(
-        acted.words().as_deref(),
-        Some("chat: throttle: CPU quota 0.5")
-    );
+    assert_eq!(acted.words().as_deref(), Some("throttle: CPU quota 0.5"));
     let back: Event = serde_json::from_str(&acted.line().expect("JSON")).expect("the same");
     assert_eq!(back, acted);
     let gone = event(What::Retrying {
@@ -456,11 +453,11 @@ fn an_event_is_one_line_of_json_and_the_same_in_words() {
     assert_eq!(
         gone.words().as_deref(),
         Some(
-            "chat: starting it again in 1s (retry 1 of 3), with 1 GiB of memory: the host has no more to give"
+            "starting it again in 1s (retry 1 of 3), with 1 GiB of memory: the host has no more to give"
         )
     );
     assert_eq!(
         event(What::GaveUp { failures: 4 }).words().as_deref(),
-        Some("chat: ended at a limit 4 times: giving up")
+        Some("ended at a limit 4 times: giving up")
     );
 }

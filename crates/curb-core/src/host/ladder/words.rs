@@ -1,26 +1,28 @@
 //! Events in words, for stderr.
 
-use super::event::{Event, HeldBy, Outcome, What, amount};
+use super::event::{Event, HeldBy, Outcome, State, What, amount};
 use crate::host::Bytes;
 use crate::time::Millis;
 
 impl Event {
-    /// The event for people; nothing where it says only what they see anyway.
+    /// The event for people, the workload's name left out; nothing where it says only what they see anyway.
     #[must_use]
     pub fn words(&self) -> Option<String> {
-        let name = &self.workload;
         match &self.what {
-            What::Changed | What::Died { .. } => None,
+            What::Changed => None,
+            What::Died { text, .. } => text.clone(),
             What::Started {
                 held_by, not_held, ..
             } => started(*held_by, not_held),
+            // Of what it ended is told at its end.
+            What::Exceeded { .. } if self.state == State::Stopping => None,
             What::Exceeded {
                 resource,
                 used,
                 limit,
                 ..
             } => Some(format!(
-                "{name}: {} is at {} of {}",
+                "{} is at {} of {}",
                 resource.name(),
                 amount(*resource, *used),
                 amount(*resource, *limit)
@@ -31,16 +33,15 @@ impl Event {
                 outcome,
                 ..
             } => Some(match outcome {
-                Outcome::Failed(why) => format!("{name}: {action}: could not be done: {why}"),
-                _ => format!("{name}: {action}: {detail}"),
+                Outcome::Failed(why) => format!("{action}: could not be done: {why}"),
+                _ => format!("{action}: {detail}"),
             }),
             What::Undone {
                 action, outcome, ..
             } => Some(match outcome {
-                Outcome::Failed(why) => format!("{name}: {action} could not be undone: {why}"),
-                _ => format!("{name}: {action} is undone"),
+                Outcome::Failed(why) => format!("{action} could not be undone: {why}"),
+                _ => format!("{action} is undone"),
             }),
-            // Of what it ended is told at its end.
             What::Cleared {
                 outcome: Outcome::Ended(_),
                 ..
@@ -55,7 +56,7 @@ impl Event {
                 let (peak, limit) = (amount(*resource, *peak), amount(*resource, *limit));
                 let (what, lasted) = (resource.name(), Millis(*lasted_ms));
                 Some(format!(
-                    "{name}: {what} is below its limit again after {lasted}: peak {peak} of {limit}"
+                    "{what} is below its limit again after {lasted}: peak {peak} of {limit}"
                 ))
             }
             What::Retrying {
@@ -65,7 +66,7 @@ impl Event {
                 memory,
                 less_than_wanted,
             } => Some(format!(
-                "{name}: starting it again in {} (retry {attempt} of {of}){}{}",
+                "starting it again in {} (retry {attempt} of {of}){}{}",
                 Millis(*after_ms),
                 memory.map_or_else(String::new, |m: Bytes| format!(", with {m} of memory")),
                 if *less_than_wanted {
@@ -75,12 +76,12 @@ impl Event {
                 },
             )),
             What::FellBack { failures, command } => Some(format!(
-                "{name}: {}: running the fallback in its place: {}",
+                "{}: running the fallback in its place: {}",
                 failed(*failures),
                 command.join(" ")
             )),
-            What::GaveUp { failures } => Some(format!("{name}: {}: giving up", failed(*failures))),
-            What::Note { text } => Some(format!("{name}: {text}")),
+            What::GaveUp { failures } => Some(format!("{}: giving up", failed(*failures))),
+            What::Note { text } => Some(text.clone()),
         }
     }
 }
@@ -95,7 +96,7 @@ fn failed(times: u32) -> String {
 fn started(held_by: HeldBy, not_held: &[String]) -> Option<String> {
     let mut lines = Vec::new();
     if held_by == HeldBy::Watchdog {
-        lines.push("no control group can be made here: a watchdog looks at its processes and ends them, so that a limit can be passed for some milliseconds".to_owned());
+        lines.push("no control group holds it: a watchdog looks at its processes and ends them where they pass a limit, some milliseconds late".to_owned());
     }
     lines.extend(not_held.iter().map(|n| format!("not held: {n}")));
     (!lines.is_empty()).then(|| lines.join("\n  "))

@@ -1,0 +1,190 @@
+//! Processes that were there before: taken into a group of ours, and given back.
+//!
+//! A group is entered by number alone; the kernel has no other way. Hence each process is known by number and start time,
+//! its own directory in `/proc` is open while it is moved, and is read again after that: if it still answers, the number
+//! was its own all the time. If it does not, the number may be another's, and whoever has it now and was moved with it is
+//! put where its parent is, which is where it came to be a moment before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::group::Group;
+use crate::layout::{Controller, Layout};
+use crate::proc::{ProcId, Process, Procfs};
+use crate::tree::{Root, Tree};
+
+/// Who forks while its family is moved is met in the next round.
+const ROUNDS: usize = 50;
+/// A parent's parent, and so on, is looked for so far.
+const GENERATIONS: usize = 64;
+
+/// Where a process is in each tree of groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Places {
+    v1: BTreeMap<Controller, PathBuf>,
+    v2: Option<PathBuf>,
+}
+
+/// Where attached processes were before.
+#[derive(Debug)]
+pub struct Origins {
+    procfs: Procfs,
+    mounts: String,
+    first: ProcId,
+    of: BTreeMap<ProcId, Places>,
+}
+
+impl Origins {
+    /// Nobody has been moved yet.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn new(first: ProcId) -> io::Result<Origins> {
+        Ok(Origins {
+            procfs: Procfs::open()?,
+            mounts: fs::read_to_string("/proc/self/mountinfo")?,
+            first,
+            of: BTreeMap::new(),
+        })
+    }
+
+    /// Moves the first process and all that descend from it into the group, until none of them is outside.
+    ///
+    /// # Errors
+    /// The kernel refused to move one, or they fork faster than they can be moved. Those that were moved stay in the group.
+    pub fn take_in(&mut self, group: &Group) -> io::Result<usize> {
+        let mut tree = Tree::new(Root::Of(self.first))?;
+        let mut moved: BTreeSet<ProcId> = BTreeSet::new();
+        for _ in 0..ROUNDS {
+            let all = tree.processes();
+            let outside: Vec<&Process> = all.iter().filter(|p| !moved.contains(&p.id())).collect();
+            if outside.is_empty() {
+                return Ok(moved.len());
+            }
+            for process in outside {
+                // One that was born inside is there already.
+                if !group.is_member(process.id().pid) {
+                    self.move_in(process, group)?;
+                }
+                moved.insert(process.id());
+            }
+            // Who is remembered is found again, also when its parent has ended.
+            tree.sum(&[]);
+        }
+        Err(io::Error::other(
+            "it starts processes faster than they can be moved",
+        ))
+    }
+
+    fn move_in(&mut self, process: &Process, group: &Group) -> io::Result<()> {
+        let Ok(text) = process.text("cgroup") else {
+            // It has ended.
+            return Ok(());
+        };
+        let places = places(&self.mounts, &text);
+        self.of.insert(process.id(), places);
+        enter(&self.procfs, process, &group.doors(), |other| {
+            self.put_where_its_parent_is(other, group);
+        })
+    }
+
+    fn put_where_its_parent_is(&self, other: &Process, group: &Group) {
+        let parent = other.stat().and_then(|s| self.procfs.process(s.parent));
+        let Ok(text) = parent.and_then(|p| p.text("cgroup")) else {
+            return;
+        };
+        let back = doors(&places(&self.mounts, &text), group);
+        let _it_may_have_ended = enter(&self.procfs, other, &back, |_| {});
+    }
+
+    /// Moves all that is in the group back to where it was; who was born in it, to where its parent was.
+    pub fn give_back(&self, group: &Group) {
+        for _ in 0..ROUNDS {
+            let members = group.members();
+            if members.is_empty() {
+                return;
+            }
+            for process in members
+                .into_iter()
+                .filter_map(|pid| self.procfs.process(pid).ok())
+            {
+                let back = doors(self.origin(&process), group);
+                let _it_may_have_ended = enter(&self.procfs, &process, &back, |_| {});
+            }
+        }
+    }
+
+    /// Where it was, or the nearest of its parents that was moved, or the first of all.
+    fn origin(&self, process: &Process) -> &Places {
+        static NOWHERE: Places = Places {
+            v1: BTreeMap::new(),
+            v2: None,
+        };
+        let mut id = process.id();
+        let mut parent = process.stat().map(|s| s.parent);
+        for _ in 0..GENERATIONS {
+            if let Some(places) = self.of.get(&id) {
+                return places;
+            }
+            let Ok(next) = parent.and_then(|pid| self.procfs.process(pid)) else {
+                break;
+            };
+            id = next.id();
+            parent = next.stat().map(|s| s.parent);
+        }
+        self.of.get(&self.first).unwrap_or(&NOWHERE)
+    }
+}
+
+/// Where a process is, by the text of its `cgroup`, as this process sees the trees.
+fn places(mounts: &str, text: &str) -> Places {
+    let layout = Layout::parse(mounts, text);
+    Places {
+        v1: layout.v1,
+        v2: layout.v2.map(|u| u.dir),
+    }
+}
+
+/// The doors back out of a group's directories: only of trees in which it has one.
+fn doors(back: &Places, group: &Group) -> Vec<PathBuf> {
+    let all = back.v1.values().chain(&back.v2);
+    let ours = group.doors();
+    let same_tree = |dir: &&PathBuf| ours.iter().any(|door| tree_of(door) == tree_of(dir));
+    let unique: BTreeSet<PathBuf> = all
+        .filter(same_tree)
+        .map(|d| d.join("cgroup.procs"))
+        .collect();
+    unique.into_iter().collect()
+}
+
+/// Which tree a directory or file is in: all of one tree are on one file system.
+fn tree_of(path: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).ok().map(|m| m.dev())
+}
+
+/// Moves one process, and makes sure that it was that one: `undo` is for another that has its number since.
+fn enter(
+    procfs: &Procfs,
+    process: &Process,
+    doors: &[PathBuf],
+    undo: impl Fn(&Process),
+) -> io::Result<()> {
+    if process.stat().is_err() {
+        return Ok(());
+    }
+    for door in doors {
+        let written = fs::write(door, process.id().pid.to_string());
+        if process.stat().is_err() {
+            // It has ended, and the number may be another's since.
+            if let Ok(other) = procfs.process(process.id().pid) {
+                undo(&other);
+            }
+            return Ok(());
+        }
+        written.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", door.display())))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! What this machine has, and what of it is left.
+
+use std::path::Path;
+
+use crate::layout::{Controller, Layout};
+use crate::limits::Bytes;
+
+/// Groups above our own are followed so far.
+const LEVELS: usize = 32;
+
+/// What this machine has: memory, and CPUs.
+#[must_use]
+pub fn machine() -> (Option<Bytes>, Option<u64>) {
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online");
+    let cpus = online.ok().and_then(|text| {
+        let last = text.trim().rsplit(['-', ',']).next()?.parse::<u64>().ok()?;
+        Some(last + 1)
+    });
+    (meminfo("MemTotal:"), cpus)
+}
+
+/// How much more memory a group of ours could have now: what the machine has available, and what the groups that we are in
+/// have left, less what is to stay free.
+#[must_use]
+pub fn memory_left(layout: &Layout, keep_free: Bytes) -> Option<Bytes> {
+    let available = meminfo("MemAvailable:")?;
+    let above = above(layout).map_or(available, |left| left.min(available));
+    Some(Bytes(above.0.saturating_sub(keep_free.0)))
+}
+
+/// What the groups that we are in have left; the least of them. `None`: none has a limit that we can see.
+fn above(layout: &Layout) -> Option<Bytes> {
+    let (dir, limit, usage) = match (layout.v1.get(&Controller::Memory), &layout.v2) {
+        (Some(dir), _) => (
+            dir.as_path(),
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+        ),
+        (None, Some(unified)) => (unified.dir.as_path(), "memory.max", "memory.current"),
+        (None, None) => return None,
+    };
+    let left = |dir: &Path| {
+        let limit = number(&dir.join(limit))?;
+        Some(limit.saturating_sub(number(&dir.join(usage))?))
+    };
+    let all = dir.ancestors().take(LEVELS).filter_map(left);
+    all.min().map(Bytes)
+}
+
+fn number(file: &Path) -> Option<u64> {
+    std::fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+fn meminfo(key: &str) -> Option<Bytes> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix(key))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024).map(Bytes)
+}

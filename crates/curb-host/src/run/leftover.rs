@@ -1,0 +1,156 @@
+//! Groups that an earlier supervisor left behind, since it was itself killed: found by their names, ended and removed.
+//!
+//! `curb-WORKLOAD-PID-START-NAMESPACE-RUN`: a group is left behind only if no process of its supervisor's number and start
+//! time lives, in the same name space of processes as ours: of another's we could not tell. Groups of attached processes
+//! (`curbed-…`) hold processes that were there before: these are moved to the group above, and never ended.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::group::{Group, empty_into};
+use crate::layout::Layout;
+use crate::proc::{ProcId, Procfs};
+
+const STARTED: &str = "curb-";
+const ATTACHED: &str = "curbed-";
+const KILL_WITHIN: Duration = Duration::from_secs(2);
+/// No more are removed at a time: a start does not wait for long.
+const MOST: usize = 64;
+
+/// Who supervises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    id: ProcId,
+    /// The name space of processes that its number is of.
+    space: u64,
+}
+
+impl Owner {
+    /// This process.
+    pub(crate) fn this() -> io::Result<Owner> {
+        let id = Procfs::open()?.process(std::process::id())?.id();
+        Ok(Owner {
+            id,
+            space: space()?,
+        })
+    }
+
+    /// The name of a group for a run of a workload. No two of this machine have the same at a time.
+    pub(crate) fn started(&self, workload: &str, run: u32) -> String {
+        format!("{STARTED}{workload}-{self}-{run}")
+    }
+
+    /// The same for processes that were there before.
+    pub(crate) fn attached(&self, workload: &str) -> String {
+        format!("{ATTACHED}{workload}-{self}-1")
+    }
+
+    fn of(name: &str) -> Option<Owner> {
+        let mut words = name.rsplit('-');
+        let mut number = || words.next()?.parse::<u64>().ok();
+        let (_run, space, start, pid) = (number()?, number()?, number()?, number()?);
+        let pid = u32::try_from(pid).ok()?;
+        Some(Owner {
+            id: ProcId { pid, start },
+            space,
+        })
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.id.pid, self.id.start, self.space)
+    }
+}
+
+fn space() -> io::Result<u64> {
+    Ok(fs::metadata("/proc/self/ns/pid")?.ino())
+}
+
+/// Ends and removes what was left behind beside us; says what was done.
+pub(crate) fn sweep(layout: &Layout) -> Vec<String> {
+    let (Ok(procfs), Ok(space)) = (Procfs::open(), space()) else {
+        return Vec::new();
+    };
+    let dead = |name: &String| {
+        let owner = Owner::of(name).filter(|o| o.space == space);
+        owner.is_some_and(|o| procfs.same(o.id).is_err())
+    };
+    let places = places(layout);
+    let names: BTreeSet<String> = places
+        .iter()
+        .flat_map(|dir| left_in(dir))
+        .filter(dead)
+        .collect();
+    names
+        .into_iter()
+        .take(MOST)
+        .map(|name| remove(&name, &places))
+        .collect()
+}
+
+fn places(layout: &Layout) -> BTreeSet<PathBuf> {
+    let v2 = layout.v2.iter().map(|u| u.dir.clone());
+    layout.v1.values().cloned().chain(v2).collect()
+}
+
+fn left_in(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let names = entries.filter_map(|e| e.file_name().into_string().ok());
+    names
+        .filter(|n| n.starts_with(STARTED) || n.starts_with(ATTACHED))
+        .collect()
+}
+
+fn remove(name: &str, places: &BTreeSet<PathBuf>) -> String {
+    let group = Group::found(name, places);
+    let lived = group.members().len();
+    let what = if name.starts_with(ATTACHED) {
+        for dir in places {
+            empty_into(&dir.join(name), dir);
+        }
+        "its processes were moved to the group above"
+    } else {
+        group.kill(KILL_WITHIN);
+        "its processes were ended"
+    };
+    let how = match (group.remove(), lived) {
+        (Ok(()), 0) => "it is removed".to_owned(),
+        (Ok(()), _) => format!("{what}, and it is removed"),
+        (Err(error), _) => format!("it cannot be removed: {error}"),
+    };
+    format!("found the group {name}, whose supervisor was killed: {how}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owner_of_a_group_is_in_its_name_whatever_the_workload_is_called() {
+        let owner = Owner {
+            id: ProcId {
+                pid: 12,
+                start: 345,
+            },
+            space: 4_026_531_836,
+        };
+        for workload in ["chat", "a-1-2-3-4-5", "x"] {
+            assert_eq!(Owner::of(&owner.started(workload, 3)), Some(owner));
+            assert_eq!(Owner::of(&owner.attached(workload)), Some(owner));
+        }
+        for other in [
+            "curb-supervisor-12",
+            "curb-chat",
+            "curb-a-b-c-d-e",
+            "curb-x-1-2-3-4-",
+        ] {
+            assert_eq!(Owner::of(other), None, "{other}");
+        }
+    }
+}

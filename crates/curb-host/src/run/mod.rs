@@ -1,0 +1,344 @@
+//! A command inside limits, from its start to its end, and what comes after a limit ended it.
+
+mod act;
+mod body;
+mod hooks;
+mod leftover;
+mod once;
+mod pace;
+mod ready;
+mod signals;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use curb_core::host::Permille;
+use curb_core::host::ladder::{Course, Death, Next, State, What};
+use curb_core::host::limits::{Retry, Step};
+use curb_core::time::Millis;
+use rustix::process::{Pid, Signal, set_child_subreaper};
+
+use crate::ending::{Ending, OurStop};
+use crate::host;
+use crate::layout::Layout;
+use crate::limits::{BadLimit, Bytes, Limits};
+use crate::tell::{Observer, Teller};
+
+use once::Once;
+use signals::{Got, Signals};
+
+/// Without a word of the file of limits, this part of the host's memory is left alone by what raises a limit.
+const KEEP_FREE: Permille = Permille(50);
+
+/// What to run, within what, and what to do about its limits.
+pub struct Plan {
+    /// The workload's name: part of the group's name and of each event.
+    pub workload: String,
+    /// The program and its arguments.
+    pub command: Vec<OsString>,
+    /// Its limits.
+    pub limits: Limits,
+    /// From being asked to end until it is killed. Frameworks answer late: MLX was seen to take ten seconds.
+    pub grace: Duration,
+    /// What is done when a limit comes near or is met, in order.
+    pub ladder: Vec<Step>,
+    /// What is run at a warning: program and arguments.
+    pub on_warn: Option<Vec<String>>,
+    /// Whether and how it is started again after a limit ended it.
+    pub retry: Option<Retry>,
+    /// What is run in its place then.
+    pub fallback: Option<Fallback>,
+    /// Memory of the host that nothing here takes on top. None: a twentieth of it.
+    pub keep_free: Option<Bytes>,
+    /// Variables that it is given, on top of our own.
+    pub variables: Vec<(String, OsString)>,
+    /// Of a process that was there before: it is ended too when we are asked to end, in place of being given back.
+    pub stop_attached: bool,
+    /// No control group, also where one could be made: looking often holds what it can.
+    pub watchdog: bool,
+    /// Who is told what happens meanwhile.
+    pub observers: Vec<Box<dyn Observer>>,
+}
+
+/// What is run in place of a command that is given up.
+#[derive(Clone, Debug)]
+pub struct Fallback {
+    /// The program and its arguments.
+    pub command: Vec<OsString>,
+    /// Its limits, all of them.
+    pub limits: Limits,
+}
+
+impl Plan {
+    /// A command without limits, that nobody is told of.
+    #[must_use]
+    pub fn new(command: Vec<OsString>) -> Plan {
+        Plan {
+            workload: "run".to_owned(),
+            command,
+            limits: Limits::default(),
+            grace: Duration::from_secs(30),
+            ladder: Vec::new(),
+            on_warn: None,
+            retry: None,
+            fallback: None,
+            keep_free: None,
+            variables: Vec::new(),
+            stop_attached: false,
+            watchdog: false,
+            observers: Vec::new(),
+        }
+    }
+}
+
+/// Why a command was not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is no such program.
+    #[error("{0}: no such program")]
+    NotFound(String),
+    /// It is there and cannot be run.
+    #[error("{program}: cannot be run: {why}")]
+    NotRunnable {
+        /// Which.
+        program: String,
+        /// Why.
+        why: io::Error,
+    },
+    /// A limit makes no sense here.
+    #[error(transparent)]
+    BadLimit(#[from] BadLimit),
+    /// There is no such process to supervise.
+    #[error("process {pid}: {why}")]
+    NoProcess {
+        /// Its number.
+        pid: u32,
+        /// Why.
+        why: io::Error,
+    },
+    /// A call of the kernel failed.
+    #[error("{what}: {why}")]
+    System {
+        /// What was attempted.
+        what: &'static str,
+        /// Why it failed.
+        why: io::Error,
+    },
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> RunError {
+    move |why| RunError::System { what, why }
+}
+
+/// What is run now: the command itself, or its fallback.
+#[derive(Clone, Debug)]
+struct Part {
+    command: Vec<OsString>,
+    limits: Limits,
+    /// The state while all is well.
+    well: State,
+}
+
+/// How one run ended.
+struct RunEnd {
+    ending: Ending,
+    /// A limit ended it, and starting it again may help.
+    by_limit: bool,
+    /// The limit on memory that it had in the end.
+    memory: Option<Bytes>,
+}
+
+/// Runs a command within its limits until it and all that it started have ended, and again as its plan says.
+///
+/// The command has our terminal and our standard streams. SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 are passed on to it; so are
+/// SIGINT and SIGQUIT, unless they come from the terminal, which gives them to it by itself. If this thread ends before
+/// it, the kernel ends the command.
+///
+/// # Errors
+/// It was not run. What it died of is no error of ours.
+pub fn run(plan: Plan) -> Result<Ending, RunError> {
+    let (memory, cpus) = host::machine();
+    plan.limits.check(memory, cpus)?;
+    if let Some(fallback) = &plan.fallback {
+        fallback.limits.check(memory, cpus)?;
+    }
+    runtime()?.block_on(supervise(plan))
+}
+
+/// Supervises a process that runs already, with all that descends from it, until it has ended or we are asked to end: then
+/// it is given back, without our limits and where it was before, unless the plan says that it is ended too.
+///
+/// It is no child of ours: which code it ends with is not known, and it is not started again.
+///
+/// # Errors
+/// There is no such process, or it may not be moved.
+pub fn attach(plan: Plan, pid: u32) -> Result<Ending, RunError> {
+    let (memory, cpus) = host::machine();
+    plan.limits.check(memory, cpus)?;
+    runtime()?.block_on(supervise_other(plan, pid))
+}
+
+async fn supervise_other(mut plan: Plan, pid: u32) -> Result<Ending, RunError> {
+    let mut signals = Signals::watch().map_err(system("cannot watch for signals"))?;
+    let layout = Layout::read(Path::new("/")).map_err(system("cannot find the control groups"))?;
+    let mut teller = Teller::new(plan.workload.clone(), std::mem::take(&mut plan.observers));
+    let owner = leftover::Owner::this().map_err(system("cannot name a group"))?;
+    for text in leftover::sweep(&layout) {
+        teller.tell(What::Note { text });
+    }
+    teller.starts();
+    let part = Part {
+        command: Vec::new(),
+        limits: plan.limits.clone(),
+        well: State::Up,
+    };
+    let once = Once::around_other(&plan, &part, &layout, &owner, &mut teller, pid)?;
+    let end = once.supervise(&mut signals).await?;
+    teller.become_state(State::Ended);
+    Ok(end.ending)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, RunError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(system("cannot watch for signals"))
+}
+
+async fn supervise(mut plan: Plan) -> Result<Ending, RunError> {
+    // What the command leaves behind becomes ours, and is waited for.
+    set_child_subreaper(Some(Pid::INIT)).map_err(|e| RunError::System {
+        what: "cannot become the parent of what is left behind",
+        why: e.into(),
+    })?;
+    let mut signals = Signals::watch().map_err(system("cannot watch for signals"))?;
+    let layout = Layout::read(Path::new("/")).map_err(system("cannot find the control groups"))?;
+    let mut teller = Teller::new(plan.workload.clone(), std::mem::take(&mut plan.observers));
+    let owner = leftover::Owner::this().map_err(system("cannot name a group"))?;
+    for text in leftover::sweep(&layout) {
+        teller.tell(What::Note { text });
+    }
+    let mut course = Course::new(plan.retry, plan.fallback.is_some());
+    let mut part = Part {
+        command: plan.command.clone(),
+        limits: plan.limits.clone(),
+        well: State::Up,
+    };
+    let begun = Instant::now();
+    loop {
+        teller.starts();
+        let once = Once::start(&plan, &part, &layout, &owner, &mut teller)?;
+        let end = once.supervise(&mut signals).await?;
+        if end.ending.stop == Some(OurStop::Asked) {
+            teller.become_state(State::Ended);
+            return Ok(end.ending);
+        }
+        let death = Death {
+            by_limit: end.by_limit,
+            memory: end.memory,
+            host_left: host::memory_left(&layout, keep_free(&plan)),
+        };
+        let next = course.after(millis(begun.elapsed()), death, jitter());
+        if !tell_next(&next, &plan, &mut part, &mut teller) {
+            return Ok(end.ending);
+        }
+        if let Next::Again { after, .. } = next
+            && asked_while_waiting(&mut signals, Duration::from_millis(after.0)).await
+        {
+            teller.become_state(State::Ended);
+            return Ok(end.ending);
+        }
+    }
+}
+
+/// Tells what is next, and makes it the part that is run; whether anything is.
+fn tell_next(next: &Next, plan: &Plan, part: &mut Part, teller: &mut Teller) -> bool {
+    match *next {
+        Next::Over => {
+            teller.become_state(State::Ended);
+            false
+        }
+        Next::GiveUp { failures } => {
+            // Without a word on retries there is nothing that was given up.
+            match plan.retry.is_some() || plan.fallback.is_some() {
+                true => teller.become_with(State::GivenUp, What::GaveUp { failures }),
+                false => teller.become_state(State::Ended),
+            }
+            false
+        }
+        Next::Again {
+            attempt,
+            of,
+            after,
+            memory,
+            less_than_wanted,
+        } => {
+            part.limits.memory = memory.or(part.limits.memory);
+            let what = What::Retrying {
+                attempt,
+                of,
+                after_ms: after.0,
+                memory,
+                less_than_wanted,
+            };
+            teller.become_with(State::Restarting, what);
+            true
+        }
+        Next::Fallback { failures } => {
+            let Some(fallback) = &plan.fallback else {
+                return false;
+            };
+            *part = Part {
+                command: fallback.command.clone(),
+                limits: fallback.limits.clone(),
+                well: State::Fallback,
+            };
+            let command = words(&part.command);
+            teller.become_with(State::Restarting, What::FellBack { failures, command });
+            true
+        }
+    }
+}
+
+/// Waits; whether we were asked to end meanwhile.
+async fn asked_while_waiting(signals: &mut Signals, wait: Duration) -> bool {
+    let until = tokio::time::Instant::now() + wait;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep_until(until) => return false,
+            got = signals.next() => match got {
+                Got::End(_) | Got::Typed(Signal::INT) => return true,
+                // A helper of ours has ended, or there is nobody to pass it on to.
+                _ => { once::reap_all(); }
+            },
+        }
+    }
+}
+
+fn keep_free(plan: &Plan) -> Bytes {
+    plan.keep_free.unwrap_or_else(|| {
+        let (memory, _) = host::machine();
+        Bytes(KEEP_FREE.of(memory.map_or(0, |m| m.0)))
+    })
+}
+
+fn words(command: &[OsString]) -> Vec<String> {
+    let word = |a: &OsString| a.to_string_lossy().into_owned();
+    command.iter().map(word).collect()
+}
+
+fn millis(time: Duration) -> Millis {
+    Millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A random number of thousandths, so that many that failed together do not start again together.
+fn jitter() -> Permille {
+    use std::hash::{BuildHasher, Hasher};
+    let random = std::collections::hash_map::RandomState::new()
+        .build_hasher()
+        .finish();
+    Permille(u32::try_from(random % 1001).unwrap_or(0))
+}
