@@ -36,7 +36,7 @@ pub fn sentence(r: &mut Reader<'_>, at: &Place<'_>, what: &str, most: usize) -> 
         r.error(
             at,
             &format!("{what} of {length} characters: at most {most}"),
-            "",
+            "make it shorter",
         );
         return None;
     }
@@ -46,7 +46,7 @@ pub fn sentence(r: &mut Reader<'_>, at: &Place<'_>, what: &str, most: usize) -> 
         r.error(
             at,
             &format!("{what} is a sentence without control characters"),
-            "",
+            "write it in words",
         );
         return None;
     }

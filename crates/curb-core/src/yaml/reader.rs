@@ -65,6 +65,11 @@ impl<'p> Place<'p> {
         }
     }
 
+    /// The line of its value.
+    pub fn line(&self) -> u32 {
+        self.node.pos.line
+    }
+
     /// The field of that name, if this is a map that has it.
     pub fn field(&'p self, name: &str) -> Option<Place<'p>> {
         let Value::Map(entries) = &self.node.value else {
@@ -403,6 +408,29 @@ impl<'a> Reader<'a> {
             (None, None) => self.suggest("", known),
         };
         self.error_at_key(at, &format!("unknown field {}", quoted(name)), &help);
+    }
+
+    /// An error for a field that has to be there.
+    pub fn missing(&mut self, at: &Place<'_>, name: &str, help: &str) {
+        self.error_at_key(at, &format!("missing field `{name}`"), help);
+    }
+
+    /// The version of the format, which is 1.
+    pub fn version_1(&mut self, root: &Place<'_>) {
+        let Some(at) = root.field("version") else {
+            let help = "begin the file with `version: 1`";
+            return self.error(root, "missing field `version`", help);
+        };
+        match &at.node.value {
+            Value::Scalar { text, plain: true } if text == "1" => {}
+            Value::Scalar { text, plain: true } if text.bytes().all(|b| b.is_ascii_digit()) => self
+                .error(
+                    &at,
+                    &format!("version {} of the format is not known", quoted(text)),
+                    "this program reads `version: 1`",
+                ),
+            _ => self.wanted(&at, "the version of the format, which is `1`"),
+        }
     }
 
     /// A value's text, with or without quotes.

@@ -4,6 +4,8 @@
 mod accepted;
 mod checked;
 mod hostile;
+#[path = "../common/marks.rs"]
+mod marks;
 mod reference;
 mod refused;
 mod round_trip;

@@ -3,28 +3,8 @@
 
 use curb_core::policy::{Policy, Severity};
 
+use crate::marks::marked;
 use crate::{rendered, said_of};
-
-/// The text without its marks, and where they were: line and column from 1.
-fn marked(text: &str) -> (String, Vec<(u32, u32)>) {
-    let mut clean = String::new();
-    let mut marks = Vec::new();
-    let (mut line, mut column) = (1, 1);
-    for c in text.chars() {
-        match c {
-            '▼' => marks.push((line, column)),
-            '\n' => {
-                clean.push(c);
-                (line, column) = (line + 1, 1);
-            }
-            c => {
-                clean.push(c);
-                column += 1;
-            }
-        }
-    }
-    (clean, marks)
-}
 
 /// Checks the places, and gives all messages for a snapshot.
 fn transcript(severity: Severity, cases: &[(&str, &str)]) -> String {

@@ -34,7 +34,7 @@ pub fn read(r: &mut Reader<'_>, root: &Place<'_>) -> Option<(Policy, Vec<Clean>)
     ) {
         return None;
     }
-    version(r, root);
+    r.version_1(root);
     let (timezone, zone) = timezone(r, root);
     let known = known(root, timezone, zone);
     let mut policy = Policy {
@@ -50,26 +50,6 @@ pub fn read(r: &mut Reader<'_>, root: &Place<'_>) -> Option<(Policy, Vec<Clean>)
     settings(r, root, &known, &mut policy);
     let clean = quotas(r, root, &known, &mut policy);
     Some((policy, clean))
-}
-
-fn version(r: &mut Reader<'_>, root: &Place<'_>) {
-    let Some(at) = root.field("version") else {
-        r.error(
-            root,
-            "missing field `version`",
-            "begin the file with `version: 1`",
-        );
-        return;
-    };
-    match &at.node.value {
-        Value::Scalar { text, plain: true } if text == "1" => {}
-        Value::Scalar { text, plain: true } if text.bytes().all(|b| b.is_ascii_digit()) => r.error(
-            &at,
-            &format!("version {} of the format is not known", quoted(text)),
-            "this program reads `version: 1`",
-        ),
-        _ => r.wanted(&at, "the version of the format, which is `1`"),
-    }
 }
 
 /// Reads a zone; the name is given as IANA writes it.
