@@ -4,7 +4,7 @@
 . "$(dirname "$0")/common.sh"
 
 # Whole directories and single files that are generated; nothing else may be in the directories.
-readonly GENERATED=(docs/openapi.json docs/policy.schema.json docs/policy.schema.draft07.json docs/man docs/completions)
+readonly GENERATED=(docs/openapi.json docs/policy.schema.json docs/policy.schema.draft07.json docs/limits.schema.json docs/man docs/completions)
 
 # generate CURB DIR: all of them below DIR, laid out as here.
 generate() {
@@ -13,6 +13,7 @@ generate() {
   "$curb" openapi >"$out/docs/openapi.json"
   "$curb" policy schema >"$out/docs/policy.schema.json"
   "$curb" policy schema --draft07 >"$out/docs/policy.schema.draft07.json"
+  "$curb" limits schema >"$out/docs/limits.schema.json"
   "$curb" man "$out/docs/man" >&2
   for shell in bash zsh fish; do
     "$curb" completions "$shell" >"$out/docs/completions/curb.$shell"

@@ -445,6 +445,61 @@ _arguments "${_arguments_options[@]}" : \
 '*::command -- The command and its arguments:_default' \
 && ret=0
 ;;
+(limits)
+_arguments "${_arguments_options[@]}" : \
+'-h[Print help]' \
+'--help[Print help]' \
+":: :_curb__subcmd__limits_commands" \
+"*::: :->limits" \
+&& ret=0
+
+    case $state in
+    (limits)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:curb-limits-command-$line[1]:"
+        case $line[1] in
+            (check)
+_arguments "${_arguments_options[@]}" : \
+'--host-memory=[Check for a host with so much memory \[default\: this host'\''s\]]:SIZE:_default' \
+'--host-cpus=[Check for a host with so many CPUs \[default\: this host'\''s\]]:N:_default' \
+'(--host-memory --host-cpus)--any-host[Compare with no host, as for a check in CI]' \
+'--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
+'-h[Print help]' \
+'--help[Print help]' \
+'*::files -- The files; `-` reads stdin:_files' \
+&& ret=0
+;;
+(show)
+_arguments "${_arguments_options[@]}" : \
+'(--json)--yaml[As a file of limits, with every default written out]' \
+'--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
+'-h[Print help]' \
+'--help[Print help]' \
+':file -- The file; `-` reads stdin:_files' \
+'::workload -- Only this workload:_default' \
+&& ret=0
+;;
+(diff)
+_arguments "${_arguments_options[@]}" : \
+'--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
+'-h[Print help]' \
+'--help[Print help]' \
+':old -- The file as it was; `-` reads stdin:_files' \
+':new -- The file as it is:_files' \
+&& ret=0
+;;
+(schema)
+_arguments "${_arguments_options[@]}" : \
+'--draft07[In draft 07, for editors that know no newer one]' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
 (completions)
 _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
@@ -493,6 +548,7 @@ _curb_commands() {
 'journal:Verify, follow and export the journal' \
 'status:What the server does and knows, what is hard and what is watched' \
 'run:Run a command on this host within limits that the kernel holds' \
+'limits:Check, show and compare files of limits for workloads of a host' \
 'completions:Write completions for a shell to stdout' \
 'man:Write the man pages to a directory' \
 'openapi:Write the description of the HTTP API (OpenAPI 3.1) to stdout' \
@@ -584,6 +640,36 @@ _curb__subcmd__journal__subcmd__tail_commands() {
 _curb__subcmd__journal__subcmd__verify_commands() {
     local commands; commands=()
     _describe -t commands 'curb journal verify commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__limits_commands] )) ||
+_curb__subcmd__limits_commands() {
+    local commands; commands=(
+'check:Find everything that is wrong or doubtful in a file of limits' \
+'show:Show each limit with its reason, and what holds it' \
+'diff:Tell what is different between two files of limits' \
+'schema:Print the JSON Schema of the file of limits, for editors' \
+    )
+    _describe -t commands 'curb limits commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__limits__subcmd__check_commands] )) ||
+_curb__subcmd__limits__subcmd__check_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb limits check commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__limits__subcmd__diff_commands] )) ||
+_curb__subcmd__limits__subcmd__diff_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb limits diff commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__limits__subcmd__schema_commands] )) ||
+_curb__subcmd__limits__subcmd__schema_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb limits schema commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__limits__subcmd__show_commands] )) ||
+_curb__subcmd__limits__subcmd__show_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb limits show commands' commands "$@"
 }
 (( $+functions[_curb__subcmd__man_commands] )) ||
 _curb__subcmd__man_commands() {

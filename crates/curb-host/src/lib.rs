@@ -22,6 +22,7 @@ pub mod hook;
 pub mod host;
 pub mod layout;
 pub mod limits;
+pub mod machine;
 pub mod proc;
 mod readings;
 pub mod run;

@@ -1,11 +1,15 @@
 //! What runs on this host.
 
+mod limits;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
 use curb_core::amount::{Amount, Unit};
 use curb_core::time::Millis;
+
+pub use limits::*;
 
 /// `curb run`
 #[derive(Debug, Args)]

@@ -60,6 +60,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Run a command on this host within limits that the kernel holds
     Run(RunArgs),
+    /// Check, show and compare files of limits for workloads of a host
+    Limits(LimitsArgs),
     /// Write completions for a shell to stdout
     Completions(CompletionsArgs),
     /// Write the man pages to a directory

@@ -23,11 +23,14 @@ pub fn run(args: &PolicyArgs, ctx: &mut Ctx) -> Done {
     }
 }
 
+/// What was found in one file.
 #[derive(Serialize)]
-struct Checked {
-    file: String,
+pub struct Checked {
+    /// The file, as it was named.
+    pub file: String,
+    /// What was found.
     #[serde(flatten)]
-    check: PolicyCheck,
+    pub check: PolicyCheck,
 }
 
 fn check(args: &PolicyCheckArgs, ctx: &mut Ctx) -> Done {
@@ -39,15 +42,20 @@ fn check(args: &PolicyCheckArgs, ctx: &mut Ctx) -> Done {
             check: read(path, &text),
         });
     }
-    let wrong = all.iter().filter(|c| !c.check.ok).count();
-    if args.json.json {
+    report(&all, args.json.json, ctx)
+}
+
+/// Tells what was found in files, and ends with 1 where one of them is wrong.
+pub fn report(all: &[Checked], json: bool, ctx: &mut Ctx) -> Done {
+    if json {
         ctx.json(&all)?;
     } else {
-        for checked in &all {
+        for checked in all {
             tell(checked, ctx)?;
         }
     }
-    Ok(if wrong == 0 { Exit::Ok } else { Exit::Failed })
+    let sound = all.iter().all(|c| c.check.ok);
+    Ok(if sound { Exit::Ok } else { Exit::Failed })
 }
 
 /// What is found is the result of a check, hence stdout; the sum is talk.

@@ -2,6 +2,7 @@
 
 mod generated;
 mod help;
+mod limits;
 mod offline;
 mod online;
 mod sample;

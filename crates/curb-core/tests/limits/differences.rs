@@ -114,6 +114,39 @@ fn who_accepted_it_since_is_told() {
 }
 
 #[test]
+fn a_ladder_is_compared_step_by_step() {
+    let (warn, stop) = (
+        "{when: memory > 90%, do: warn}",
+        "{when: memory > 98%, do: stop}",
+    );
+    let between_them = "{when: memory > 95%, do: throttle, cpu: 0.5}";
+    let two = crate::ladder(&format!("{warn}, {stop}"));
+    let three = crate::ladder(&format!("{warn}, {between_them}, {stop}"));
+    let all = between(&two, &three);
+    assert_eq!(all.len(), 1, "{all:#?}");
+    assert_eq!(
+        (all[0].way, all[0].new.as_deref()),
+        (Way::Added, Some(between_them))
+    );
+    let all = between(&three, &two);
+    assert_eq!(
+        (all.len(), all[0].way, all[0].old.as_deref()),
+        (1, Way::Removed, Some(between_them))
+    );
+}
+
+#[test]
+fn who_accepted_a_new_value_is_told_with_it_and_not_again() {
+    let of = |value: &str, more: &str| limits(&format!("cpu: {{value: {value}, why: w{more}}}"));
+    let all = between(
+        &of("1", ""),
+        &of("2", ", accepted: {by: ana, on: 2026-11-20}"),
+    );
+    assert_eq!(all.len(), 1, "{all:#?}");
+    assert_eq!(all[0].accepted.as_ref().map(|a| a.by.as_str()), Some("ana"));
+}
+
+#[test]
 fn workloads_and_all_their_other_fields_are_compared() {
     let full = EXAMPLES[1].1;
     let all = between(&one("limits: {processes: {value: 2, why: w}}"), full);

@@ -132,6 +132,7 @@ fn slow_texts() -> Vec<(&'static str, String)> {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods)] // a test may look at the clock
 fn the_most_work_is_done_soon() {
     for (what, text) in slow_texts() {
         let begun = Instant::now();

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::key::{Key, Row};
-use super::model::{Accepted, File, LimitSet, Workload};
+use super::model::{Accepted, File, LimitSet, Step, Workload};
 use super::show::step;
 
 /// Which way a value went.
@@ -127,11 +127,7 @@ fn whole<T: PartialEq + fmt::Display>(
 fn workload(all: &mut Vec<Change>, old: &Workload, new: &Workload) {
     let name = Some(new.name.as_str());
     limits(all, name, "limits", &old.limits, &new.limits);
-    let ladder = |w: &Workload| {
-        let steps: Vec<String> = w.ladder.iter().map(step).collect();
-        (!steps.is_empty()).then(|| steps.join("; "))
-    };
-    whole(all, name, "ladder", ladder(old), ladder(new));
+    ladder(all, name, old, new);
     for (field, text) in OTHERS {
         whole(all, name, field, text(old), text(new));
     }
@@ -142,6 +138,25 @@ fn workload(all: &mut Vec<Change>, old: &Workload, new: &Workload) {
             .unwrap_or_default()
     };
     limits(all, name, "fallback.limits", &small(old), &small(new));
+}
+
+/// Step by step: what the two have in common at their beginning and at their end stays.
+fn ladder(all: &mut Vec<Change>, name: Option<&str>, old: &Workload, new: &Workload) {
+    let (mut from, mut to) = (&old.ladder[..], &new.ladder[..]);
+    while let ([a, rest_a @ ..], [b, rest_b @ ..]) = (from, to)
+        && a == b
+    {
+        (from, to) = (rest_a, rest_b);
+    }
+    while let ([rest_a @ .., a], [rest_b @ .., b]) = (from, to)
+        && a == b
+    {
+        (from, to) = (rest_a, rest_b);
+    }
+    let text = |s: Option<&Step>| s.map(step);
+    for i in 0..from.len().max(to.len()) {
+        whole(all, name, "ladder", text(from.get(i)), text(to.get(i)));
+    }
 }
 
 type Other = (&'static str, fn(&Workload) -> Option<String>);
@@ -201,7 +216,9 @@ fn one(all: &mut Vec<Change>, name: Option<&str>, field: &str, from: &Row<'_>, t
             accepted: to.accepted.cloned(),
             ..plain(name, field, way, Some(old), Some(new))
         });
-    } else if from.why != to.why {
+        return;
+    }
+    if from.why != to.why {
         let (old, new) = (Some(from.why.to_owned()), Some(to.why.to_owned()));
         all.push(plain(name, &format!("{field}.why"), Way::Changed, old, new));
     }

@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::parse::{
-    MAX_ARGUMENTS, MAX_CPU, MAX_LADDER, MAX_TEXT, MAX_WEIGHT, MAX_WHY, MAX_WORKLOADS,
-};
+use super::model::CpuSet;
+use super::parse::{MAX_ARGUMENTS, MAX_LADDER, MAX_TEXT, MAX_WEIGHT, MAX_WHY, MAX_WORKLOADS};
 use crate::yaml::form::{
     COUNT_PATTERN, Field, MEMORY_PATTERN, SPAN_PATTERN, draft07, field, object, refer, words,
 };
@@ -161,7 +160,7 @@ pub(super) const LIMITS: &[Field] = &[
         "cpu_set",
         || {
             limit(
-                json!({"anyOf": [{"type": "string", "pattern": r"^\s*[0-9]+(-[0-9]+)?\s*(,\s*[0-9]+(-[0-9]+)?\s*)*$"}, {"type": "integer", "minimum": 0, "maximum": MAX_CPU}]}),
+                json!({"anyOf": [{"type": "string", "pattern": r"^\s*[0-9]+(-[0-9]+)?\s*(,\s*[0-9]+(-[0-9]+)?\s*)*$"}, {"type": "integer", "minimum": 0, "maximum": CpuSet::HIGHEST}]}),
             )
         },
         "The CPUs that it may run on: \"0-3,6\".",

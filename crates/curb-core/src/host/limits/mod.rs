@@ -14,6 +14,6 @@ pub use fields::{field_names, schema, schema_draft07};
 pub use key::{Hold, Key, Row, Takes, Value};
 pub use model::*;
 pub use parse::{
-    Host, MAX_ARGUMENTS, MAX_CPU, MAX_LADDER, MAX_TEXT, MAX_WEIGHT, MAX_WHY, MAX_WORKLOADS, Parsed,
+    Host, MAX_ARGUMENTS, MAX_LADDER, MAX_TEXT, MAX_WEIGHT, MAX_WHY, MAX_WORKLOADS, Parsed,
 };
 pub use show::{show, step};

@@ -416,6 +416,57 @@ impl Glob {
     }
 }
 
+/// Why a text names no CPUs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CpuSetError {
+    /// It is no list of numbers and ranges.
+    #[error("write numbers and ranges with commas between, such as `0-3,6`")]
+    Form,
+    /// A range that ends before it begins.
+    #[error("write `{to}-{from}`")]
+    Backwards {
+        /// Where it begins.
+        from: u32,
+        /// Where it ends.
+        to: u32,
+    },
+    /// A number that is named before.
+    #[error("CPU {0} is named twice")]
+    Twice(u32),
+    /// A number above [`CpuSet::HIGHEST`].
+    #[error("the highest number is {highest}", highest = CpuSet::HIGHEST)]
+    TooHigh,
+}
+
+impl CpuSet {
+    /// The highest number that is read: more than Linux is built for.
+    pub const HIGHEST: u32 = 8191;
+}
+
+impl std::str::FromStr for CpuSet {
+    type Err = CpuSetError;
+
+    /// `0-3,6`, as the kernel writes it too. Each CPU once, so that no text makes more work than there are CPUs.
+    fn from_str(text: &str) -> Result<CpuSet, CpuSetError> {
+        let mut set = BTreeSet::new();
+        for part in text.split(',') {
+            let (from, to) = part.split_once('-').unwrap_or((part, part));
+            let number = |t: &str| t.trim().parse::<u32>().map_err(|_| CpuSetError::Form);
+            let (from, to) = (number(from)?, number(to)?);
+            if from > to {
+                return Err(CpuSetError::Backwards { from, to });
+            }
+            if to > CpuSet::HIGHEST {
+                return Err(CpuSetError::TooHigh);
+            }
+            if let Some(twice) = (from..=to).find(|n| !set.insert(*n)) {
+                return Err(CpuSetError::Twice(twice));
+            }
+        }
+        Ok(CpuSet(set))
+    }
+}
+
 impl fmt::Display for CpuSet {
     /// `0-3,6`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -541,6 +592,8 @@ mod tests {
         assert_eq!(set(&[5]), "5");
         assert_eq!(set(&[0, 1]), "0-1");
         assert_eq!(set(&[u32::MAX - 1, u32::MAX]), "4294967294-4294967295");
+        assert_eq!("0-3,6\n".trim().parse(), Ok(CpuSet([0, 1, 2, 3, 6].into())));
+        assert_eq!("".parse::<CpuSet>(), Err(CpuSetError::Form));
     }
 
     #[test]

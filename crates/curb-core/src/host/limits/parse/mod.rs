@@ -39,9 +39,6 @@ pub const MAX_WHY: usize = 500;
 pub const MAX_TEXT: usize = 4096;
 /// The largest weight of CPU, as control groups of version 2 have it.
 pub const MAX_WEIGHT: u32 = 10_000;
-/// The highest number of a CPU that is read: more than Linux is built for.
-pub const MAX_CPU: u32 = 8191;
-
 /// The host that a file is for; what is not known is not compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {

@@ -116,8 +116,8 @@ fn common(a: &Glob, b: &Glob) -> bool {
         next.push(row[0] && *x == '*');
         for (j, y) in b.iter().enumerate() {
             let one = row[j] && (x == y || *x == '?' || *y == '?' || *x == '*' || *y == '*');
-            let star =
-                (*x == '*' && (row[j + 1] || next[j])) || (*y == '*' && (next[j] || row[j + 1]));
+            // A star that takes this character, or none.
+            let star = (*x == '*' || *y == '*') && (row[j + 1] || next[j]);
             next.push(one || star);
         }
         row = next;

@@ -1,11 +1,10 @@
 //! Texts of single values of a file of limits.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use super::{MAX_ARGUMENTS, MAX_CPU, MAX_TEXT};
+use super::{MAX_ARGUMENTS, MAX_TEXT};
 use crate::amount::{Amount, AmountError, Unit};
-use crate::host::limits::model::{Condition, CpuSet, Gpu, Reach, Resource};
+use crate::host::limits::model::{Condition, CpuSet, CpuSetError, Gpu, Reach, Resource};
 use crate::host::{Bytes, BytesPerSecond, MilliCpu, Percent, Permille};
 use crate::time::Millis;
 use crate::yaml::read::{too_many, value};
@@ -163,25 +162,13 @@ fn permille(text: &str) -> Option<Permille> {
 pub fn cpu_set(r: &mut Reader<'_>, at: &Place<'_>) -> Option<CpuSet> {
     const FORM: &str = "CPUs by number, such as `\"0-3,6\"`";
     value(r, at, FORM, |text| {
-        let form = |help: &str| wrong(format!("wanted {FORM}, got {}", quoted(text)), help);
-        let mut set = BTreeSet::new();
-        for part in text.split(',') {
-            let (from, to) = part.split_once('-').unwrap_or((part, part));
-            let (Ok(from), Ok(to)) = (from.trim().parse::<u32>(), to.trim().parse::<u32>()) else {
-                return form("");
+        text.parse().or_else(|error: CpuSetError| {
+            let help = match error {
+                CpuSetError::Form => String::new(),
+                other => other.to_string(),
             };
-            if from > to {
-                return form(&format!("write `{to}-{from}`"));
-            }
-            if to > MAX_CPU {
-                return form(&format!("the highest number is {MAX_CPU}"));
-            }
-            // Once each, so that no text makes more work than there are CPUs.
-            if let Some(twice) = (from..=to).find(|n| !set.insert(*n)) {
-                return form(&format!("CPU {twice} is named twice"));
-            }
-        }
-        Ok(CpuSet(set))
+            wrong(format!("wanted {FORM}, got {}", quoted(text)), &help)
+        })
     })
 }
 

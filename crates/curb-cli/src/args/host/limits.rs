@@ -1,0 +1,101 @@
+//! `curb limits`
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use curb_core::amount::Amount;
+
+use super::memory;
+use crate::args::Json;
+
+/// `curb limits`
+#[derive(Debug, Args)]
+pub struct LimitsArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: LimitsCommand,
+}
+
+/// What can be done with files of limits.
+#[derive(Debug, Subcommand)]
+pub enum LimitsCommand {
+    /// Find everything that is wrong or doubtful in a file of limits
+    Check(LimitsCheckArgs),
+    /// Show each limit with its reason, and what holds it
+    Show(LimitsShowArgs),
+    /// Tell what is different between two files of limits
+    Diff(LimitsDiffArgs),
+    /// Print the JSON Schema of the file of limits, for editors
+    Schema(LimitsSchemaArgs),
+}
+
+/// The host that a file is for.
+#[derive(Clone, Debug, Args)]
+pub struct ForHost {
+    /// Check for a host with so much memory [default: this host's]
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub host_memory: Option<Amount>,
+    /// Check for a host with so many CPUs [default: this host's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8192))]
+    pub host_cpus: Option<u32>,
+    /// Compare with no host, as for a check in CI
+    #[arg(long, conflicts_with_all = ["host_memory", "host_cpus"])]
+    pub any_host: bool,
+}
+
+/// `curb limits check`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit code: 0 nothing is wrong (warnings are told), 1 something is, 7 a file cannot be read."
+)]
+pub struct LimitsCheckArgs {
+    /// The files; `-` reads stdin
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub host: ForHost,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub json: Json,
+}
+
+/// `curb limits show`
+#[derive(Debug, Args)]
+pub struct LimitsShowArgs {
+    /// The file; `-` reads stdin
+    pub file: PathBuf,
+    /// Only this workload
+    pub workload: Option<String>,
+    /// As a file of limits, with every default written out
+    #[arg(long, conflicts_with_all = ["json", "workload"])]
+    pub yaml: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub json: Json,
+}
+
+/// `curb limits diff`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit code: 0 nothing is different, 1 something is, 7 a file cannot be read or is wrong.\n\n\
+    What changed since the last commit: git show HEAD:limits.yaml | curb limits diff - limits.yaml\n\
+    As git's own tool: git difftool --no-prompt --extcmd 'curb limits diff' -- limits.yaml"
+)]
+pub struct LimitsDiffArgs {
+    /// The file as it was; `-` reads stdin
+    pub old: PathBuf,
+    /// The file as it is
+    pub new: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub json: Json,
+}
+
+/// `curb limits schema`
+#[derive(Debug, Args)]
+pub struct LimitsSchemaArgs {
+    /// In draft 07, for editors that know no newer one
+    #[arg(long)]
+    pub draft07: bool,
+}

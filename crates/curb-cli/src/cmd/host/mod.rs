@@ -1,0 +1,3 @@
+//! What runs on this host.
+
+pub mod limits;
