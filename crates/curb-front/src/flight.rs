@@ -9,7 +9,7 @@ use crate::counts::Outcome;
 use crate::desk::Place;
 use crate::reply::Refusal;
 use crate::shared::{Called, Shared};
-use crate::state::Target;
+use crate::state::{State, Target};
 use crate::suspects::Fingerprint;
 
 pub(crate) struct Flight {
@@ -44,12 +44,24 @@ impl Flight {
 
     /// Waits for its turn; `alone`: with nobody beside it.
     pub(crate) async fn turn(&self, alone: bool) -> Result<(), Refusal> {
-        let called = self.shared.wait(self.place, alone);
-        match tokio::time::timeout_at(self.deadline(), called).await {
-            Ok(Ok(Called::Turn)) => Ok(()),
-            Ok(Ok(Called::Shut) | Err(_)) => Err(Refusal::NotUp(self.shared.state())),
-            Err(_) => Err(self.shared.waited(self.took())),
+        let mut called = self.shared.wait(self.place, alone);
+        let (deadline, patience) = (self.deadline(), self.patience());
+        for until in [patience.min(deadline), deadline] {
+            match tokio::time::timeout_at(until, &mut called).await {
+                Ok(Ok(Called::Turn)) => return Ok(()),
+                Ok(Ok(Called::Shut) | Err(_)) => {
+                    return Err(Refusal::NotUp(self.shared.state()));
+                }
+                Err(_) if self.shared.state() == State::Starting => break,
+                Err(_) => {}
+            }
         }
+        Err(self.shared.waited(self.took()))
+    }
+
+    /// Until when a server is waited for that does not listen yet.
+    pub(crate) fn patience(&self) -> tokio::time::Instant {
+        (self.begun + self.shared.limits.start_patience).into()
     }
 
     /// The server has it from now on, or may have.

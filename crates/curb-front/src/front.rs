@@ -42,7 +42,7 @@ pub enum FrontError {
 
 /// A front that runs on a thread of its own, so that whoever steers it never waits for it. Dropped, it stops at once.
 ///
-/// It begins with the state *restarting*: nothing is passed on until [`Front::state`] says that the server is up.
+/// It begins with the state *starting*: who comes waits until [`Front::state`] says that the server is up.
 pub struct Front {
     shared: Arc<Shared>,
     at: SocketAddr,

@@ -21,6 +21,7 @@ pub mod desk;
 mod download;
 mod exchange;
 mod flight;
+mod follow;
 mod front;
 mod headers;
 mod limits;
@@ -32,6 +33,7 @@ pub mod suspects;
 mod upload;
 
 pub use counts::{BUCKETS_MS, Counts, Histogram, Outcome};
+pub use follow::Follower;
 pub use front::{Control, Front, FrontError};
 pub use limits::{BadFront, FrontLimits};
 pub use state::State;

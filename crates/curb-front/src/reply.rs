@@ -95,9 +95,10 @@ impl Refusal {
             Self::NotUp(state) | Self::NoFallback { state, .. } => match state {
                 State::Paused { retry_after, .. }
                 | State::OverLimit { retry_after, .. }
-                | State::Restarting { retry_after, .. } => *retry_after,
+                | State::Restarting { retry_after, .. }
+                | State::Stopping { retry_after, .. } => *retry_after,
                 State::Down { .. } => return None,
-                State::Up | State::Fallback => SOON,
+                State::Starting | State::Up | State::Fallback => SOON,
             },
             Self::Starting { .. } => Duration::from_secs(5),
             Self::Suspected { left, .. } => *left,
@@ -239,13 +240,19 @@ fn of_state(state: &State) -> Problem {
             format!("the model server is being started again: {why}"),
             again,
         ),
+        State::Stopping { why, .. } => (
+            "server-stopping",
+            "The model server is being stopped",
+            format!("the model server is being stopped: {why}"),
+            again,
+        ),
         State::Down { why } => (
             "server-down",
             "The model server is down",
             format!("the model server is down, and nobody starts it again: {why}"),
             "ask the operator",
         ),
-        State::Up | State::Fallback => (
+        State::Starting | State::Up | State::Fallback => (
             "server-restarting",
             "The model server is changing",
             "the model server's state changed meanwhile".to_owned(),
@@ -337,6 +344,10 @@ mod tests {
             Refusal::Upgrade,
             Refusal::NotUp(paused()),
             Refusal::NotUp(State::OverLimit {
+                why: why(),
+                retry_after: time,
+            }),
+            Refusal::NotUp(State::Stopping {
                 why: why(),
                 retry_after: time,
             }),

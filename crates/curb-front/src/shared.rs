@@ -17,8 +17,8 @@ use crate::reply::Refusal;
 use crate::state::{Route, State, Target};
 use crate::suspects::{Fingerprint, Standing, Suspects};
 
-/// A broken connection and the news of a death belong together when they come within this time of each other.
-const TOGETHER: Duration = Duration::from_secs(2);
+/// The news of a death comes when all processes have ended: that long after its connections broke, they belong together.
+const TOGETHER: Duration = Duration::from_secs(10);
 /// Most broken connections that are remembered for that.
 const MOST_LOST: usize = 1024;
 /// How long a request whose connection broke waits to learn whether the server died.
@@ -89,10 +89,7 @@ impl Shared {
             per_client: limits.share(),
         };
         let inner = Inner {
-            state: State::Restarting {
-                why: "it has not been started yet".to_owned(),
-                retry_after: Duration::from_secs(1),
-            },
+            state: State::Starting,
             desk: Desk::new(room, true),
             suspects: Suspects::new(limits.suspicion),
             counts: Counts::default(),
@@ -132,21 +129,25 @@ impl Shared {
         self.inner().state.clone()
     }
 
-    /// Where a request goes now, or why it goes nowhere.
-    pub(crate) fn route(&self) -> Result<Target, Refusal> {
+    /// Where a request goes now, or why it goes nowhere. `None`: it waits for a server that is being started.
+    pub(crate) fn route(&self) -> Result<Option<Target>, Refusal> {
         let inner = self.inner();
         match inner.state.route(self.has_fallback()) {
-            Route::To(target) => Ok(target),
+            Route::To(target) => Ok(Some(target)),
+            Route::Wait => Ok(None),
             Route::Hold | Route::Shut => Err(Refusal::NotUp(inner.state.clone())),
         }
     }
 
     pub(crate) fn set_state(&self, state: State) {
         let mut inner = self.inner();
-        let starts = |state: &State| matches!(state, State::Up | State::Fallback);
-        let thawed = matches!(inner.state, State::Paused { .. } | State::OverLimit { .. });
+        let starts = |state: &State| matches!(state, State::Starting | State::Up | State::Fallback);
         // From a pause the same server goes on, which has listened before.
-        if starts(&state) && inner.state != state && !(thawed && state == State::Up) {
+        let goes_on = matches!(
+            inner.state,
+            State::Starting | State::Paused { .. } | State::OverLimit { .. }
+        );
+        if starts(&state) && inner.state != state && !(goes_on && state == State::Up) {
             inner.up_since = Instant::now();
             inner.listened = false;
         }
@@ -172,29 +173,33 @@ impl Shared {
     /// The server has died: whoever was in flight is a suspect, and gets no answer from it any more.
     pub(crate) fn server_died(&self) {
         let mut inner = self.inner();
-        let (target, now) = (inner.state.supervised(self.has_fallback()), Instant::now());
-        let of_target = |sent: &&Sent| sent.target == target;
+        let (state, now) = (inner.state.clone(), Instant::now());
         let mut prints: Vec<Fingerprint> = inner
             .sent
             .values()
-            .filter(of_target)
+            .filter(|sent| state.supervises(sent.target))
             .filter_map(|sent| sent.print)
             .collect();
-        let lately = |(at, of, _): &&(Instant, Target, Fingerprint)| {
-            *of == target && now.saturating_duration_since(*at) < TOGETHER
+        let lately = |(at, target, _): &&(Instant, Target, Fingerprint)| {
+            state.supervises(*target) && now.saturating_duration_since(*at) < TOGETHER
         };
         prints.extend(inner.lost.iter().filter(lately).map(|(_, _, print)| *print));
-        inner.lost.retain(|(_, of, _)| *of != target);
+        inner
+            .lost
+            .retain(|(_, target, _)| !state.supervises(*target));
         inner.suspects.died(prints, now);
         inner.counts.deaths += 1;
-        if inner.state == State::Up {
+        if state == State::Up {
             inner.state = State::Restarting {
                 why: "it has just died".to_owned(),
                 retry_after: Duration::from_secs(1),
             };
         }
         self.state_changed(inner);
-        self.pool(target).cut_all();
+        self.primary.cut_all();
+        if let Some(fallback) = self.fallback.as_ref().filter(|_| state == State::Fallback) {
+            fallback.cut_all();
+        }
     }
 
     pub(crate) fn deaths(&self) -> u64 {
@@ -221,17 +226,16 @@ impl Shared {
     }
 
     /// The server took a connection.
-    pub(crate) fn listens(&self, target: Target) {
-        if target == Target::Primary {
-            self.inner().listened = true;
-        }
+    pub(crate) fn listens(&self) {
+        self.inner().listened = true;
     }
 
     /// How long ago it was started, if it has taken no connection since and may still be starting; and whether it ever did.
     pub(crate) fn starting(&self) -> (Option<Duration>, bool) {
         let inner = self.inner();
         let since = inner.up_since.elapsed();
-        let young = !inner.listened && since < self.limits.start_within;
+        let young =
+            inner.state == State::Starting || (!inner.listened && since < self.limits.start_within);
         (young.then_some(since), inner.listened)
     }
 
@@ -282,6 +286,10 @@ impl Shared {
             Route::To(_) => Refusal::WaitedTooLong {
                 after,
                 back_in: back_in(&inner, &self.limits),
+            },
+            Route::Wait => Refusal::Starting {
+                at: self.limits.to,
+                since: inner.up_since.elapsed(),
             },
             Route::Hold | Route::Shut => Refusal::NotUp(inner.state.clone()),
         }

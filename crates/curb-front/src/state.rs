@@ -5,6 +5,8 @@ use std::time::Duration;
 /// How the model server is, by the word of whoever supervises it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
+    /// It is being started: who comes waits for it a while.
+    Starting,
     /// It has been started, and may need a while until it listens.
     Up,
     /// It stands still (frozen), and will go on.
@@ -28,7 +30,14 @@ pub enum State {
         /// When it is worth coming back.
         retry_after: Duration,
     },
-    /// The fallback runs in its place: at its own address if it has one, else at the server's.
+    /// It is being ended, and what comes after that is not known yet: what it has is finished, if it can.
+    Stopping {
+        /// For people: why.
+        why: String,
+        /// When it is worth coming back.
+        retry_after: Duration,
+    },
+    /// The fallback runs in its place: at its own address if it has one and answers there, else at the server's.
     Fallback,
     /// It is not there and will not come back by itself.
     Down {
@@ -51,6 +60,8 @@ pub enum Target {
 pub enum Route {
     /// It is passed on.
     To(Target),
+    /// It waits.
+    Wait,
     /// It is told why not. Who waits already keeps waiting.
     Hold,
     /// It is told why not, and so are those who wait.
@@ -64,26 +75,27 @@ impl State {
             State::Up => Route::To(Target::Primary),
             State::Fallback if !has_fallback => Route::To(Target::Primary),
             _ if has_fallback => Route::To(Target::Fallback),
+            State::Starting => Route::Wait,
             State::Down { .. } => Route::Shut,
             _ => Route::Hold,
         }
     }
 
-    /// Whose death it is when the supervisor tells of one.
-    pub(crate) fn supervised(&self, has_fallback: bool) -> Target {
-        match self {
-            State::Fallback if has_fallback => Target::Fallback,
-            _ => Target::Primary,
-        }
+    /// Whether it may be this one's death when the supervisor tells of one: a fallback that it runs may listen at either
+    /// address; one that it does not run is at its own.
+    pub(crate) fn supervises(&self, target: Target) -> bool {
+        *self == State::Fallback || target == Target::Primary
     }
 
     /// A stable name, for events and metrics.
     pub fn as_str(&self) -> &'static str {
         match self {
+            State::Starting => "starting",
             State::Up => "up",
             State::Paused { .. } => "paused",
             State::OverLimit { .. } => "over_limit",
             State::Restarting { .. } => "restarting",
+            State::Stopping { .. } => "stopping",
             State::Fallback => "fallback",
             State::Down { .. } => "down",
         }
@@ -110,11 +122,17 @@ mod tests {
                 why: why.clone(),
                 retry_after,
             },
+            State::Stopping {
+                why: why.clone(),
+                retry_after,
+            },
         ];
         for state in not_up {
             assert_eq!(state.route(false), Route::Hold, "{state:?}");
             assert_eq!(state.route(true), Route::To(Target::Fallback), "{state:?}");
         }
+        assert_eq!(State::Starting.route(false), Route::Wait);
+        assert_eq!(State::Starting.route(true), Route::To(Target::Fallback));
         let down = State::Down { why };
         assert_eq!(down.route(false), Route::Shut);
         assert_eq!(down.route(true), Route::To(Target::Fallback));

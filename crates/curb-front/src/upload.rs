@@ -14,7 +14,7 @@ use bytes::Bytes;
 use curb_http::body::{BodyError, LimitedBody};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::desk::Place;
 use crate::limits::HELD;
@@ -226,9 +226,4 @@ impl Body for Upload {
             None => SizeHint::default(),
         }
     }
-}
-
-/// When a body has to be here, by the request's own deadline.
-pub(crate) fn until(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now())
 }

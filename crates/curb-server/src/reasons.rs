@@ -70,6 +70,7 @@ pages!(
     "server-restarting",
     "server-paused",
     "server-over-limit",
+    "server-stopping",
     "server-down",
     "server-unreachable",
     "server-died",

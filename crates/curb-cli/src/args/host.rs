@@ -54,6 +54,9 @@ pub struct RunArgs {
     /// Make no control group: look often, and end it where it passes a limit
     #[arg(long)]
     pub watchdog: bool,
+    /// A proxy in front of its server.
+    #[command(flatten)]
+    pub front: super::FrontArgs,
     /// The command and its arguments
     #[arg(last = true, required_unless_present = "pid", value_name = "CMD")]
     pub command: Vec<OsString>,

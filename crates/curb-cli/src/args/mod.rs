@@ -2,6 +2,7 @@
 
 mod admin;
 mod ask;
+mod front;
 mod host;
 mod jobs;
 mod local;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use admin::*;
 pub use ask::AskArgs;
+pub use front::FrontArgs;
 pub use host::*;
 pub use jobs::*;
 pub use local::*;

@@ -2,6 +2,7 @@
 
 pub mod docs;
 pub mod enforce;
+pub mod front;
 pub mod host;
 pub mod init;
 pub mod jobs;

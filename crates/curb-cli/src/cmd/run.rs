@@ -7,11 +7,13 @@ use std::time::Duration;
 use curb_core::amount::Amount;
 use curb_core::host::ladder::Event;
 use curb_core::time::Millis;
+use curb_front::FrontError;
 use curb_host::limits::{Bytes, Limits, MilliCpu};
 use curb_host::run::{Plan, RunError, attach, run as run_within};
 use curb_host::tell::Lines;
 
 use crate::args::RunArgs;
+use crate::cmd::front;
 use crate::ctx::Ctx;
 use crate::exit::Exit;
 use crate::fail::Failure;
@@ -24,6 +26,17 @@ const NOT_FOUND: u8 = 127;
 /// `curb run ... -- CMD`: ends as the command ends.
 pub fn run(args: RunArgs, ctx: &mut Ctx) -> ExitCode {
     let pid = args.pid;
+    let front = match front::start(&args.front, ctx) {
+        Ok(front) => front,
+        Err(error) => {
+            let code = match &error {
+                FrontError::Bad(_) => Exit::Usage as u8,
+                FrontError::Listen { .. } | FrontError::System(_) => COULD_NOT,
+            };
+            ctx.complain(&Failure::local(error.to_string()));
+            return ExitCode::from(code);
+        }
+    };
     let mut plan = match plan(args) {
         Ok(plan) => plan,
         Err(failure) => {
@@ -32,10 +45,12 @@ pub fn run(args: RunArgs, ctx: &mut Ctx) -> ExitCode {
         }
     };
     plan.observers.push(Box::new(say));
+    plan.observers.extend(front.as_ref().map(front::follower));
     let ended = match pid {
         Some(pid) => attach(plan, pid),
         None => run_within(plan),
     };
+    front::stop(front);
     match ended {
         Ok(ending) => ExitCode::from(ending.exit.shell_code()),
         Err(error) => {

@@ -39,6 +39,13 @@ fn while_the_server_cannot_answer_clients_are_told_why_at_once_and_when_to_come_
             },
             "server-restarting",
         ),
+        (
+            State::Stopping {
+                why: why.clone(),
+                retry_after,
+            },
+            "server-stopping",
+        ),
     ] {
         front.state(state);
         let reply = get(front.at(), "/x");
@@ -60,7 +67,7 @@ fn while_the_server_cannot_answer_clients_are_told_why_at_once_and_when_to_come_
     assert_eq!(model.connections(), 0);
     front.state(State::Up);
     assert_eq!(get(front.at(), "/x").status, 200);
-    assert_eq!(front.counts().ended(Outcome::NotUp), 4);
+    assert_eq!(front.counts().ended(Outcome::NotUp), 5);
 }
 
 #[test]
@@ -230,18 +237,31 @@ fn a_fallback_in_the_server_s_place_is_asked_at_the_server_s_address() {
     let front = front(&model, |_| {});
     front.state(State::Fallback);
     assert_eq!(get(front.at(), "/x").status, 200);
+    // Also where another address is named at which nobody listens.
+    let gone = Model::start();
+    gone.die();
+    let front = crate::front(&model, |limits| limits.fallback = Some(gone.at));
+    front.state(State::Fallback);
+    assert_eq!(get(front.at(), "/x").status, 200);
 }
 
 #[test]
-fn before_the_server_is_started_nothing_is_passed_on() {
+fn who_comes_before_the_server_is_started_waits_for_it_and_not_for_ever() {
     let model = Model::start();
-    let front = Front::start(limits(model.at)).unwrap();
+    let mut limits = limits(model.at);
+    limits.start_patience = Duration::from_millis(300);
+    let front = Front::start(limits).unwrap();
     let reply = get(front.at(), "/x");
     assert_eq!(
         (reply.status, reply.code().as_str()),
-        (503, "server-restarting")
+        (503, "server-starting")
     );
     assert_eq!(model.connections(), 0);
+    let mut client = Client::to(front.at());
+    client.get("/x");
+    until(&front, "it waits", |counts| counts.queued == 1);
+    front.state(State::Up);
+    assert_eq!(client.reply().status, 200);
 }
 
 #[test]

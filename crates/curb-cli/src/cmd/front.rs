@@ -1,0 +1,39 @@
+//! The front of `curb run`: it listens before the command starts, and follows what the supervisor tells.
+
+use std::time::Duration;
+
+use curb_core::host::ladder::Event;
+use curb_front::{Follower, Front, FrontError};
+use curb_host::tell::Observer;
+
+use crate::args::FrontArgs;
+use crate::ctx::Ctx;
+
+/// The command has ended: those who are here get to read that.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Starts to listen, if there is to be a front. Until the command runs, clients are told that it does not.
+pub fn start(args: &FrontArgs, ctx: &mut Ctx) -> Result<Option<Front>, FrontError> {
+    let Some(limits) = args.limits() else {
+        return Ok(None);
+    };
+    let any_port = limits.listen.port() == 0;
+    let front = Front::start(limits)?;
+    if any_port {
+        ctx.say(&format!("curb: the front listens at {}", front.at()));
+    }
+    Ok(Some(front))
+}
+
+/// What makes it follow the supervisor.
+pub fn follower(front: &Front) -> Box<dyn Observer> {
+    let mut follower = Follower::new(front.control());
+    Box::new(move |event: &Event| follower.on(event))
+}
+
+/// The command has ended for good.
+pub fn stop(front: Option<Front>) {
+    if let Some(front) = front {
+        front.stop(LAST_WORDS);
+    }
+}
