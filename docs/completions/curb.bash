@@ -901,7 +901,7 @@ _curb() {
             return 0
             ;;
         curb__subcmd__run)
-            opts="-h --memory --cpu --processes --open-files --duration --cpu-time --grace --events --pid --stop --watchdog --help"
+            opts="-h --memory --cpu --processes --open-files --duration --cpu-time --grace --events --pid --stop --watchdog --front --front-in-flight --front-queue --front-per-client --front-body --front-deadline --front-fallback --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -940,6 +940,34 @@ _curb() {
                     return 0
                     ;;
                 --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --front)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --front-in-flight)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --front-queue)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --front-per-client)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --front-body)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --front-deadline)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --front-fallback)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -248,6 +248,13 @@ complete -c curb -n "__fish_curb_using_subcommand run" -l cpu-time -d 'CPU time 
 complete -c curb -n "__fish_curb_using_subcommand run" -l grace -d 'From being asked to end until it is killed' -r
 complete -c curb -n "__fish_curb_using_subcommand run" -l events -d 'Write each event as a line of JSON to a file, or to stdout (`-`)' -r -F
 complete -c curb -n "__fish_curb_using_subcommand run" -l pid -d 'Hold a process that runs already, with all that descends from it; it is given back when curb is asked to end' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -l front -d 'Take HTTP requests at LISTEN, within bounds, and pass them to the command\'s server at TO, such as 127.0.0.1:8080=127.0.0.1:8081, or 8080=8081 on this machine alone' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -l front-in-flight -d 'Requests that the server has at once [default: 8]' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -l front-queue -d 'Requests that wait beside them [default: 32]' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -l front-per-client -d 'Requests of one client, running and waiting [default: half of all]' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -l front-body -d 'The largest body of a request [default: 8MiB]' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -l front-deadline -d 'From a request\'s head to the last byte of its answer, waiting included [default: 2m]' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -l front-fallback -d 'Another server that takes the requests while this one cannot' -r
 complete -c curb -n "__fish_curb_using_subcommand run" -l stop -d 'With --pid: end it when curb is asked to end'
 complete -c curb -n "__fish_curb_using_subcommand run" -l watchdog -d 'Make no control group: look often, and end it where it passes a limit'
 complete -c curb -n "__fish_curb_using_subcommand run" -s h -l help -d 'Print help'

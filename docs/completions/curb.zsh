@@ -438,6 +438,13 @@ _arguments "${_arguments_options[@]}" : \
 '--grace=[From being asked to end until it is killed]:TIME:_default' \
 '--events=[Write each event as a line of JSON to a file, or to stdout (\`-\`)]:FILE:_files' \
 '()--pid=[Hold a process that runs already, with all that descends from it; it is given back when curb is asked to end]:PID:_default' \
+'--front=[Take HTTP requests at LISTEN, within bounds, and pass them to the command'\''s server at TO, such as 127.0.0.1\:8080=127.0.0.1\:8081, or 8080=8081 on this machine alone]:LISTEN=TO:_default' \
+'--front-in-flight=[Requests that the server has at once \[default\: 8\]]:N:_default' \
+'--front-queue=[Requests that wait beside them \[default\: 32\]]:N:_default' \
+'--front-per-client=[Requests of one client, running and waiting \[default\: half of all\]]:N:_default' \
+'--front-body=[The largest body of a request \[default\: 8MiB\]]:SIZE:_default' \
+'--front-deadline=[From a request'\''s head to the last byte of its answer, waiting included \[default\: 2m\]]:TIME:_default' \
+'--front-fallback=[Another server that takes the requests while this one cannot]:ADDRESS:_default' \
 '--stop[With --pid\: end it when curb is asked to end]' \
 '--watchdog[Make no control group\: look often, and end it where it passes a limit]' \
 '-h[Print help]' \
