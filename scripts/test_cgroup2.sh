@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests of `curb run` once more, on control groups of version 2: in a user-mode Linux, whose root is this machine's file
+# The tests of `curb run` and of `curb audit` on running processes once more, on control groups of version 2: in a user-mode Linux, whose root is this machine's file
 # system, read only. It is a process like any other: it needs no privilege and nothing of it stays.
 . "$(dirname "$0")/common.sh"
 
@@ -18,7 +18,7 @@ mount -t sysfs sysfs /sys
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 export PATH=/usr/bin:/bin:/usr/sbin:/sbin HOME=/ RUST_BACKTRACE=0
 echo "controllers: \$(cat /sys/fs/cgroup/cgroup.controllers)"
-cd '$PWD' && '$PWD/$binary' run:: --test-threads 1 --color never 2>&1
+cd '$PWD' && '$PWD/$binary' run:: audit::live:: --test-threads 1 --color never 2>&1
 echo o >/proc/sysrq-trigger
 sleep 10
 INIT

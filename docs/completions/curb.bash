@@ -16,6 +16,9 @@ _curb() {
             ",$1")
                 cmd="curb"
                 ;;
+            curb,audit)
+                cmd="curb__subcmd__audit"
+                ;;
             curb,completions)
                 cmd="curb__subcmd__completions"
                 ;;
@@ -69,6 +72,21 @@ _curb() {
                 ;;
             curb,token)
                 cmd="curb__subcmd__token"
+                ;;
+            curb__subcmd__audit,compose)
+                cmd="curb__subcmd__audit__subcmd__compose"
+                ;;
+            curb__subcmd__audit,host)
+                cmd="curb__subcmd__audit__subcmd__host"
+                ;;
+            curb__subcmd__audit,kubernetes)
+                cmd="curb__subcmd__audit__subcmd__kubernetes"
+                ;;
+            curb__subcmd__audit,rules)
+                cmd="curb__subcmd__audit__subcmd__rules"
+                ;;
+            curb__subcmd__audit,systemd)
+                cmd="curb__subcmd__audit__subcmd__systemd"
                 ;;
             curb__subcmd__jobs,list)
                 cmd="curb__subcmd__jobs__subcmd__list"
@@ -143,12 +161,128 @@ _curb() {
 
     case "${cmd}" in
         curb)
-            opts="-h -V --help --version init serve submit jobs quota explain override token policy enforce journal status run limits completions man openapi help"
+            opts="-h -V --help --version init serve submit jobs quota explain override token policy enforce journal status run limits audit completions man openapi help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__audit)
+            opts="-h --json --sarif --fail-on --help host compose kubernetes systemd rules"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --fail-on)
+                    COMPREPLY=($(compgen -W "error warning never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__audit__subcmd__compose)
+            opts="-h --json --sarif --fail-on --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --fail-on)
+                    COMPREPLY=($(compgen -W "error warning never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__audit__subcmd__host)
+            opts="-h --pid --json --sarif --fail-on --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fail-on)
+                    COMPREPLY=($(compgen -W "error warning never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__audit__subcmd__kubernetes)
+            opts="-h --json --sarif --fail-on --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --fail-on)
+                    COMPREPLY=($(compgen -W "error warning never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__audit__subcmd__rules)
+            opts="-h --json --sarif --fail-on --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --fail-on)
+                    COMPREPLY=($(compgen -W "error warning never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__audit__subcmd__systemd)
+            opts="-h --root --json --sarif --fail-on --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fail-on)
+                    COMPREPLY=($(compgen -W "error warning never" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

@@ -507,6 +507,90 @@ _arguments "${_arguments_options[@]}" : \
     ;;
 esac
 ;;
+(audit)
+_arguments "${_arguments_options[@]}" : \
+'--fail-on=[From which severity on to exit with 1]:SEVERITY:((error\:"An error"
+warning\:"A warning or worse"
+never\:"Nothing"))' \
+'(--sarif)--json[For programs\: all subjects with their limits, and the findings]' \
+'--sarif[The findings as SARIF 2.1.0, for code scanning]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_curb__subcmd__audit_commands" \
+"*::: :->audit" \
+&& ret=0
+
+    case $state in
+    (audit)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:curb-audit-command-$line[1]:"
+        case $line[1] in
+            (host)
+_arguments "${_arguments_options[@]}" : \
+'*--pid=[Only these processes, whatever they have loaded]:PID:_default' \
+'--fail-on=[From which severity on to exit with 1]:SEVERITY:((error\:"An error"
+warning\:"A warning or worse"
+never\:"Nothing"))' \
+'(--sarif)--json[For programs\: all subjects with their limits, and the findings]' \
+'--sarif[The findings as SARIF 2.1.0, for code scanning]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(compose)
+_arguments "${_arguments_options[@]}" : \
+'--fail-on=[From which severity on to exit with 1]:SEVERITY:((error\:"An error"
+warning\:"A warning or worse"
+never\:"Nothing"))' \
+'(--sarif)--json[For programs\: all subjects with their limits, and the findings]' \
+'--sarif[The findings as SARIF 2.1.0, for code scanning]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::files -- The files; - is what comes on stdin:_files' \
+&& ret=0
+;;
+(kubernetes)
+_arguments "${_arguments_options[@]}" : \
+'--fail-on=[From which severity on to exit with 1]:SEVERITY:((error\:"An error"
+warning\:"A warning or worse"
+never\:"Nothing"))' \
+'(--sarif)--json[For programs\: all subjects with their limits, and the findings]' \
+'--sarif[The findings as SARIF 2.1.0, for code scanning]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::files -- The files; - is what comes on stdin:_files' \
+&& ret=0
+;;
+(systemd)
+_arguments "${_arguments_options[@]}" : \
+'--root=[Look for units below this directory instead of /]:DIR:_files' \
+'--fail-on=[From which severity on to exit with 1]:SEVERITY:((error\:"An error"
+warning\:"A warning or worse"
+never\:"Nothing"))' \
+'(--sarif)--json[For programs\: all subjects with their limits, and the findings]' \
+'--sarif[The findings as SARIF 2.1.0, for code scanning]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::units -- Names of units, or their files:_default' \
+&& ret=0
+;;
+(rules)
+_arguments "${_arguments_options[@]}" : \
+'--fail-on=[From which severity on to exit with 1]:SEVERITY:((error\:"An error"
+warning\:"A warning or worse"
+never\:"Nothing"))' \
+'(--sarif)--json[For programs\: all subjects with their limits, and the findings]' \
+'--sarif[The findings as SARIF 2.1.0, for code scanning]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'::rule -- The rule to explain:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
 (completions)
 _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
@@ -556,12 +640,49 @@ _curb_commands() {
 'status:What the server does and knows, what is hard and what is watched' \
 'run:Run a command on this host within limits that the kernel holds' \
 'limits:Check, show and compare files of limits for workloads of a host' \
+'audit:Are limits in place? For the processes of this host, or in files' \
 'completions:Write completions for a shell to stdout' \
 'man:Write the man pages to a directory' \
 'openapi:Write the description of the HTTP API (OpenAPI 3.1) to stdout' \
 'help:This help, that of a command, \`exit-codes\`, or \`reason CODE\`' \
     )
     _describe -t commands 'curb commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__audit_commands] )) ||
+_curb__subcmd__audit_commands() {
+    local commands; commands=(
+'host:The machine learning processes of this host (the default)' \
+'compose:Compose files, merged in their order' \
+'kubernetes:Kubernetes manifests, RayCluster, RayJob and RayService too' \
+'systemd:systemd units, by name or file; those that run machine learning where none is named' \
+'rules:The rules, or what one of them means' \
+    )
+    _describe -t commands 'curb audit commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__audit__subcmd__compose_commands] )) ||
+_curb__subcmd__audit__subcmd__compose_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb audit compose commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__audit__subcmd__host_commands] )) ||
+_curb__subcmd__audit__subcmd__host_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb audit host commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__audit__subcmd__kubernetes_commands] )) ||
+_curb__subcmd__audit__subcmd__kubernetes_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb audit kubernetes commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__audit__subcmd__rules_commands] )) ||
+_curb__subcmd__audit__subcmd__rules_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb audit rules commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__audit__subcmd__systemd_commands] )) ||
+_curb__subcmd__audit__subcmd__systemd_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb audit systemd commands' commands "$@"
 }
 (( $+functions[_curb__subcmd__completions_commands] )) ||
 _curb__subcmd__completions_commands() {

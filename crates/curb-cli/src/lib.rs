@@ -70,6 +70,7 @@ fn dispatch(command: Command, ctx: &mut Ctx) -> Result<ExitCode, Failure> {
     let done: Done = match command {
         // Its exit code is the command's own.
         Command::Run(args) => return Ok(cmd::run::run(args, ctx)),
+        Command::Audit(args) => cmd::host::audit::run(&args, ctx),
         Command::Init(args) => cmd::init::run(&args, ctx),
         Command::Serve(args) => cmd::serve::run(&args),
         Command::Submit(args) => cmd::submit::run(&args, ctx),

@@ -87,12 +87,12 @@ pub struct Unified {
 }
 
 /// A mount of a tree of groups.
-struct Mount {
+pub(crate) struct Mount {
     /// Which part of the tree is mounted.
-    root: String,
-    at: PathBuf,
+    pub(crate) root: String,
+    pub(crate) at: PathBuf,
     /// Version 1 controllers; `None` for version 2.
-    v1: Option<Vec<String>>,
+    pub(crate) v1: Option<Vec<String>>,
 }
 
 impl Layout {
@@ -152,7 +152,7 @@ impl Layout {
 }
 
 /// One line: `36 35 98:0 /root /mount/point options... - type source options`.
-fn mount(line: &str) -> Option<Mount> {
+pub(crate) fn mount(line: &str) -> Option<Mount> {
     let (head, tail) = line.split_once(" - ")?;
     let mut head = head.split(' ').skip(3);
     let (root, at) = (unescape(head.next()?), unescape(head.next()?));

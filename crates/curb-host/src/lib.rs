@@ -7,6 +7,7 @@
 //! - [`attach`]: processes that were there before, taken into a group and given back.
 //! - [`proc`]: processes as the kernel tells of them, known by number and start time.
 //! - [`tell`]: who is told what happens meanwhile.
+//! - [`effective`]: the limits that really hold for running processes, from their own group up to the root.
 //! - [`ending`]: what a command died of, by the kernel's own evidence.
 //!
 //! A reading that could not be taken is `None`, never zero. A process is signalled only through a descriptor of it whose
@@ -16,6 +17,7 @@
 
 pub mod attach;
 pub mod devices;
+pub mod effective;
 pub mod ending;
 pub mod group;
 pub mod hook;

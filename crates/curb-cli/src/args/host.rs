@@ -1,5 +1,6 @@
 //! What runs on this host.
 
+mod audit;
 mod limits;
 
 use std::ffi::OsString;
@@ -9,6 +10,7 @@ use clap::Args;
 use curb_core::amount::{Amount, Unit};
 use curb_core::time::Millis;
 
+pub use audit::*;
 pub use limits::*;
 
 /// `curb run`

@@ -64,6 +64,8 @@ pub enum Command {
     Run(RunArgs),
     /// Check, show and compare files of limits for workloads of a host
     Limits(LimitsArgs),
+    /// Are limits in place? For the processes of this host, or in files
+    Audit(AuditArgs),
     /// Write completions for a shell to stdout
     Completions(CompletionsArgs),
     /// Write the man pages to a directory

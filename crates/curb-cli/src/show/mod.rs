@@ -1,5 +1,6 @@
 //! Data to text: pure functions of the data and a [`crate::term::View`].
 
+pub mod audit;
 mod event;
 mod explain;
 mod jobs;

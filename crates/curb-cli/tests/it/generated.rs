@@ -69,3 +69,9 @@ fn completions_are_fresh() {
 fn the_page_of_exit_codes_is_fresh() {
     fresh(&[("exit-codes.md".into(), exit::markdown().into_bytes())].into());
 }
+
+#[test]
+fn the_page_of_the_audit_is_fresh() {
+    let page = curb_core::host::audit::page();
+    fresh(&[("audit.md".into(), page.into_bytes())].into());
+}

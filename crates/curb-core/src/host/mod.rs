@@ -3,6 +3,7 @@
 //! Nothing in here touches a kernel, a file or a clock: what the host is, what was measured and what time it is are
 //! arguments.
 
+pub mod audit;
 pub mod baseline;
 pub mod detect;
 pub mod ladder;

@@ -273,12 +273,12 @@ impl Process {
     }
 }
 
-fn open_dir(at: impl AsFd, name: &str) -> io::Result<OwnedFd> {
+pub(crate) fn open_dir(at: impl AsFd, name: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     Ok(openat(at, name, flags, Mode::empty())?)
 }
 
-fn read(at: impl AsFd, name: &str) -> io::Result<Vec<u8>> {
+pub(crate) fn read(at: impl AsFd, name: &str) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = openat(at, name, flags, Mode::empty())?;
     let mut bytes = vec![0; 4096];
@@ -296,7 +296,7 @@ fn read(at: impl AsFd, name: &str) -> io::Result<Vec<u8>> {
     }
 }
 
-fn numbers(dir: impl AsFd) -> io::Result<Vec<u32>> {
+pub(crate) fn numbers(dir: impl AsFd) -> io::Result<Vec<u32>> {
     let mut all = Vec::new();
     for entry in Dir::read_from(dir)? {
         let entry = entry?;

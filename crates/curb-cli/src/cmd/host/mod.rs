@@ -1,3 +1,5 @@
 //! What runs on this host.
 
+pub mod audit;
 pub mod limits;
+mod units;
