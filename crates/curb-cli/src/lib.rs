@@ -25,6 +25,10 @@ use crate::fail::{Done, Failure};
 
 /// Runs the command line that this process was started with.
 pub fn run() -> ExitCode {
+    // The agent's helper says and reads nothing of a command line; it is not for people.
+    if let Some(code) = cmd::host::agent::helper() {
+        return code;
+    }
     let read = Cli::command().try_get_matches().and_then(|matches| {
         let json = wants_json(&matches);
         Ok((Cli::from_arg_matches(&matches)?, json))
@@ -83,6 +87,7 @@ fn dispatch(command: Command, ctx: &mut Ctx) -> Result<ExitCode, Failure> {
         Command::Enforce(args) => cmd::enforce::run(&args, ctx),
         Command::Journal(args) => cmd::journal::run(&args, ctx),
         Command::Status(args) => cmd::look::status(&args, ctx),
+        Command::Agent(args) => cmd::host::agent::run(&args),
         Command::Limits(args) => cmd::host::limits::run(&args, ctx),
         Command::Completions(args) => cmd::docs::completions(&args, ctx),
         Command::Man(args) => cmd::docs::man(&args, ctx),

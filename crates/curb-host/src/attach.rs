@@ -159,6 +159,15 @@ fn doors(back: &Places, group: &Group) -> Vec<PathBuf> {
     unique.into_iter().collect()
 }
 
+/// Moves one process, with all its threads, into a group, and no other; whether it was the one that was meant.
+///
+/// # Errors
+/// The kernel refused. It is as it was, or in some of the group's trees only.
+pub fn take_one(process: &Process, group: &Group) -> io::Result<bool> {
+    Origins::new(process.id())?.move_in(process, group)?;
+    Ok(process.stat().is_ok())
+}
+
 /// Which tree a directory or file is in: all of one tree are on one file system.
 fn tree_of(path: &Path) -> Option<u64> {
     use std::os::unix::fs::MetadataExt;

@@ -6,6 +6,8 @@
 //! - [`run`]: a command inside limits, from its start to its end.
 //! - [`attach`]: processes that were there before, taken into a group and given back.
 //! - [`proc`]: processes as the kernel tells of them, known by number and start time.
+//! - [`scan`]: all processes, again and again, at little cost; [`totals`]: the same for a group.
+//! - [`privilege`]: giving up privileges, for good.
 //! - [`tell`]: who is told what happens meanwhile.
 //! - [`effective`]: the limits that really hold for running processes, from their own group up to the root.
 //! - [`ending`]: what a command died of, by the kernel's own evidence.
@@ -25,10 +27,14 @@ pub mod host;
 pub mod layout;
 pub mod limits;
 pub mod machine;
+pub mod privilege;
 pub mod proc;
-mod readings;
+pub mod readings;
 pub mod run;
 pub mod sample;
+pub mod scan;
 mod spawn;
 pub mod tell;
+pub mod totals;
 mod tree;
+pub mod users;

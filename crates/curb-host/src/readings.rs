@@ -16,7 +16,7 @@ const NEAR_PER_MILLE: u64 = 950;
 
 /// What was counted at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sample {
+pub struct Sample {
     /// Since the command started.
     pub at: Duration,
     /// What the kernel, or the watchdog, has counted.
@@ -25,7 +25,7 @@ pub(crate) struct Sample {
 
 /// What the next reading is compared with.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Before {
+pub struct Before {
     last: Option<Sample>,
     /// Where CPU use is measured from, and what it was when last told.
     cpu_from: Option<Sample>,
@@ -37,7 +37,7 @@ pub(crate) struct Before {
 
 impl Before {
     /// The reading of a sample, against those before it. What was not counted, or is not limited, is not in it.
-    pub(crate) fn reading(&mut self, sample: Sample, limits: &Limits) -> Reading {
+    pub fn reading(&mut self, sample: Sample, limits: &Limits) -> Reading {
         let last = self.last.replace(sample).unwrap_or_default();
         self.measure_cpu(sample);
         let mut reading = Reading::new();

@@ -1,5 +1,6 @@
 //! What runs on this host.
 
+mod agent;
 mod audit;
 mod limits;
 
@@ -10,6 +11,7 @@ use clap::Args;
 use curb_core::amount::{Amount, Unit};
 use curb_core::time::Millis;
 
+pub use agent::*;
 pub use audit::*;
 pub use limits::*;
 

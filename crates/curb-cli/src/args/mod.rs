@@ -62,6 +62,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Run a command on this host within limits that the kernel holds
     Run(RunArgs),
+    /// Find workloads on this host, confine them, watch them and act at their limits, for good
+    Agent(AgentArgs),
     /// Check, show and compare files of limits for workloads of a host
     Limits(LimitsArgs),
     /// Are limits in place? For the processes of this host, or in files

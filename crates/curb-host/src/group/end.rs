@@ -94,7 +94,7 @@ impl Group {
         self.take_down(REMOVE_WITHIN)
     }
 
-    fn take_down(&mut self, within: Duration) -> io::Result<()> {
+    pub(super) fn take_down(&mut self, within: Duration) -> io::Result<()> {
         let until = Instant::now() + within;
         for dir in self.directories() {
             loop {

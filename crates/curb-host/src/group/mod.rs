@@ -3,6 +3,7 @@
 //! A group is one directory in each tree that has something to say of it. Files and their meaning: cgroups(7), and
 //! `Documentation/admin-guide/cgroup-v1` and `cgroup-v2.rst` of the kernel.
 
+mod again;
 mod counts;
 mod end;
 mod files;

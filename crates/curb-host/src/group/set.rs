@@ -129,7 +129,7 @@ impl Group {
         write(&dir.join("cpu.cfs_quota_us"), quota)
     }
 
-    fn set_weight(&self, weight: u64) -> io::Result<()> {
+    pub(super) fn set_weight(&self, weight: u64) -> io::Result<()> {
         match self.place(Controller::Cpu) {
             None => Ok(()),
             Some(Place { dir, v2: true }) => write(&dir.join("cpu.weight"), weight),
@@ -140,7 +140,7 @@ impl Group {
         }
     }
 
-    fn set_cpus(&self, cpus: &CpuSet) -> io::Result<()> {
+    pub(super) fn set_cpus(&self, cpus: &CpuSet) -> io::Result<()> {
         let Some(Place { dir, v2 }) = self.place(Controller::Cpuset) else {
             return Ok(());
         };

@@ -192,6 +192,25 @@ impl Process {
         numbers(open_dir(self.dir.as_fd(), "task")?)
     }
 
+    /// How often its threads have waited for something of their own accord, all together.
+    ///
+    /// # Errors
+    /// It has ended, or has more threads than `most`.
+    pub fn waits(&self, most: usize) -> io::Result<u64> {
+        let tasks = open_dir(self.dir.as_fd(), "task")?;
+        let threads = numbers(tasks.as_fd())?;
+        if threads.len() > most {
+            return Err(io::Error::other("it has too many threads to look at each"));
+        }
+        let mut all = 0_u64;
+        for tid in threads {
+            let dir = open_dir(tasks.as_fd(), &tid.to_string())?;
+            let waits = text::waits(&read(dir.as_fd(), "status")?);
+            all = all.saturating_add(waits.unwrap_or(0));
+        }
+        Ok(all)
+    }
+
     /// The files that are mapped into it, each once.
     ///
     /// # Errors
@@ -243,6 +262,15 @@ impl Process {
     /// It has ended, or the file is not readable.
     pub fn text(&self, name: &str) -> io::Result<String> {
         Ok(String::from_utf8_lossy(&self.bytes(name)?).into_owned())
+    }
+
+    /// A file of it, to be read again and again (from its beginning, by `pread`): once the process has ended, that fails.
+    ///
+    /// # Errors
+    /// It has ended, or the file is not readable.
+    pub fn open(&self, name: &str) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        Ok(openat(&self.dir, name, flags, Mode::empty())?)
     }
 
     /// What can signal it, and tells when it has ended.

@@ -159,6 +159,11 @@ fn plain(text: &str, key: &str) -> Option<u64> {
     line(text, key)?.parse().ok()
 }
 
+/// `voluntary_ctxt_switches` of a thread's `status`.
+pub(crate) fn waits(bytes: &[u8]) -> Option<u64> {
+    plain(&String::from_utf8_lossy(bytes), "voluntary_ctxt_switches")
+}
+
 impl Status {
     pub(crate) fn parse(bytes: &[u8]) -> Status {
         let text = String::from_utf8_lossy(bytes);

@@ -1,5 +1,6 @@
 //! What runs on this host.
 
+pub mod agent;
 pub mod audit;
 pub mod limits;
 mod units;

@@ -1,0 +1,182 @@
+//! `limits.yaml`, read again when it changes.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use curb_core::host::baseline::{self, Baseline, Figure};
+use curb_core::host::detect::Usual;
+use curb_core::host::limits::{Diagnostic, File, Host, Severity, Workload};
+use curb_core::host::{Bytes, MilliCpu};
+
+/// A file of limits, and a baseline, is at most this long.
+const LONGEST: u64 = 1 << 20;
+
+/// What tells that a file was changed: written, or replaced by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+/// The file, and what is in force of it.
+#[derive(Debug)]
+pub struct LimitsFile {
+    path: PathBuf,
+    stamp: Option<Stamp>,
+    file: File,
+}
+
+/// What reading it gave.
+#[derive(Debug)]
+pub enum Reading {
+    /// It has not changed.
+    Same,
+    /// It was read, and is in force from now on.
+    New {
+        /// What is odd in it.
+        warnings: Vec<String>,
+    },
+    /// It is wrong; what was in force stays.
+    Wrong {
+        /// What is wrong.
+        errors: Vec<String>,
+    },
+}
+
+impl LimitsFile {
+    /// A file that was not read yet.
+    #[must_use]
+    pub fn new(path: PathBuf) -> LimitsFile {
+        LimitsFile {
+            path,
+            stamp: None,
+            file: File::default(),
+        }
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is in force.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Where paths in it begin.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        }
+    }
+
+    /// Reads it, if it has changed or `always`.
+    pub fn read(&mut self, host: &Host, always: bool) -> Reading {
+        let stamp = stamp(&self.path);
+        if !always && stamp == self.stamp {
+            return Reading::Same;
+        }
+        self.stamp = stamp;
+        let text = match text(&self.path) {
+            Ok(text) => text,
+            Err(why) => return Reading::Wrong { errors: vec![why] },
+        };
+        let name = self.path.display().to_string();
+        match File::parse(&name, &text, host) {
+            Ok(parsed) => {
+                self.file = parsed.file;
+                let warnings = parsed.warnings.iter().map(short).collect();
+                Reading::New { warnings }
+            }
+            Err(all) => {
+                let errors = all.iter().filter(|d| d.severity == Severity::Error);
+                Reading::Wrong {
+                    errors: errors.map(short).collect(),
+                }
+            }
+        }
+    }
+
+    /// What is usual for a workload, of its baseline; nothing, where it has none.
+    ///
+    /// # Errors
+    /// The baseline cannot be used: why.
+    pub fn usual(&self, workload: &Workload) -> Result<Usual, String> {
+        let Some(path) = &workload.baseline else {
+            return Ok(Usual::default());
+        };
+        let path = self.directory().join(path);
+        let text = text(&path)?;
+        let name = path.display().to_string();
+        let baseline = baseline::parse(&name, &text).map_err(|all| {
+            all.first()
+                .map_or_else(|| format!("{name}: it is no baseline"), short)
+        })?;
+        if baseline.workload != workload.name {
+            return Err(format!("{name} is the baseline of {}", baseline.workload));
+        }
+        Ok(usual(&baseline))
+    }
+}
+
+/// The largest of all scenarios but those that show what a limit must stop.
+fn usual(baseline: &Baseline) -> Usual {
+    let scenarios = || {
+        let all = baseline.scenarios.iter();
+        let sound =
+            all.filter(|(name, s)| name.as_str() != baseline::EDGE && s.cut_short.is_none());
+        sound.map(|(_, s)| s)
+    };
+    let high = |figure| {
+        scenarios()
+            .filter_map(|s| s.figure(figure))
+            .map(|s| s.p99)
+            .max()
+    };
+    let threads = high(Figure::Threads);
+    Usual {
+        memory_median: scenarios()
+            .filter_map(|s| s.figure(Figure::Memory))
+            .map(|s| s.p50)
+            .max()
+            .map(|kib| Bytes(kib << 10)),
+        memory_high: high(Figure::Memory).map(|kib| Bytes(kib << 10)),
+        cpu_high: high(Figure::Cpu).map(MilliCpu),
+        tasks_high: threads,
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let meta = fs::metadata(path).ok()?;
+    Some(Stamp {
+        inode: meta.ino(),
+        size: meta.size(),
+        changed: (meta.mtime(), meta.mtime_nsec()),
+    })
+}
+
+fn text(path: &Path) -> Result<String, String> {
+    let unreadable = |e: std::io::Error| format!("{}: {e}", path.display());
+    let file = fs::File::open(path).map_err(unreadable)?;
+    let mut text = String::new();
+    file.take(LONGEST + 1)
+        .read_to_string(&mut text)
+        .map_err(unreadable)?;
+    match u64::try_from(text.len()) {
+        Ok(length) if length <= LONGEST => Ok(text),
+        _ => Err(format!("{}: longer than {} bytes", path.display(), LONGEST)),
+    }
+}
+
+/// `file:line:column: what`
+fn short(d: &Diagnostic) -> String {
+    format!("{}:{}:{}: {}", d.file, d.line, d.column, d.message)
+}
