@@ -16,6 +16,9 @@ _curb() {
             ",$1")
                 cmd="curb"
                 ;;
+            curb,agent)
+                cmd="curb__subcmd__agent"
+                ;;
             curb,audit)
                 cmd="curb__subcmd__audit"
                 ;;
@@ -161,12 +164,54 @@ _curb() {
 
     case "${cmd}" in
         curb)
-            opts="-h -V --help --version init serve submit jobs quota explain override token policy enforce journal status run limits audit completions man openapi help"
+            opts="-h -V --help --version init serve submit jobs quota explain override token policy enforce journal status run agent limits audit completions man openapi help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__agent)
+            opts="-h --limits --listen --no-listen --log --every --user --also-root --also-kept --watch-only --once --leak-window --settle --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --limits)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -W "json text" -- "${cur}"))
+                    return 0
+                    ;;
+                --every)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --leak-window)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --settle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

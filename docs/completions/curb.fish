@@ -39,6 +39,7 @@ complete -c curb -n "__fish_curb_needs_command" -f -a "enforce" -d 'Turn enforce
 complete -c curb -n "__fish_curb_needs_command" -f -a "journal" -d 'Verify, follow and export the journal'
 complete -c curb -n "__fish_curb_needs_command" -f -a "status" -d 'What the server does and knows, what is hard and what is watched'
 complete -c curb -n "__fish_curb_needs_command" -f -a "run" -d 'Run a command on this host within limits that the kernel holds'
+complete -c curb -n "__fish_curb_needs_command" -f -a "agent" -d 'Find workloads on this host, confine them, watch them and act at their limits, for good'
 complete -c curb -n "__fish_curb_needs_command" -f -a "limits" -d 'Check, show and compare files of limits for workloads of a host'
 complete -c curb -n "__fish_curb_needs_command" -f -a "audit" -d 'Are limits in place? For the processes of this host, or in files'
 complete -c curb -n "__fish_curb_needs_command" -f -a "completions" -d 'Write completions for a shell to stdout'
@@ -259,6 +260,20 @@ complete -c curb -n "__fish_curb_using_subcommand run" -l front-fallback -d 'Ano
 complete -c curb -n "__fish_curb_using_subcommand run" -l stop -d 'With --pid: end it when curb is asked to end'
 complete -c curb -n "__fish_curb_using_subcommand run" -l watchdog -d 'Make no control group: look often, and end it where it passes a limit'
 complete -c curb -n "__fish_curb_using_subcommand run" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand agent" -l limits -d 'The file of limits: which processes are which workload, and what they may take. Read again when it changes' -r -F
+complete -c curb -n "__fish_curb_using_subcommand agent" -l listen -d 'Where /metrics, /healthz and /readyz are answered' -r
+complete -c curb -n "__fish_curb_using_subcommand agent" -l log -d 'How events are written to stderr, one a line' -r -f -a "json\t'One JSON object a line'
+text\t'In words'"
+complete -c curb -n "__fish_curb_using_subcommand agent" -l every -d 'From one look to the next' -r
+complete -c curb -n "__fish_curb_using_subcommand agent" -l user -d 'The user to become where it is started by root [default: curb-agent, else nobody]' -r
+complete -c curb -n "__fish_curb_using_subcommand agent" -l leak-window -d 'Of such a time the least memory counts when it is looked for growth; twelve of them must have grown' -r
+complete -c curb -n "__fish_curb_using_subcommand agent" -l settle -d 'After a start memory may grow for so long: models are loaded then' -r
+complete -c curb -n "__fish_curb_using_subcommand agent" -l no-listen -d 'Answer nowhere'
+complete -c curb -n "__fish_curb_using_subcommand agent" -l also-root -d 'Confine processes of root too'
+complete -c curb -n "__fish_curb_using_subcommand agent" -l also-kept -d 'Confine processes of services and containers too: they are taken out of the groups in which these keep them'
+complete -c curb -n "__fish_curb_using_subcommand agent" -l watch-only -d 'Confine nothing: find, watch and tell'
+complete -c curb -n "__fish_curb_using_subcommand agent" -l once -d 'Look once, write what was found to stdout as JSON, and change nothing'
+complete -c curb -n "__fish_curb_using_subcommand agent" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c curb -n "__fish_curb_using_subcommand limits; and not __fish_seen_subcommand_from check show diff schema" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand limits; and not __fish_seen_subcommand_from check show diff schema" -f -a "check" -d 'Find everything that is wrong or doubtful in a file of limits'
 complete -c curb -n "__fish_curb_using_subcommand limits; and not __fish_seen_subcommand_from check show diff schema" -f -a "show" -d 'Show each limit with its reason, and what holds it'

@@ -452,6 +452,25 @@ _arguments "${_arguments_options[@]}" : \
 '*::command -- The command and its arguments:_default' \
 && ret=0
 ;;
+(agent)
+_arguments "${_arguments_options[@]}" : \
+'--limits=[The file of limits\: which processes are which workload, and what they may take. Read again when it changes]:FILE:_files' \
+'--listen=[Where /metrics, /healthz and /readyz are answered]:ADDRESS:PORT:_default' \
+'--log=[How events are written to stderr, one a line]:FORM:((json\:"One JSON object a line"
+text\:"In words"))' \
+'--every=[From one look to the next]:TIME:_default' \
+'--user=[The user to become where it is started by root \[default\: curb-agent, else nobody\]]:NAME:_default' \
+'--leak-window=[Of such a time the least memory counts when it is looked for growth; twelve of them must have grown]:TIME:_default' \
+'--settle=[After a start memory may grow for so long\: models are loaded then]:TIME:_default' \
+'(--listen)--no-listen[Answer nowhere]' \
+'--also-root[Confine processes of root too]' \
+'--also-kept[Confine processes of services and containers too\: they are taken out of the groups in which these keep them]' \
+'--watch-only[Confine nothing\: find, watch and tell]' \
+'--once[Look once, write what was found to stdout as JSON, and change nothing]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
 (limits)
 _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
@@ -639,6 +658,7 @@ _curb_commands() {
 'journal:Verify, follow and export the journal' \
 'status:What the server does and knows, what is hard and what is watched' \
 'run:Run a command on this host within limits that the kernel holds' \
+'agent:Find workloads on this host, confine them, watch them and act at their limits, for good' \
 'limits:Check, show and compare files of limits for workloads of a host' \
 'audit:Are limits in place? For the processes of this host, or in files' \
 'completions:Write completions for a shell to stdout' \
@@ -647,6 +667,11 @@ _curb_commands() {
 'help:This help, that of a command, \`exit-codes\`, or \`reason CODE\`' \
     )
     _describe -t commands 'curb commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__agent_commands] )) ||
+_curb__subcmd__agent_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb agent commands' commands "$@"
 }
 (( $+functions[_curb__subcmd__audit_commands] )) ||
 _curb__subcmd__audit_commands() {
