@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use super::moment::Moment;
+use super::promise::{Kept, Lenders};
 use crate::ledger::{Bucket, Has, Meter, Reading, ResIx, Seat, Slot, State};
 use crate::policy::Mode;
 use crate::time::{Millis, Timestamp};
@@ -59,30 +60,13 @@ pub(crate) struct Hit {
     pub(crate) alone: bool,
 }
 
-/// What waiting jobs that may not be passed are to have: counted as if it were held.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Promised {
-    pub(crate) buckets: HashMap<(u32, ResIx), u64>,
-    pub(crate) jobs: HashMap<u32, u64>,
-    /// By bucket and number of its budget.
-    pub(crate) budgets: HashMap<(u32, usize), u128>,
-    pub(crate) clusters: HashMap<(u32, ResIx), u64>,
-}
-
-impl Promised {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.buckets.is_empty()
-            && self.jobs.is_empty()
-            && self.budgets.is_empty()
-            && self.clusters.is_empty()
-    }
-
-    /// What of a resource is promised on all clusters together.
-    fn everywhere(&self, r: ResIx) -> u64 {
-        self.clusters
-            .iter()
-            .filter(|((_, of), _)| *of == r)
-            .fold(0, |sum, (_, amount)| sum.saturating_add(*amount))
+impl Hit {
+    /// Whether it is not in the way by itself, but since something is kept for others.
+    pub(crate) fn is_turn(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Turn(_) | Kind::TurnJobs | Kind::TurnBudget(_)
+        )
     }
 }
 
@@ -235,7 +219,8 @@ pub(crate) struct Check<'a> {
     pub(crate) scope: Scope,
     /// It is being submitted: limits on submitting count as well.
     pub(crate) submitting: bool,
-    pub(crate) promised: &'a Promised,
+    /// What is kept for others, counted as if it were held.
+    pub(crate) kept: Kept<'a>,
     /// What entitled jobs wait for: nothing of it is lent.
     pub(crate) wanted: &'a Wanted,
     /// Jobs that are counted as if they held nothing.
@@ -364,6 +349,40 @@ impl Check<'_> {
         ControlFlow::Continue(())
     }
 
+    /// The buckets above whose limits it would be on what they may lend, whether it fits or not.
+    pub(crate) fn lenders(&self) -> Lenders {
+        let mut lenders = Lenders::default();
+        for b in &self.seat.buckets {
+            let bucket = self.bucket_at(*b);
+            let rule = &self.state.rules[bucket.quota];
+            if rule.audit || rule.borrow.is_empty() || !self.moment.applies(bucket.quota) {
+                continue;
+            }
+            let limits = self.limits_of(bucket);
+            let mut ask = self.ask.iter();
+            let lends = ask.any(|(r, a)| {
+                let limit = rule.borrow.get(*r).and_then(|_| limits.resource(*r));
+                limit.is_some_and(|l| self.held(*b, bucket, *r).saturating_add(*a) > l)
+            });
+            if lends && rule.private {
+                lenders.private.push(*b);
+            } else if lends {
+                lenders.shared.push(*b);
+            }
+        }
+        lenders.private.sort_unstable();
+        lenders.shared.sort_unstable();
+        lenders
+    }
+
+    fn kept_of(&self, of: impl Fn(&Kept<'_>) -> u64) -> u64 {
+        if self.kept.is_empty() {
+            0
+        } else {
+            of(&self.kept)
+        }
+    }
+
     fn bucket(
         &self,
         b: u32,
@@ -417,11 +436,9 @@ impl Check<'_> {
                 continue;
             }
             // Where something is promised nobody borrows, either: the one who waits may not be lent it.
-            if !self.promised.is_empty()
-                && let Some(promised) = self.promised.buckets.get(&(b, *r))
-                && after.saturating_add(*promised) > limit
-            {
-                see(hit(Kind::Turn(*r), limit, held.saturating_add(*promised)))?;
+            let kept = self.kept_of(|kept| kept.in_bucket(b, *r));
+            if kept > 0 && after.saturating_add(kept) > limit {
+                see(hit(Kind::Turn(*r), limit, held.saturating_add(kept)))?;
             }
             if after > limit {
                 if self.is_wanted(*r) {
@@ -462,7 +479,7 @@ impl Check<'_> {
         };
         let freed = self.freed.map_or(0, |f| f.jobs_in(b));
         let running = u64::from(bucket.running.saturating_sub(freed));
-        let promised = self.promised.jobs.get(&b).copied().unwrap_or(0);
+        let kept = self.kept_of(|kept| kept.jobs_in(b));
         let hit = |kind, used: u64| Hit {
             place: Place::Bucket(b),
             kind,
@@ -473,8 +490,8 @@ impl Check<'_> {
         };
         if running + 1 > limit {
             see(hit(Kind::Jobs, running))?;
-        } else if running + 1 + promised > limit {
-            see(hit(Kind::TurnJobs, running + promised))?;
+        } else if running + 1 + kept > limit {
+            see(hit(Kind::TurnJobs, running + kept))?;
         }
         ControlFlow::Continue(())
     }
@@ -523,10 +540,10 @@ impl Check<'_> {
                 })?;
             } else if after > *limit {
                 see(hit(Kind::Budget(at), used, false))?;
-            } else if let Some(promised) = self.promised.budgets.get(&(b, at))
-                && after.saturating_add(*promised) > *limit
+            } else if let kept @ 1.. = self.kept.of_budget(b, at)
+                && after.saturating_add(kept) > *limit
             {
-                let used = used.saturating_add(*promised);
+                let used = used.saturating_add(kept);
                 see(hit(Kind::TurnBudget(at), used, false))?;
             } else if let Some((used, asked)) = self.over_later(meter, *amount, *limit) {
                 see(Hit {
@@ -651,6 +668,7 @@ impl Check<'_> {
                 duration: slot.job.new.duration,
                 submitting: false,
                 freed: Some(&freed),
+                kept: self.kept.clone(),
                 ..*self
             };
             // What it uses is in the budgets already.
@@ -695,11 +713,10 @@ impl Check<'_> {
                 }
                 continue;
             }
-            if let Some(promised) = self.promised.clusters.get(&(self.seat.cluster, *r))
-                && after.saturating_add(*promised) > capacity
-                && *asked > self.own_guarantees(*r)
+            let kept = self.kept_of(|kept| kept.on_cluster(self.seat.cluster, *r));
+            if kept > 0 && after.saturating_add(kept) > capacity && *asked > self.own_guarantees(*r)
             {
-                let used = held.saturating_add(*promised);
+                let used = held.saturating_add(kept);
                 see(hit(Kind::Turn(*r), capacity, used, false))?;
             }
             self.guarantee(*r, *asked, false, see)?;
@@ -731,21 +748,18 @@ impl Check<'_> {
         if asked > at_best {
             return see(hit(Kind::Guarantee(r), at_best, 0, true));
         }
-        let kept = self.kept(r);
-        if kept == 0 || only_never {
+        let unmet = self.unmet(r);
+        if unmet == 0 || only_never {
             return ControlFlow::Continue(());
         }
-        let free_for_us = self.besides_guarantees(r, kept);
+        let free_for_us = self.besides_guarantees(r, unmet);
         let after = held.saturating_add(asked);
         if after > free_for_us {
             return see(hit(Kind::Guarantee(r), free_for_us, held, false));
         }
-        let promised = self.promised.everywhere(r);
-        if promised > 0
-            && after.saturating_add(promised) > free_for_us
-            && asked > self.own_guarantees(r)
-        {
-            let used = held.saturating_add(promised);
+        let kept = self.kept_of(|kept| kept.everywhere(r));
+        if kept > 0 && after.saturating_add(kept) > free_for_us && asked > self.own_guarantees(r) {
+            let used = held.saturating_add(kept);
             return see(hit(Kind::Turn(r), free_for_us, used, false));
         }
         ControlFlow::Continue(())
@@ -797,22 +811,22 @@ impl Check<'_> {
     }
 
     /// What there is of a resource in all, less what others' guarantees lack.
-    fn besides_guarantees(&self, r: ResIx, kept: u64) -> u64 {
+    fn besides_guarantees(&self, r: ResIx, unmet: u64) -> u64 {
         let own = self.own_guarantees(r);
-        self.total(r).saturating_sub(kept.saturating_sub(own))
+        self.total(r).saturating_sub(unmet.saturating_sub(own))
     }
 
     /// How much of a resource others' guarantees leave; `None` when they take nothing.
     pub(crate) fn left_by_guarantees(&self, r: ResIx) -> Option<u64> {
-        let kept = self.kept(r);
-        (kept > 0).then(|| {
-            self.besides_guarantees(r, kept)
+        let unmet = self.unmet(r);
+        (unmet > 0).then(|| {
+            self.besides_guarantees(r, unmet)
                 .saturating_sub(self.held_anywhere(r))
         })
     }
 
     /// What all guarantees that apply now lack of a resource.
-    fn kept(&self, r: ResIx) -> u64 {
+    fn unmet(&self, r: ResIx) -> u64 {
         let guaranteed = |quota: &usize| self.state.rules[*quota].guarantee.get(r).is_some();
         let mut quotas = (0..self.state.rules.len()).filter(guaranteed);
         if self.freed.is_none() && quotas.all(|quota| self.moment.applies(quota)) {

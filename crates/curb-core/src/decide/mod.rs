@@ -8,6 +8,7 @@ mod forecast;
 mod moment;
 mod outlook;
 mod pace;
+mod promise;
 mod queue;
 mod reclaim;
 mod render;

@@ -7,8 +7,13 @@
 //! held for all behind it, so that they start only where they leave it room. To waste nothing, that is kept for it from
 //! the inside out: while its own user's limits stop it, only in these; while a shared quota stops it, in these and in
 //! quotas; else on the cluster too. A budget is freed by time and not by jobs that end: while one stops it, nothing else
-//! is kept for it. So a job that could fit and has waited the bound, and before which nobody else has waited it, starts
-//! at the latest when what runs then has ended three times over (user's limits, quotas, cluster), whoever comes.
+//! is kept for it. So a job within its limits that could fit and has waited the bound, and before which nobody else within
+//! theirs has waited it, starts at the latest when what runs then has ended three times over (user's limits, quotas,
+//! cluster), whoever comes.
+//!
+//! A job that could start only above its limits has that bound against others that would borrow, and against those under
+//! the quota that would lend. Who else is within their limits goes before it, however long it has waited: from them
+//! nothing is kept for it. Whether something is lent at all has no bound.
 //!
 //! On a budget nobody is passed at all: what an earlier job in the order needs of it is kept, bound or not.
 
@@ -16,8 +21,9 @@ use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::check::{Check, Fit, Hit, Kind, Place, Promised, Readings, Scope, Wanted, limits_of};
+use super::check::{Check, Fit, Hit, Kind, Place, Readings, Scope, Wanted, limits_of};
 use super::moment::{Gate, Moment};
+use super::promise::{Kept, Lenders, Promised};
 use super::reclaim::{Lent, next_reclaim};
 use crate::ledger::{Class, Event, Job, ResIx, Rule, Seat, State};
 use crate::policy::Mode;
@@ -92,7 +98,27 @@ pub(crate) fn wanted(state: &State, moment: &Moment) -> Wanted {
 }
 
 impl Look<'_> {
+    /// A class against the limits, as somebody who borrows: all that is kept for others counts.
     pub(super) fn check<'b>(&'b self, class: &'b Class, promised: &'b Promised) -> Check<'b> {
+        self.check_with(class, Kept::from_borrower(promised))
+    }
+
+    /// The same, as it is.
+    pub(super) fn check_as_it_is<'b>(
+        &'b self,
+        class: &'b Class,
+        promised: &'b Promised,
+    ) -> Check<'b> {
+        let buckets = &self.state.seats[class.seat as usize].buckets;
+        let kept = if promised.lends() && self.is_entitled(class) {
+            Kept::from_entitled(promised, buckets)
+        } else {
+            Kept::from_borrower(promised)
+        };
+        self.check_with(class, kept)
+    }
+
+    fn check_with<'b>(&'b self, class: &'b Class, kept: Kept<'b>) -> Check<'b> {
         Check {
             state: self.state,
             moment: self.moment,
@@ -102,7 +128,7 @@ impl Look<'_> {
             duration: class.duration,
             scope: Scope::Enforced,
             submitting: false,
-            promised,
+            kept,
             wanted: &self.wanted,
             freed: None,
             readings: Some(&self.readings),
@@ -207,29 +233,57 @@ impl Look<'_> {
     /// taken away.
     pub(super) fn is_entitled(&self, class: &Class) -> bool {
         let seat = &self.state.seats[class.seat as usize];
-        seat.buckets.iter().all(|b| {
-            let mut ask = class.ask.iter();
-            ask.all(|(r, a)| self.is_within(class, *b, *r, u128::from(*a)))
-        })
+        let all = |within: &dyn Fn(u32, ResIx, u128) -> bool| {
+            seat.buckets.iter().all(|b| {
+                let mut ask = class.ask.iter();
+                ask.all(|(r, a)| within(*b, *r, u128::from(*a)))
+            })
+        };
+        // What was lent takes a walk over all that run to find: whom it cannot help needs none.
+        all(&|b, r, asked| self.may_be_within(b, r, asked))
+            && all(&|b, r, asked| self.is_within(class, b, r, asked))
     }
 
-    /// The same of one bucket and resource.
-    fn is_within(&self, class: &Class, b: u32, r: ResIx, asked: u128) -> bool {
+    /// The limit of a bucket that is in force, and what is held of it.
+    fn held_and_limit(&self, b: u32, r: ResIx) -> Option<(u64, u128)> {
         let bucket = &self.state.buckets[b as usize];
         let counts = self.moment.applies(bucket.quota) && !self.state.rules[bucket.quota].audit;
         let limits = limits_of(self.state, bucket, self.moment.now);
-        let Some(limit) = counts.then(|| limits.resource(r)).flatten() else {
+        let limit = counts.then(|| limits.resource(r)).flatten()?;
+        Some((bucket.held.get(r), u128::from(limit)))
+    }
+
+    /// Whether somebody is within a limit, if enough of what is held was lent to others.
+    fn may_be_within(&self, b: u32, r: ResIx, asked: u128) -> bool {
+        self.held_and_limit(b, r).is_none_or(|(held, limit)| {
+            // What its user's own limits count is never others'.
+            let held = if self.is_private(b) { held } else { 0 };
+            u128::from(held).saturating_add(asked) <= limit
+        })
+    }
+
+    /// Whether a class is within the limit of one bucket and resource.
+    fn is_within(&self, class: &Class, b: u32, r: ResIx, asked: u128) -> bool {
+        let Some((held, limit)) = self.held_and_limit(b, r) else {
             return true;
         };
-        let held = bucket.held.get(r);
-        let fits = |held: u64| u128::from(held).saturating_add(asked) <= u128::from(limit);
-        // What its user's own limits count is never others'.
+        let fits = |held: u64| u128::from(held).saturating_add(asked) <= limit;
         fits(held)
-            || (!self.is_private(b) && asked <= u128::from(limit) && {
+            || (self.may_be_within(b, r, asked) && {
                 let lent = self.lent.get_or_init(|| Lent::of(self));
                 let seat = &self.state.seats[class.seat as usize];
                 fits(held.saturating_sub(lent.to_others(seat, b, r)))
             })
+    }
+
+    /// Who would have to lend something to a class for it to start; nobody, if it is within its limits.
+    fn lenders(&self, class: &Class) -> Lenders {
+        let lenders = self.check(class, &self.nothing).lenders();
+        // Above a limit of its user's own it is whatever others were lent.
+        if lenders.private.is_empty() && !lenders.is_empty() && self.is_entitled(class) {
+            return Lenders::default();
+        }
+        lenders
     }
 
     /// The first in the order that fits. Of those that do not, only such are put in the order as can be in its way.
@@ -273,15 +327,16 @@ impl Look<'_> {
         let mut steps_back = None;
         for (at, (_, ix, fits)) in order.iter().enumerate() {
             let class = &state.classes[*ix];
-            let fit = fits.map(|_| self.check(class, &promised).fits());
-            match fit {
+            match fits.map(|_| self.fits_beside(class, &promised)) {
                 // Once one steps back so do all that borrow, until the one has started for whom it did: to ask of each of
                 // them would be to look at all behind each of all.
                 Some(Fit::Yes { borrowed: true })
-                    if steps_back.is_some()
-                        || self.is_in_the_way(class, &order[at + 1..], &promised) =>
+                    if !self.lenders(class).is_empty()
+                        && (steps_back.is_some()
+                            || self.is_in_the_way(class, &order[at + 1..], &promised)) =>
                 {
                     steps_back.get_or_insert(class);
+                    self.keep_place(class, &mut promised);
                 }
                 Some(Fit::Yes { borrowed }) => return Some((self.head(class)?, borrowed)),
                 Some(Fit::No { .. }) | None => self.promise(class, &mut promised),
@@ -291,43 +346,65 @@ impl Look<'_> {
         Some((self.head(steps_back?)?, true))
     }
 
+    /// Whether a class fits beside what is kept for others.
+    fn fits_beside(&self, class: &Class, promised: &Promised) -> Fit {
+        match self.check(class, promised).fits() {
+            // Who borrows nothing is not held up by borrowers. It is seldom that this has to be asked.
+            Fit::No { first } if promised.lends() && first.is_turn() => {
+                self.check_as_it_is(class, promised).fits()
+            }
+            fit => fit,
+        }
+    }
+
     /// Whether a class that borrows would take from one behind it what that one could have within its limits. Who shares
-    /// the quota that lends has no better right to the loan.
+    /// the quota that lends has no better right to the loan. On budgets the order holds: they are not lent.
     fn is_in_the_way(&self, class: &Class, behind: &[Ranked], promised: &Promised) -> bool {
         let state = self.state;
+        let lenders = self.lenders(class);
         let seat = &state.seats[class.seat as usize];
-        let lends = |b: &&u32| {
-            let rule = &state.rules[state.buckets[**b as usize].quota];
-            class.ask.iter().any(|(r, _)| rule.borrow.get(*r).is_some())
-        };
-        let lenders: Vec<u32> = seat.buckets.iter().filter(lends).copied().collect();
-        let mut with = promised.clone();
-        for (r, a) in class.ask.iter() {
-            for b in &seat.buckets {
-                let sum = with.buckets.entry((*b, *r)).or_insert(0);
-                *sum = sum.saturating_add(*a);
-            }
-            let sum = with.clusters.entry((seat.cluster, *r)).or_insert(0);
-            *sum = sum.saturating_add(*a);
-        }
+        let mut before = promised.clone();
         for b in &seat.buckets {
-            *with.jobs.entry(*b).or_insert(0) += 1;
+            self.promise_budgets(class, *b, false, &[], &mut before);
         }
+        let mut after = before.clone();
+        after.keep(&Lenders::default(), |needs| {
+            for b in &seat.buckets {
+                needs.add_in_bucket(*b, &class.ask);
+            }
+            needs.add_on_cluster(seat.cluster, &class.ask);
+        });
         behind
             .iter()
-            .filter(|(_, _, fits)| *fits == Some(false))
+            .filter(|(_, _, fits)| fits.is_some())
             .any(|(_, ix, _)| {
                 let theirs = &state.classes[*ix];
                 let seats = &state.seats[theirs.seat as usize];
                 let of_the_same = |r: &u16| class.ask.iter().any(|(own, _)| own == r);
                 theirs.ask.iter().any(|(r, _)| of_the_same(r))
-                    && !seats.buckets.iter().any(|b| lenders.contains(b))
-                    && matches!(
-                        self.check(theirs, promised).fits(),
-                        Fit::Yes { borrowed: false }
-                    )
-                    && matches!(self.check(theirs, &with).fits(), Fit::No { .. })
+                    && !lenders.are_among(&seats.buckets)
+                    && match self.fits_beside(theirs, &before) {
+                        Fit::Yes { borrowed } => {
+                            matches!(self.fits_beside(theirs, &after), Fit::No { .. })
+                                && (!borrowed || self.is_entitled(theirs))
+                        }
+                        Fit::No { .. } => false,
+                    }
             })
+    }
+
+    /// Keeps what one that steps back needs from those who have no better right to it.
+    fn keep_place(&self, class: &Class, promised: &mut Promised) {
+        let seat = &self.state.seats[class.seat as usize];
+        for b in &seat.buckets {
+            self.promise_budgets(class, *b, false, &[], promised);
+        }
+        promised.keep(&self.lenders(class), |needs| {
+            for b in &seat.buckets {
+                needs.add_in_bucket(*b, &class.ask);
+            }
+            needs.add_on_cluster(seat.cluster, &class.ask);
+        });
     }
 
     fn head<'b>(&'b self, class: &Class) -> Option<&'b Job> {
@@ -364,26 +441,22 @@ impl Look<'_> {
             .any(|h| matches!(h.place, Place::Bucket(b) if self.is_private(b)));
         let in_quota = hits.iter().any(|h| matches!(h.place, Place::Bucket(_)));
         let seat = &self.state.seats[class.seat as usize];
-        for b in &seat.buckets {
-            if in_private && !self.is_private(*b) {
-                continue;
-            }
+        let is_kept = |b: &&u32| !in_private || self.is_private(**b);
+        let kept: Vec<u32> = seat.buckets.iter().filter(is_kept).copied().collect();
+        for b in &kept {
             self.promise_budgets(class, *b, waited, &hits, promised);
-            if !waited || time {
-                continue;
-            }
-            for (r, a) in class.ask.iter() {
-                let sum = promised.buckets.entry((*b, *r)).or_insert(0);
-                *sum = sum.saturating_add(*a);
-            }
-            *promised.jobs.entry(*b).or_insert(0) += 1;
         }
-        if waited && !in_quota {
-            for (r, a) in class.ask.iter() {
-                let sum = promised.clusters.entry((seat.cluster, *r)).or_insert(0);
-                *sum = sum.saturating_add(*a);
-            }
+        if !waited {
+            return;
         }
+        promised.keep(&self.lenders(class), |needs| {
+            for b in kept.iter().filter(|_| !time) {
+                needs.add_in_bucket(*b, &class.ask);
+            }
+            if !in_quota {
+                needs.add_on_cluster(seat.cluster, &class.ask);
+            }
+        });
     }
 
     /// Of the budgets of a bucket. One that stops the job now is reset before it starts, whoever uses what is left until
@@ -409,8 +482,7 @@ impl Look<'_> {
             let now = self.moment.now;
             let reading = self.readings.get(b, at, meter, now);
             let asked = reading.would_add(now, *amount, class.duration);
-            let sum = promised.budgets.entry((b, at)).or_insert(0);
-            *sum = sum.saturating_add(asked);
+            promised.keep_budget(b, at, asked);
         }
     }
 
@@ -619,7 +691,7 @@ pub(crate) enum Ahead {
     /// Nobody that it could be in the way of.
     Nobody,
     /// Some, for whom this is kept.
-    Some(Promised),
+    Some(Box<Promised>),
     /// More than are looked at: it has to be put in the order with them.
     Many,
 }
@@ -676,7 +748,7 @@ pub(crate) fn ahead(state: &State, moment: &Moment, comer: &Comer<'_>) -> Ahead 
     if promised.is_empty() {
         Ahead::Nobody
     } else {
-        Ahead::Some(promised)
+        Ahead::Some(Box::new(promised))
     }
 }
 

@@ -16,8 +16,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
-use super::check::{Check, Fit, Freed, Hit, Kind, Place, Promised, Wanted, limits_of};
+use super::check::{Check, Fit, Freed, Hit, Kind, Place, Wanted, limits_of};
 use super::moment::Gate;
+use super::promise::{Lenders, Promised};
 use super::queue::{Look, Order};
 use super::violation::Quantity;
 use crate::amount::Amount;
@@ -319,7 +320,7 @@ impl<'a> Look<'a> {
         Check {
             freed: Some(freed),
             wanted: waiter.wanted,
-            ..self.check(waiter.class, waiter.promised)
+            ..self.check_as_it_is(waiter.class, waiter.promised)
         }
     }
 
@@ -332,16 +333,13 @@ impl<'a> Look<'a> {
         let seat = &self.state.seats[class.seat as usize];
         for b in &seat.buckets {
             self.promise_budgets(class, *b, true, &[], promised);
-            for (r, a) in class.ask.iter() {
-                let sum = promised.buckets.entry((*b, *r)).or_insert(0);
-                *sum = sum.saturating_add(*a);
+        }
+        promised.keep(&Lenders::default(), |needs| {
+            for b in &seat.buckets {
+                needs.add_in_bucket(*b, &class.ask);
             }
-            *promised.jobs.entry(*b).or_insert(0) += 1;
-        }
-        for (r, a) in class.ask.iter() {
-            let sum = promised.clusters.entry((seat.cluster, *r)).or_insert(0);
-            *sum = sum.saturating_add(*a);
-        }
+            needs.add_on_cluster(seat.cluster, &class.ask);
+        });
     }
 
     /// The stops that make room for somebody; `None` when there are none that do.

@@ -3,7 +3,8 @@
 //! How much there is room for is only where the search begins. What is offered is held against the same limits, those who
 //! go first, and the defaults of the policy, as a submission of it would be.
 
-use super::check::{Check, Fit, Hit, Kind, Place, Promised, Scope, limits_of};
+use super::check::{Check, Fit, Hit, Kind, Place, Scope, limits_of};
+use super::promise::Promised;
 use super::queue::wanted;
 use super::render::Render;
 use super::resolve::{Ask, Submission, request};
@@ -192,7 +193,7 @@ fn can_be_said(view: &View<'_>, amounts: &Resources) -> bool {
 /// What has to be lowered to what for a part of the request to start now; `None` when no smaller amount helps.
 fn in_the_way(part: &View<'_>, promised: &Promised) -> Option<Vec<(Resource, u64)>> {
     let check = Check {
-        promised,
+        kept: part.kept(promised),
         ..part.check(Scope::Enforced, part.waits.is_none())
     };
     let hits = check.all();

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::check::{Check, Fit, Hit, Kind, Place, Promised, Scope, Wanted};
+use super::check::{Check, Fit, Hit, Kind, Place, Scope, Wanted};
 use super::moment::{Gate, Moment};
 use super::outlook::{Begun, Outlook, hopeless};
+use super::promise::{Kept, Promised};
 use super::queue::{Ahead, Comer, Places, Position, ahead, wanted};
 use super::render::Render;
 use super::resolve::Submission;
@@ -400,7 +401,7 @@ impl View<'_> {
             duration: self.submission.duration,
             scope,
             submitting,
-            promised,
+            kept: Kept::from_borrower(promised),
             wanted,
             freed: None,
             readings: None,
@@ -502,7 +503,7 @@ impl View<'_> {
             Ahead::Many => behind(),
             Ahead::Some(promised) => {
                 let check = Check {
-                    promised: &promised,
+                    kept: self.kept(&promised),
                     ..self.check(Scope::Enforced, true)
                 };
                 self.violations(&check.all())
@@ -528,8 +529,17 @@ impl View<'_> {
         }
         match self.ahead() {
             Ahead::Nobody => Some(Promised::default()),
-            Ahead::Some(promised) => Some(promised),
+            Ahead::Some(promised) => Some(*promised),
             Ahead::Many => None,
+        }
+    }
+
+    /// What is kept for others, as it matters to this one.
+    pub(super) fn kept<'b>(&self, promised: &'b Promised) -> Kept<'b> {
+        if self.check(Scope::Enforced, false).lenders().is_empty() {
+            Kept::from_entitled(promised, &self.seat.buckets)
+        } else {
+            Kept::from_borrower(promised)
         }
     }
 

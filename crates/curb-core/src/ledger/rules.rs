@@ -89,6 +89,10 @@ impl Table {
         self.0[at] = Some(value);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ResIx, u64)> + '_ {
         self.0
             .iter()
