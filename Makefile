@@ -21,7 +21,7 @@ fmt: ## format Rust and Python
 bench: ## every benchmark, with the machine it ran on; also written to target/bench/
 	@scripts/bench.sh
 
-fuzz: ## feed the parsers of policies, submissions and HTTP what nobody thought of (FUZZ_SECONDS=60 for each of them)
+fuzz: ## feed the parsers of policies, limits, submissions and HTTP what nobody thought of (FUZZ_SECONDS=60 for each of them)
 	@scripts/fuzz.sh
 
 docs-check: ## are the generated files (schema, OpenAPI, man pages, completions) those that the code makes? (WRITE=1: make them so)

@@ -18,7 +18,7 @@ fi
 # Inputs to begin with beside what earlier runs found.
 seeds() {
   [ ! -d "fuzz/seeds/$1" ] || echo "fuzz/seeds/$1"
-  [ "$1" != policy ] || echo examples
+  [[ $1 != policy && $1 != limits ]] || echo examples
 }
 
 # Built before, so that the time that is told is the time of fuzzing.

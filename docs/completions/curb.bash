@@ -121,6 +121,9 @@ _curb() {
             curb__subcmd__limits,diff)
                 cmd="curb__subcmd__limits__subcmd__diff"
                 ;;
+            curb__subcmd__limits,render)
+                cmd="curb__subcmd__limits__subcmd__render"
+                ;;
             curb__subcmd__limits,schema)
                 cmd="curb__subcmd__limits__subcmd__schema"
                 ;;
@@ -734,7 +737,7 @@ _curb() {
             return 0
             ;;
         curb__subcmd__limits)
-            opts="-h --help check show diff schema"
+            opts="-h --help check show diff render schema"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -776,6 +779,24 @@ _curb() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__limits__subcmd__render)
+            opts="-h --to --strict --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --to)
+                    COMPREPLY=($(compgen -W "systemd docker compose kubernetes ulimit launchd" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

@@ -515,6 +515,22 @@ _arguments "${_arguments_options[@]}" : \
 ':new -- The file as it is:_files' \
 && ret=0
 ;;
+(render)
+_arguments "${_arguments_options[@]}" : \
+'--to=[The form]:FORM:((systemd\:"A drop-in of a systemd service"
+docker\:"A shell script that calls \`docker run\`"
+compose\:"A Compose file to merge with one that names the image"
+kubernetes\:"A Pod, to which an image has to be added"
+ulimit\:"Lines for a shell, before the program"
+launchd\:"A property list of launchd (macOS)"))' \
+'--strict[End with 1 where something is not held as the file says]' \
+'--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':file -- The file; `-` reads stdin:_files' \
+'::workload -- The workload \[default\: the only one of the file\]:_default' \
+&& ret=0
+;;
 (schema)
 _arguments "${_arguments_options[@]}" : \
 '--draft07[In draft 07, for editors that know no newer one]' \
@@ -800,6 +816,7 @@ _curb__subcmd__limits_commands() {
 'check:Find everything that is wrong or doubtful in a file of limits' \
 'show:Show each limit with its reason, and what holds it' \
 'diff:Tell what is different between two files of limits' \
+'render:Write the limits of a workload in the form of another tool' \
 'schema:Print the JSON Schema of the file of limits, for editors' \
     )
     _describe -t commands 'curb limits commands' commands "$@"
@@ -813,6 +830,11 @@ _curb__subcmd__limits__subcmd__check_commands() {
 _curb__subcmd__limits__subcmd__diff_commands() {
     local commands; commands=()
     _describe -t commands 'curb limits diff commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__limits__subcmd__render_commands] )) ||
+_curb__subcmd__limits__subcmd__render_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb limits render commands' commands "$@"
 }
 (( $+functions[_curb__subcmd__limits__subcmd__schema_commands] )) ||
 _curb__subcmd__limits__subcmd__schema_commands() {

@@ -16,7 +16,7 @@ pub mod write;
 
 use sha2::{Digest, Sha256};
 
-pub use diagnostic::{Diagnostic, Excerpt, Severity, quoted};
+pub use diagnostic::{Diagnostic, Excerpt, Severity, clip, quoted};
 pub use form::Field;
 pub use reader::{MAX_DIAGNOSTICS, MAX_ENTRIES, Place, Reader, Step, is_string};
 pub use tree::{MAX_BYTES, MAX_DEPTH, MAX_NODES, Value};

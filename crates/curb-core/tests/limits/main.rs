@@ -8,6 +8,7 @@ mod hostile;
 mod marks;
 mod reference;
 mod refused;
+mod rendered;
 mod round_trip;
 mod schema;
 

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use curb_core::amount::Amount;
+use curb_core::host::limits::Form;
 
 use super::memory;
 use crate::args::Json;
@@ -25,6 +26,8 @@ pub enum LimitsCommand {
     Show(LimitsShowArgs),
     /// Tell what is different between two files of limits
     Diff(LimitsDiffArgs),
+    /// Write the limits of a workload in the form of another tool
+    Render(LimitsRenderArgs),
     /// Print the JSON Schema of the file of limits, for editors
     Schema(LimitsSchemaArgs),
 }
@@ -90,6 +93,58 @@ pub struct LimitsDiffArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub json: Json,
+}
+
+/// `curb limits render`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "What the form cannot hold stands in it as a comment, and is told on stderr.\n\n\
+    Exit code: 0 done, 1 with --strict something is not held as the file says, 7 the file cannot be read or is wrong."
+)]
+pub struct LimitsRenderArgs {
+    /// The form
+    #[arg(long, value_name = "FORM")]
+    pub to: FormArg,
+    /// The file; `-` reads stdin
+    pub file: PathBuf,
+    /// The workload [default: the only one of the file]
+    pub workload: Option<String>,
+    /// End with 1 where something is not held as the file says
+    #[arg(long)]
+    pub strict: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub json: Json,
+}
+
+/// A form on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FormArg {
+    /// A drop-in of a systemd service
+    Systemd,
+    /// A shell script that calls `docker run`
+    Docker,
+    /// A Compose file to merge with one that names the image
+    Compose,
+    /// A Pod, to which an image has to be added
+    Kubernetes,
+    /// Lines for a shell, before the program
+    Ulimit,
+    /// A property list of launchd (macOS)
+    Launchd,
+}
+
+impl From<FormArg> for Form {
+    fn from(form: FormArg) -> Form {
+        match form {
+            FormArg::Systemd => Form::Systemd,
+            FormArg::Docker => Form::Docker,
+            FormArg::Compose => Form::Compose,
+            FormArg::Kubernetes => Form::Kubernetes,
+            FormArg::Ulimit => Form::Ulimit,
+            FormArg::Launchd => Form::Launchd,
+        }
+    }
 }
 
 /// `curb limits schema`

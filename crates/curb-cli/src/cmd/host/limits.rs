@@ -5,14 +5,14 @@ use std::path::Path;
 use curb_api::{Finding, PolicyCheck};
 use curb_core::host::Bytes;
 use curb_core::host::limits::{
-    self, CpuSet, Diagnostic, File, Host, LimitSet, Parsed, Row, Workload, diff,
+    self, CpuSet, Diagnostic, File, Form, Host, LimitSet, Note, Parsed, Row, Source, Workload, diff,
 };
 use curb_host::machine::machine;
 use serde::Serialize;
 
 use crate::args::{
-    ForHost, LimitsArgs, LimitsCheckArgs, LimitsCommand, LimitsDiffArgs, LimitsSchemaArgs,
-    LimitsShowArgs,
+    ForHost, LimitsArgs, LimitsCheckArgs, LimitsCommand, LimitsDiffArgs, LimitsRenderArgs,
+    LimitsSchemaArgs, LimitsShowArgs,
 };
 use crate::cmd::policy::{Checked, report};
 use crate::ctx::{Ctx, read_file};
@@ -29,6 +29,7 @@ pub fn run(args: &LimitsArgs, ctx: &mut Ctx) -> Done {
         LimitsCommand::Check(args) => check(args, ctx),
         LimitsCommand::Show(args) => show(args, ctx),
         LimitsCommand::Diff(args) => difference(args, ctx),
+        LimitsCommand::Render(args) => render(args, ctx),
         LimitsCommand::Schema(args) => schema(args, ctx),
     }
 }
@@ -180,6 +181,57 @@ fn difference(args: &LimitsDiffArgs, ctx: &mut Ctx) -> Done {
     } else {
         Exit::Failed
     })
+}
+
+/// A rendered text for programs.
+#[derive(Serialize)]
+struct Made<'a> {
+    workload: &'a str,
+    to: &'static str,
+    text: &'a str,
+    notes: &'a [Note],
+}
+
+fn render(args: &LimitsRenderArgs, ctx: &mut Ctx) -> Done {
+    let Parsed { file, sha256, .. } = read(&args.file)?;
+    let workload = match (&args.workload, &file.workloads[..]) {
+        (Some(name), _) => named(&file, &args.file, name)?,
+        (None, [only]) => only,
+        (None, all) => {
+            let names: Vec<&str> = all.iter().take(20).map(|w| w.name.as_str()).collect();
+            let message = format!(
+                "{} has {} workloads: which one?",
+                args.file.display(),
+                all.len()
+            );
+            return Err(
+                Failure::usage(message).help(format!("name one, such as {}", names.join(", ")))
+            );
+        }
+    };
+    let form = Form::from(args.to);
+    let path = args.file.display().to_string();
+    let source = Source {
+        file: &path,
+        sha256: &sha256,
+    };
+    let made = limits::render(form, workload, source);
+    if args.json.json {
+        ctx.json(&Made {
+            workload: &workload.name,
+            to: form.name(),
+            text: &made.text,
+            notes: &made.notes,
+        })?;
+    } else {
+        // For a tool and not for eyes: as it is.
+        ctx.raw(made.text.as_bytes())?;
+    }
+    for note in &made.notes {
+        ctx.say(&format!("{}: {note}", workload.name));
+    }
+    let whole = made.notes.is_empty() || !args.strict;
+    Ok(if whole { Exit::Ok } else { Exit::Failed })
 }
 
 fn schema(args: &LimitsSchemaArgs, ctx: &mut Ctx) -> Done {

@@ -67,7 +67,7 @@ pub(super) const WORKLOAD: &[Field] = &[
         text,
         "The baseline that it is compared with: a path relative to this file. Default: none.",
     ),
-    field("limits", || object(LIMITS, &[]), "Its limits."),
+    field("limits", || refer("limits"), "Its limits."),
     field(
         "ladder",
         || json!({"type": "array", "items": object(STEP, &["when", "do"]), "maxItems": MAX_LADDER}),
@@ -350,7 +350,7 @@ pub(super) const FALLBACK: &[Field] = &[
     field("command", argv, "Program and arguments. Required."),
     field(
         "limits",
-        || object(LIMITS, &[]),
+        || refer("limits"),
         "Limits that differ from the workload's own; those that are not given stay.",
     ),
 ];
@@ -450,6 +450,7 @@ pub fn schema() -> Value {
         map.insert(
             "$defs".into(),
             json!({
+                "limits": object(LIMITS, &[]),
                 "bytes": {"type": ["number", "string"], "minimum": 0, "pattern": MEMORY_PATTERN},
                 "span": {"type": "string", "pattern": SPAN_PATTERN},
                 "text": {"type": "string", "minLength": 1, "maxLength": MAX_TEXT},

@@ -6,6 +6,7 @@ mod fields;
 mod key;
 mod model;
 mod parse;
+mod render;
 mod show;
 
 pub use crate::yaml::{Diagnostic, Severity};
@@ -16,4 +17,5 @@ pub use model::*;
 pub use parse::{
     Host, MAX_ARGUMENTS, MAX_LADDER, MAX_TEXT, MAX_WEIGHT, MAX_WHY, MAX_WORKLOADS, Parsed,
 };
+pub use render::{Form, Note, Rendered, Source, render};
 pub use show::{show, step};
