@@ -50,7 +50,7 @@ pub enum Solitude {
     Now,
     /// It will be told ([`Turn::Alone`]).
     Later,
-    /// Another is alone, or waits to be.
+    /// Another is alone, or waits to be; or it does not run (any more).
     Taken,
 }
 
@@ -139,6 +139,9 @@ impl<C: Copy + Eq + Hash> Desk<C> {
 
     /// One who runs finds that it should be alone.
     pub fn seclude(&mut self, place: Place) -> Solitude {
+        if !matches!(self.places.get(&place), Some((_, Stage::Running))) {
+            return Solitude::Taken;
+        }
         if self.alone == Some(place) {
             return Solitude::Now;
         }

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn desk(in_flight: usize, queue: usize, per_client: usize) -> Desk<char> {
@@ -116,4 +118,125 @@ fn nobody_begins_while_it_is_closed_and_who_waits_keeps_its_place() {
     assert_eq!(desk.all_waiting(), [waits]);
     desk.close(false);
     assert_eq!(started(&mut desk), [waits]);
+}
+
+#[test]
+fn who_has_left_cannot_keep_others_waiting() {
+    let mut desk = desk(2, 9, 9);
+    let gone = arrive(&mut desk, 'a');
+    started(&mut desk);
+    desk.leave(gone);
+    assert_eq!(desk.seclude(gone), Solitude::Taken);
+    let next = arrive(&mut desk, 'b');
+    assert_eq!(started(&mut desk), [next]);
+}
+
+/// One thing that may happen at a desk; the numbers choose among those who are there.
+#[derive(Clone, Debug)]
+enum Happens {
+    Arrives { client: char, alone: bool },
+    Leaves(usize),
+    Secludes(usize),
+    Closes(bool),
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    prop_oneof![
+        4 => ((0..4_u8), prop::bool::weighted(0.2))
+            .prop_map(|(n, alone)| Happens::Arrives { client: char::from(b'a' + n), alone }),
+        4 => (0..20_usize).prop_map(Happens::Leaves),
+        1 => (0..20_usize).prop_map(Happens::Secludes),
+        1 => any::<bool>().prop_map(Happens::Closes),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_bounds_hold_who_is_alone_is_alone_and_all_are_served_in_the_end(
+        story in prop::collection::vec(happens(), 0..200),
+    ) {
+        let (in_flight, queue, per_client) = (3, 5, 4);
+        let mut desk = desk(in_flight, queue, per_client);
+        // By client, in the order in which they came; and those who run, with whether they are alone.
+        let mut waiting: Vec<(char, Place, bool)> = Vec::new();
+        let mut running: Vec<(char, Place, bool)> = Vec::new();
+        let mut wants: Option<Place> = None;
+        for what in story {
+            match what {
+                Happens::Arrives { client, alone } => {
+                    let here = waiting.len() + running.len();
+                    let of_client = waiting.iter().chain(&running).filter(|w| w.0 == client).count();
+                    match desk.enter(client) {
+                        Ok(place) => {
+                            prop_assert!(here < in_flight + queue && of_client < per_client);
+                            desk.wait(place, alone);
+                            waiting.push((client, place, alone));
+                        }
+                        Err(Full::Client) => prop_assert_eq!(of_client, per_client),
+                        Err(Full::Queue) => prop_assert_eq!(here, in_flight + queue),
+                    }
+                }
+                Happens::Leaves(n) => {
+                    let all: Vec<Place> = running.iter().chain(&waiting).map(|w| w.1).collect();
+                    if let Some(place) = all.get(n) {
+                        desk.leave(*place);
+                        waiting.retain(|w| w.1 != *place);
+                        running.retain(|w| w.1 != *place);
+                        wants = wants.filter(|w| w != place);
+                    }
+                }
+                Happens::Secludes(n) => {
+                    if let Some(one) = running.get(n).copied() {
+                        match desk.seclude(one.1) {
+                            Solitude::Now => {
+                                prop_assert_eq!(running.len(), 1);
+                                running[0].2 = true;
+                            }
+                            Solitude::Later => wants = Some(one.1),
+                            Solitude::Taken => {
+                                let other = running.iter().any(|w| w.2) || wants.is_some();
+                                prop_assert!(other);
+                            }
+                        }
+                    }
+                }
+                Happens::Closes(closed) => desk.close(closed),
+            }
+            while let Some(turn) = desk.call_next() {
+                match turn {
+                    Turn::Run(place) => {
+                        let at = waiting.iter().position(|w| w.1 == place).expect("it waits");
+                        let one = waiting.remove(at);
+                        let before = waiting[..at].iter().any(|w| w.0 == one.0);
+                        prop_assert!(!before, "first in, first out within a client");
+                        running.push(one);
+                    }
+                    Turn::Alone(place) => {
+                        prop_assert_eq!(wants.take(), Some(place));
+                        let one = running.iter_mut().find(|w| w.1 == place);
+                        one.expect("it runs").2 = true;
+                    }
+                }
+                prop_assert!(running.len() <= in_flight);
+                let alone = running.iter().any(|w| w.2);
+                prop_assert!(!alone || running.len() == 1);
+            }
+            prop_assert_eq!(desk.running(), running.len());
+            prop_assert_eq!(desk.waiting(), waiting.len());
+        }
+        desk.close(false);
+        let mut steps = 0;
+        while desk.present() > 0 {
+            while let Some(turn) = desk.call_next() {
+                if let Turn::Run(place) = turn {
+                    running.push(('x', place, false));
+                }
+            }
+            let (_, place, _) = running.pop().expect("somebody runs as long as somebody is here");
+            desk.leave(place);
+            steps += 1;
+            prop_assert!(steps < 100);
+        }
+        prop_assert_eq!(desk.clients(), 0);
+    }
 }

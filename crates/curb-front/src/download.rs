@@ -12,6 +12,7 @@ use crate::counts::Outcome;
 use crate::flight::Flight;
 use crate::pool::Lease;
 use crate::state::Target;
+use crate::upload::Sent;
 
 /// An answer's body with all that must be given back when it ends, however it ends.
 pub(crate) struct Download {
@@ -19,18 +20,26 @@ pub(crate) struct Download {
     target: Target,
     flight: Flight,
     lease: Option<Lease>,
+    sent: Sent,
     alarm: Option<Pin<Box<Sleep>>>,
     /// The client was told that it is cut short, or has the whole.
     over: bool,
 }
 
 impl Download {
-    pub(crate) fn new(body: Incoming, target: Target, flight: Flight, lease: Lease) -> Self {
+    pub(crate) fn new(
+        body: Incoming,
+        target: Target,
+        flight: Flight,
+        lease: Lease,
+        sent: Sent,
+    ) -> Self {
         let mut this = Self {
             body,
             target,
             flight,
             lease: Some(lease),
+            sent,
             alarm: None,
             over: false,
         };
@@ -51,7 +60,10 @@ impl Download {
             Target::Primary => Outcome::Passed,
             Target::Fallback => Outcome::PassedToFallback,
         });
-        if let Some(lease) = self.lease.take() {
+        // A server may answer before it has read everything; the rest would be in the next request's way.
+        if let Some(lease) = self.lease.take()
+            && self.sent.is_whole()
+        {
             lease.give_back();
         }
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use curb_http::body::{BodyError, BodyLimits, LimitedBody};
 use curb_http::listener::Peer;
 use curb_http::request_id::{RequestId, X_REQUEST_ID};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -24,7 +24,7 @@ use crate::reply::Refusal;
 use crate::shared::{Client, Shared};
 use crate::state::{State, Target};
 use crate::suspects::{Fingerprint, Hasher, Standing};
-use crate::upload::{Fault, Upload, gather};
+use crate::upload::{Sent, Upload, gather};
 
 /// Between two attempts to reach a server that does not listen yet.
 const KNOCK: Duration = Duration::from_millis(50);
@@ -68,8 +68,8 @@ async fn pass(
     let client = client(&request);
     let mut flight = shared.enter(Client::of(client.ip())).map_err(counted)?;
     match fly(&mut flight, request, body, client, id).await {
-        Ok((response, target, lease)) => {
-            Ok(response.map(|body| Download::new(body, target, flight, lease)))
+        Ok((response, target, lease, sent)) => {
+            Ok(response.map(|body| Download::new(body, target, flight, lease, sent)))
         }
         Err(refusal) => {
             flight.end(refusal.outcome());
@@ -107,7 +107,7 @@ async fn fly(
     limits: BodyLimits,
     client: SocketAddr,
     id: Option<RequestId>,
-) -> Result<(Response<Incoming>, Target, Lease), Refusal> {
+) -> Result<(Response<Incoming>, Target, Lease, Sent), Refusal> {
     let (mut head, body) = request.into_parts();
     let hasher = Hasher::new(head.method.as_str(), target_of(&head.uri));
     let body = LimitedBody::new(body, limits).map_err(Refusal::Body)?;
@@ -131,18 +131,20 @@ async fn fly(
     if let Some(id) = id {
         head.headers.insert(X_REQUEST_ID, id.header_value());
     }
-    let (upload, fault) = gathered.into_upload(Arc::clone(&flight.shared), flight.place);
+    let (upload, sent) = gathered.into_upload(Arc::clone(&flight.shared), flight.place);
     let mut request = Request::new(upload);
     *request.method_mut() = head.method;
     *request.uri_mut() = target_of(&head.uri).parse().unwrap_or_default();
     *request.headers_mut() = head.headers;
     let bodiless = request.method() == Method::HEAD;
-    let (mut response, target, lease) = send(flight, request, print, &fault).await?;
+    let (mut response, target, lease) = send(flight, request, print, &sent).await?;
     flight.shared.first_byte(flight.took());
     let no_body = bodiless || response.status() == StatusCode::NOT_MODIFIED;
     let sized = no_body || response.body().size_hint().exact().is_some();
     headers::for_client(response.headers_mut(), sized);
-    Ok((response, target, lease))
+    // An old server's answer does not make the client's connection old.
+    *response.version_mut() = Version::HTTP_11;
+    Ok((response, target, lease, sent))
 }
 
 fn target_of(uri: &Uri) -> &str {
@@ -154,7 +156,7 @@ async fn send(
     flight: &mut Flight,
     mut request: Request<Upload>,
     print: Option<Fingerprint>,
-    fault: &Fault,
+    sent: &Sent,
 ) -> Result<(Response<Incoming>, Target, Lease), Refusal> {
     let mut fresh = false;
     loop {
@@ -162,7 +164,7 @@ async fn send(
         flight.sent(target, print, lease.abort_handle());
         let answer = match timeout_at(flight.deadline(), lease.send(request)).await {
             Ok(answer) => answer,
-            Err(_) => return Err(late(flight, fault)),
+            Err(_) => return Err(late(flight, sent)),
         };
         match answer {
             Ok(response) => return Ok((response, target, lease)),
@@ -176,20 +178,21 @@ async fn send(
                     Failed::Connect(error) => error.to_string(),
                     Failed::Stale(_) => "it was closed again at once".to_owned(),
                 };
-                return Err(lost(flight, fault, why).await);
+                return Err(lost(flight, sent, why).await);
             }
         }
     }
 }
 
-fn late(flight: &Flight, fault: &Fault) -> Refusal {
+fn late(flight: &Flight, sent: &Sent) -> Refusal {
     let after = flight.took();
-    fault.take().unwrap_or(Refusal::ServerTooLong { after })
+    sent.take_fault()
+        .unwrap_or(Refusal::ServerTooLong { after })
 }
 
 /// Why no answer came: what the upload says, a death, or what the connection says.
-async fn lost(flight: &Flight, fault: &Fault, why: String) -> Refusal {
-    if let Some(refusal) = fault.take() {
+async fn lost(flight: &Flight, sent: &Sent, why: String) -> Refusal {
+    if let Some(refusal) = sent.take_fault() {
         return refusal;
     }
     if flight.server_died().await {

@@ -156,6 +156,11 @@ impl Front {
     }
 
     fn end(&mut self, drain: Duration) {
+        if self.shared.route().is_ok_and(|target| target.is_none()) {
+            // Who waits for a start that will not be is told so.
+            let why = "it was not started".to_owned();
+            self.shared.set_state(State::Down { why });
+        }
         if let Some(stop) = self.stop.take() {
             let _it_may_have_ended = stop.send(drain);
         }

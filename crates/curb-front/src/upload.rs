@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -28,17 +28,34 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 type Vouched = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
 
-/// Why an upload ended early: its reader (hyper) is told nothing of use, whoever waits for the answer is told this.
+/// How an upload came out. Its reader (hyper) is told nothing of use; whoever waits for the answer looks here.
 #[derive(Clone, Default)]
-pub(crate) struct Fault(Arc<Mutex<Option<Refusal>>>);
+pub(crate) struct Sent(Arc<Mutex<Outcome>>);
 
-impl Fault {
-    pub(crate) fn take(&self) -> Option<Refusal> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+#[derive(Default)]
+struct Outcome {
+    whole: bool,
+    fault: Option<Refusal>,
+}
+
+impl Sent {
+    /// Nothing panics while it is held: what a poisoned lock guards is sound.
+    fn outcome(&self) -> MutexGuard<'_, Outcome> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, why: Refusal) -> std::io::Error {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    /// Why it ended early, if it did.
+    pub(crate) fn take_fault(&self) -> Option<Refusal> {
+        self.outcome().fault.take()
+    }
+
+    /// Whether the server was given all of it, so that another request can follow on the connection.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.outcome().whole
+    }
+
+    fn ended_early(&self, why: Refusal) -> std::io::Error {
+        self.outcome().fault = Some(why);
         std::io::Error::other("the upload was ended")
     }
 }
@@ -97,8 +114,9 @@ impl Gathered {
     }
 
     /// The body as it is sent on.
-    pub(crate) fn into_upload(self, shared: Arc<Shared>, place: Place) -> (Upload, Fault) {
-        let fault = Fault::default();
+    pub(crate) fn into_upload(self, shared: Arc<Shared>, place: Place) -> (Upload, Sent) {
+        let sent = Sent::default();
+        sent.outcome().whole = self.rest.is_none();
         let tail = self.rest.map(|body| Tail {
             hasher: Some(self.hasher),
             body,
@@ -111,9 +129,9 @@ impl Gathered {
             held: self.held,
             held_bytes: self.bytes as u64,
             tail,
-            fault: fault.clone(),
+            sent: sent.clone(),
         };
-        (upload, fault)
+        (upload, sent)
     }
 }
 
@@ -132,10 +150,15 @@ pub(crate) struct Upload {
     held: VecDeque<Bytes>,
     held_bytes: u64,
     tail: Option<Tail>,
-    fault: Fault,
+    sent: Sent,
 }
 
 impl Tail {
+    /// All of it was seen, nothing is held against it, and nothing is kept back.
+    fn is_over(&self) -> bool {
+        self.hasher.is_none() && self.vouched.is_none() && self.kept_back.is_none()
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Refusal>>> {
         loop {
             if let Some(vouched) = &mut self.vouched {
@@ -200,13 +223,20 @@ impl Body for Upload {
         };
         Poll::Ready(match ready!(tail.poll(cx)) {
             None => {
+                this.sent.outcome().whole = true;
                 this.tail = None;
                 None
             }
-            Some(Ok(data)) => Some(Ok(Frame::data(data))),
+            Some(Ok(data)) => {
+                if tail.is_over() {
+                    this.sent.outcome().whole = true;
+                    this.tail = None;
+                }
+                Some(Ok(Frame::data(data)))
+            }
             Some(Err(refusal)) => {
                 this.tail = None;
-                Some(Err(this.fault.set(refusal)))
+                Some(Err(this.sent.ended_early(refusal)))
             }
         })
     }

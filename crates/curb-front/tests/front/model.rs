@@ -286,6 +286,19 @@ impl Shared {
                 out.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\nconnection: x-hop\r\nx-hop: 1\r\n\r\n5\r\nhello\r\n0\r\n\r\n")?;
                 Ok(true)
             }
+            "/early" => {
+                whole(out, "401 Unauthorized", "who are you?")?;
+                // It reads no further, and keeps the connection.
+                reader.get_ref().set_read_timeout(Some(PATIENCE))?;
+                let mut rest = Vec::new();
+                let _cut_is_left_too = reader.read_to_end(&mut rest);
+                self.leave();
+                Ok(false)
+            }
+            "/old" => {
+                out.write_all(b"HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n\r\nhello")?;
+                Ok(false)
+            }
             "/once" => {
                 // Says nothing of closing, and closes.
                 whole(out, "200 OK", "once")?;
@@ -335,6 +348,11 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<See
     let length = headers.get("content-length");
     let chunked = headers.get("transfer-encoding").map(String::as_str) == Some("chunked");
     assert!(!(chunked && length.is_some()), "two lengths");
+    let length = if line.contains(" /early ") {
+        None
+    } else {
+        length
+    };
     let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
     reader.read_exact(&mut body)?;
     while chunked && let Some(chunk) = read_chunk(reader)? {

@@ -290,6 +290,18 @@ fn a_front_that_stops_lets_those_that_are_here_end_and_refuses_the_rest() {
 }
 
 #[test]
+fn a_front_that_stops_before_the_server_was_started_tells_who_waits() {
+    let model = Model::start();
+    let front = Front::start(limits(model.at)).unwrap();
+    let mut client = Client::to(front.at());
+    client.get("/x");
+    until(&front, "it waits", |counts| counts.queued == 1);
+    front.stop(Duration::from_secs(10));
+    let reply = client.reply();
+    assert_eq!((reply.status, reply.code().as_str()), (503, "server-down"));
+}
+
+#[test]
 fn an_address_that_is_taken_is_an_error_before_anything_starts() {
     let model = Model::start();
     let mut limits = limits(model.at);

@@ -101,3 +101,30 @@ fn an_answer_that_the_server_cuts_short_is_cut_short_for_the_client() {
     is_idle(&front);
     assert_eq!(front.counts().ended(Outcome::BrokeOff), 1);
 }
+
+#[test]
+fn a_server_that_answers_before_it_has_read_everything_is_not_given_the_rest_as_another_request() {
+    let model = Model::start();
+    let front = front(&model, |_| {});
+    let mut client = Client::to(front.at());
+    client.send("POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n");
+    client.send("z".repeat(100_000));
+    let reply = client.reply();
+    assert_eq!((reply.status, reply.body.as_str()), (401, "who are you?"));
+    is_idle(&front);
+    // Its connection is cut, and others go on.
+    model.wait_until_left(1);
+    drop(client);
+    assert_eq!(Client::to(front.at()).get("/x").reply().status, 200);
+    assert_eq!(front.counts().ended(Outcome::Passed), 2);
+}
+
+#[test]
+fn an_answer_of_an_old_server_ends_with_its_connection_and_the_client_s_goes_on() {
+    let model = Model::start();
+    let front = front(&model, |_| {});
+    let mut client = Client::to(front.at());
+    for _ in 0..2 {
+        assert_eq!(client.get("/old").reply().body, "hello");
+    }
+}

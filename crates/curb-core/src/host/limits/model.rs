@@ -299,7 +299,7 @@ pub struct Front {
     pub body: Bytes,
     /// Requests of one client at a time, waiting ones included.
     pub per_client: u32,
-    /// From the last byte of a request to the first of its answer.
+    /// From the head of a request to the last byte of its answer, waiting included.
     pub deadline: Millis,
     /// Where requests go while the server is over its limit, restarting or paused.
     pub fallback: Option<SocketAddr>,
