@@ -93,10 +93,6 @@ fn enter(shared: &Shared, request: &Request<Incoming>) -> Result<BodyLimits, Ref
         idle: BODY_IDLE,
         total: shared.limits.deadline,
     };
-    if request.body().size_hint().lower() > limits.max_bytes {
-        let limit = limits.max_bytes;
-        return Err(Refusal::Body(BodyError::TooLarge { limit }));
-    }
     shared.route().map(|_| limits)
 }
 

@@ -8,7 +8,7 @@ use curb_core::host::limits::Front as Model;
 use crate::suspects::Rules;
 
 /// Most places that may be configured: each holds up to [`HELD`] bytes and a connection.
-const MOST_PLACES: usize = 10_000;
+const MOST_PLACES: usize = 20_000;
 /// Bytes of a body that are read before the request waits for its turn. What goes beyond is streamed once it is its turn.
 pub(crate) const HELD: usize = 64 * 1024;
 

@@ -23,8 +23,6 @@ use crate::upload::Upload;
 const KEEP: Duration = Duration::from_secs(1);
 /// How long the server has to take a connection. Beyond that its backlog is full.
 const CONNECT: Duration = Duration::from_secs(5);
-/// Used so lately, a connection is taken again without a look.
-const BUSY: Duration = Duration::from_millis(20);
 /// Bytes of an answer that are read ahead of its client at most; also the largest head of an answer.
 const READ_AHEAD: usize = 64 * 1024;
 
@@ -115,10 +113,8 @@ impl Pool {
             if age >= KEEP {
                 continue;
             }
-            if age > BUSY || !lease.is_ready() {
-                // The task that watches it learns that the server has closed it, or that it is done with the last answer.
-                tokio::task::yield_now().await;
-            }
+            // What has come from the server is seen before the connection is taken: that it closed it, above all.
+            tokio::task::yield_now().await;
             if lease.is_ready() {
                 return Some(lease);
             }
@@ -249,5 +245,76 @@ impl Drop for Lease {
             self.abort.abort();
             self.pool.open().all.remove(&self.number);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::mpsc::{SyncSender, sync_channel};
+
+    use super::*;
+
+    fn request() -> Request<Upload> {
+        let mut request = Request::new(Upload::empty());
+        let host = http::HeaderValue::from_static("a");
+        request.headers_mut().insert(http::header::HOST, host);
+        request
+    }
+
+    /// Answers one request on each of two connections, and closes each at a word.
+    fn server() -> (SocketAddr, SyncSender<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let at = listener.local_addr().expect("an address");
+        let (close, closes) = sync_channel::<()>(0);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().take(2) {
+                let mut stream = stream.expect("a connection");
+                let mut request = [0; 1024];
+                let _one_request = stream.read(&mut request).expect("a request");
+                let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+                stream.write_all(answer).expect("it is taken");
+                let _the_test_is_over = closes.recv();
+            }
+        });
+        (at, close)
+    }
+
+    async fn leased(pool: &Pool) -> Lease {
+        pool.lease(false).await.ok().expect("a connection")
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_server_has_closed_meanwhile_is_not_taken_again() {
+        let (at, close) = server();
+        let pool = Pool::new(at, 1);
+        let mut lease = leased(&pool).await;
+        assert!(lease.send(request()).await.is_ok());
+        lease.give_back();
+        close.send(()).expect("it waits for it");
+        // The runtime stands still meanwhile, so that nobody here has seen it.
+        std::thread::sleep(Duration::from_millis(50));
+        let asks_again = async move {
+            let mut lease = leased(&pool).await;
+            (lease.reused, lease.send(request()).await.is_ok())
+        };
+        let asked = tokio::spawn(asks_again).await.expect("no panic");
+        assert_eq!(asked, (false, true));
+    }
+
+    #[tokio::test]
+    async fn a_request_on_a_kept_connection_that_closes_just_now_comes_back_unsent() {
+        let (at, close) = server();
+        let pool = Pool::new(at, 1);
+        let mut lease = leased(&pool).await;
+        assert!(lease.send(request()).await.is_ok());
+        lease.give_back();
+        let mut lease = leased(&pool).await;
+        assert!(lease.reused);
+        close.send(()).expect("it waits for it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let sent = lease.send(request()).await;
+        assert!(matches!(sent, Err(Failed::Stale(_))));
     }
 }

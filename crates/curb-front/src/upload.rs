@@ -153,6 +153,19 @@ pub(crate) struct Upload {
     sent: Sent,
 }
 
+#[cfg(test)]
+impl Upload {
+    /// That of a request without a body.
+    pub(crate) fn empty() -> Self {
+        Self {
+            held: VecDeque::new(),
+            held_bytes: 0,
+            tail: None,
+            sent: Sent::default(),
+        }
+    }
+}
+
 impl Tail {
     /// All of it was seen, nothing is held against it, and nothing is kept back.
     fn is_over(&self) -> bool {

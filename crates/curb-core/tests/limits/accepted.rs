@@ -229,7 +229,7 @@ fn what_is_left_out_has_the_default_of_the_reference() {
     let front = w.front.as_ref().expect("given");
     assert_eq!(
         (front.in_flight, front.queue, front.per_client),
-        (8, 32, 40)
+        (8, 32, 20)
     );
     assert_eq!(
         (front.body, front.deadline, front.fallback),

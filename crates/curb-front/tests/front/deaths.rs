@@ -63,6 +63,19 @@ fn who_is_in_flight_at_a_death_is_told_so_and_a_stream_is_cut() {
 }
 
 #[test]
+fn a_death_ends_all_that_was_in_flight_also_where_somebody_still_holds_its_connections() {
+    let model = Model::start();
+    let front = front(&model, |_| {});
+    let mut client = Client::to(front.at());
+    client.post("/hang", "a");
+    model.wait_for_requests(1);
+    // As where a child of the server inherited them.
+    front.server_died();
+    assert_eq!(client.reply().code(), "server-died");
+    model.wait_until_left(1);
+}
+
+#[test]
 fn a_death_that_is_told_later_than_the_connections_broke_counts_for_those_that_were_on_them() {
     let model = Model::start();
     let front = front(&model, |_| {});

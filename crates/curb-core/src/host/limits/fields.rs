@@ -369,12 +369,12 @@ pub(super) const FRONT: &[Field] = &[
     ),
     field(
         "in_flight",
-        || json!({"type": "integer", "minimum": 1, "maximum": 100_000}),
+        || json!({"type": "integer", "minimum": 1, "maximum": 10_000}),
         "Requests that the server is given at a time. Default: 8.",
     ),
     field(
         "queue",
-        || json!({"type": "integer", "minimum": 0, "maximum": 100_000}),
+        || json!({"type": "integer", "minimum": 0, "maximum": 10_000}),
         "Requests that wait beyond those. Default: 32.",
     ),
     field(
@@ -384,13 +384,13 @@ pub(super) const FRONT: &[Field] = &[
     ),
     field(
         "per_client",
-        || json!({"type": "integer", "minimum": 1, "maximum": 100_000}),
-        "Requests of one client at a time, waiting ones included. Default: as many as there may be.",
+        || json!({"type": "integer", "minimum": 1, "maximum": 10_000}),
+        "Requests of one client at a time, waiting ones included. Default: half of all.",
     ),
     field(
         "deadline",
         span,
-        "From a request's last byte to the first of its answer. Default: 120s.",
+        "From a request's head to the last byte of its answer, waiting included. Default: 120s.",
     ),
     field(
         "fallback",

@@ -301,14 +301,14 @@ fn front(r: &mut Reader<'_>, at: &Place<'_>) -> Option<Front> {
     let count = |r: &mut Reader<'_>, field: &str, least: i64, default: u32| -> u32 {
         let read = at
             .field(field)
-            .and_then(|f| r.whole(&f, "a number of requests", least, 100_000));
+            .and_then(|f| r.whole(&f, "a number of requests", least, 10_000));
         read.and_then(|n| u32::try_from(n).ok()).unwrap_or(default)
     };
     let (listen, to) = (address(r, "listen"), address(r, "to"));
     let fallback = address(r, "fallback");
     let in_flight = count(r, "in_flight", 1, Front::IN_FLIGHT);
     let queue = count(r, "queue", 0, Front::QUEUE);
-    let per_client = count(r, "per_client", 1, in_flight + queue);
+    let per_client = count(r, "per_client", 1, (in_flight + queue).div_ceil(2));
     let body = at.field("body").and_then(|f| values::some_bytes(r, &f));
     let deadline = at
         .field("deadline")
