@@ -3,4 +3,8 @@
 
 mod audit;
 mod front;
+mod attach;
+mod common;
 mod run;
+mod supervise;
+mod watchdog;

@@ -1,63 +1,10 @@
 //! `curb run` against this machine's kernel: each limit binds, each death is told apart, nothing is left.
 
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-fn curb(args: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_curb"))
-        .arg("run")
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("curb starts")
-}
-
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-/// Waits for the end, and checks that no group is left behind.
-fn end(child: Child) -> Ran {
-    let prefix = format!("curb-run-{}-", child.id());
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = child.wait_with_output().expect("it ends");
-    let left = groups(Path::new("/sys/fs/cgroup"), &prefix, 6);
-    assert_eq!(left, Vec::<String>::new(), "groups are left behind");
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ran {
-        code: status.code(),
-        out: text(stdout),
-        err: text(stderr),
-    }
-}
-
-fn run(args: &[&str]) -> Ran {
-    end(curb(args))
-}
-
-fn groups(dir: &Path, prefix: &str, depth: usize) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        if !entry.file_type().is_ok_and(|t| t.is_dir()) {
-            continue;
-        }
-        if entry.file_name().to_string_lossy().starts_with(prefix) {
-            found.push(entry.path().display().to_string());
-        }
-        if depth > 0 {
-            found.extend(groups(&entry.path(), prefix, depth - 1));
-        }
-    }
-    found
-}
+use crate::common::{curb, end, run};
 
 #[test]
 fn the_command_s_own_end_passes_through_and_nothing_is_said_of_it() {
