@@ -8,15 +8,12 @@ use crate::limits::Bytes;
 /// Groups above our own are followed so far.
 const LEVELS: usize = 32;
 
-/// What this machine has: memory, and CPUs.
+/// What this machine has: memory, and how many CPUs.
 #[must_use]
 pub fn machine() -> (Option<Bytes>, Option<u64>) {
-    let online = std::fs::read_to_string("/sys/devices/system/cpu/online");
-    let cpus = online.ok().and_then(|text| {
-        let last = text.trim().rsplit(['-', ',']).next()?.parse::<u64>().ok()?;
-        Some(last + 1)
-    });
-    (meminfo("MemTotal:"), cpus)
+    let here = crate::machine::machine(Path::new("/"));
+    let cpus = here.cpus.and_then(|c| u64::try_from(c.0.len()).ok());
+    (here.memory, cpus)
 }
 
 /// How much more memory a group of ours could have now: what the machine has available, and what the groups that we are in

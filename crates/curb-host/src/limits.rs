@@ -54,7 +54,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// The variables, with their values.
+    /// The variables of CUDA and MPS, with their values. MLX has none: the hook sets its limits.
     #[must_use]
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let mut all = Vec::new();
@@ -72,12 +72,6 @@ impl Told {
                 .map(|n| format!("{n}={}M", most >> 20))
                 .collect();
             all.push(("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT", each.join(",")));
-        }
-        if let Some(Bytes(most)) = self.mlx_cache {
-            all.push(("CURB_MLX_CACHE_LIMIT", most.to_string()));
-        }
-        if let Some(Bytes(most)) = self.mlx_memory {
-            all.push(("CURB_MLX_MEMORY_LIMIT", most.to_string()));
         }
         all
     }
@@ -216,27 +210,18 @@ impl Limits {
                 });
             }
         }
-        self.check_against_each_other(cpus)
+        self.check_against_each_other()
     }
 }
 
 impl Limits {
-    fn check_against_each_other(&self, cpus: Option<u64>) -> Result<(), BadLimit> {
+    fn check_against_each_other(&self) -> Result<(), BadLimit> {
         if let (Some(high), Some(most)) = (self.memory_high, self.memory)
             && high > most
         {
             return Err(BadLimit::HighAboveMost {
                 high: size(high.0),
                 most: size(most.0),
-            });
-        }
-        if let (Some(set), Some(cpus)) = (&self.cpu_set, cpus)
-            && set.0.iter().any(|cpu| u64::from(*cpu) >= cpus)
-        {
-            return Err(BadLimit::OverMachine {
-                what: "cpu_set",
-                given: set.to_string(),
-                has: format!("{cpus} CPUs, counted from 0"),
             });
         }
         Ok(())

@@ -25,6 +25,17 @@ pub use limits::*;
     What is still there when the command ends is ended too."
 )]
 pub struct RunArgs {
+    /// A workload of the file of limits: its limits, its ladder, and its command if none is given here
+    #[arg(long, value_name = "NAME")]
+    pub workload: Option<String>,
+    /// The file of limits
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "limits.yaml",
+        requires = "workload"
+    )]
+    pub limits: PathBuf,
     /// Memory of all its processes together, such as 4GiB; what goes beyond is killed by the kernel
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<Amount>,
@@ -62,7 +73,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub front: super::FrontArgs,
     /// The command and its arguments
-    #[arg(last = true, required_unless_present = "pid", value_name = "CMD")]
+    #[arg(last = true, required_unless_present_any = ["pid", "workload"], value_name = "CMD")]
     pub command: Vec<OsString>,
 }
 

@@ -1,20 +1,24 @@
 //! `curb run`: a command inside limits, supervised.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use curb_core::amount::Amount;
 use curb_core::host::ladder::Event;
+use curb_core::host::limits::{Diagnostic, File};
 use curb_core::time::Millis;
 use curb_front::FrontError;
 use curb_host::limits::{Bytes, Limits, MilliCpu};
-use curb_host::run::{Plan, RunError, attach, run as run_within};
+use curb_host::machine::machine;
+use curb_host::run::{Fallback, Plan, RunError, attach, run as run_within};
 use curb_host::tell::Lines;
 
 use crate::args::RunArgs;
 use crate::cmd::front;
-use crate::ctx::Ctx;
+use crate::cmd::host::limits::named;
+use crate::ctx::{Ctx, read_file};
 use crate::exit::Exit;
 use crate::fail::Failure;
 
@@ -62,30 +66,69 @@ pub fn run(args: RunArgs, ctx: &mut Ctx) -> ExitCode {
 }
 
 fn plan(args: RunArgs) -> Result<Plan, Failure> {
-    let mut plan = Plan {
-        limits: limits(&args),
-        grace: Duration::from_millis(args.grace.0),
-        stop_attached: args.stop,
-        watchdog: args.watchdog,
-        ..Plan::new(args.command)
+    let mut plan = match &args.workload {
+        Some(name) => of_workload(&args.limits, name)?,
+        None => Plan::new(Vec::new()),
     };
+    override_limits(&mut plan.limits, &args);
+    plan.grace = Duration::from_millis(args.grace.0);
+    plan.stop_attached = args.stop;
+    plan.watchdog = args.watchdog;
+    if !args.command.is_empty() {
+        plan.command = args.command;
+    }
+    if plan.command.is_empty() && args.pid.is_none() {
+        let name = plan.workload;
+        return Err(
+            Failure::usage(format!("the workload {name} has no command"))
+                .help(format!("give one: curb run --workload {name} -- CMD")),
+        );
+    }
     if let Some(file) = &args.events {
         plan.observers.push(Box::new(events(file)?));
     }
     Ok(plan)
 }
 
-fn limits(args: &RunArgs) -> Limits {
+/// The plan of a workload of a file of limits, which has to be right for this host.
+fn of_workload(path: &Path, name: &str) -> Result<Plan, Failure> {
+    let text = read_file(path, "the file of limits")?;
+    let here = machine(Path::new("/"));
+    let parsed = File::parse(&path.display().to_string(), &text, &here);
+    let parsed = parsed.map_err(|errors| {
+        let all: Vec<String> = errors.iter().map(Diagnostic::render).collect();
+        let all = all.join("\n\n");
+        Failure::local(format!("the file of limits cannot be used\n{all}"))
+    })?;
+    let workload = named(&parsed.file, path, name)?;
+    let fallback = workload.fallback.as_ref().map(|f| Fallback {
+        command: f.command.iter().map(OsString::from).collect(),
+        limits: Limits::from(&workload.limits.with(&f.limits)),
+    });
+    let command = workload.command.iter().flatten().map(OsString::from);
+    Ok(Plan {
+        workload: workload.name.clone(),
+        limits: Limits::from(&workload.limits),
+        ladder: workload.ladder.clone(),
+        on_warn: workload.on_warn.clone(),
+        retry: workload.retry,
+        fallback,
+        keep_free: parsed.file.host.keep_free,
+        ..Plan::new(command.collect())
+    })
+}
+
+/// What the command line says counts more than the file.
+fn override_limits(limits: &mut Limits, args: &RunArgs) {
     let span = |time: Option<Millis>| time.map(|Millis(ms)| Duration::from_millis(ms));
-    Limits {
-        memory: args.memory.map(|Amount(bytes)| Bytes(bytes)),
-        cpu: args.cpu.map(|Amount(milli)| MilliCpu(milli)),
-        tasks: args.processes,
-        open_files: args.open_files,
-        duration: span(args.duration),
-        cpu_time: span(args.cpu_time),
-        ..Limits::default()
-    }
+    let memory = args.memory.map(|Amount(bytes)| Bytes(bytes));
+    let cpu = args.cpu.map(|Amount(milli)| MilliCpu(milli));
+    limits.memory = memory.or(limits.memory);
+    limits.cpu = cpu.or(limits.cpu);
+    limits.tasks = args.processes.or(limits.tasks);
+    limits.open_files = args.open_files.or(limits.open_files);
+    limits.duration = span(args.duration).or(limits.duration);
+    limits.cpu_time = span(args.cpu_time).or(limits.cpu_time);
 }
 
 /// Events as lines of JSON: appended to a file, or on stdout.

@@ -1,6 +1,7 @@
 //! What the tests of this program share: starting `curb run`, and making sure that nothing of it is left.
 
 use std::io::{BufRead, BufReader};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -8,16 +9,46 @@ use std::time::{Duration, Instant};
 /// A test that waits longer than that has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A `curb run` that is ended where a test fails before it has ended.
+pub struct Curb(Option<Child>);
+
+impl Deref for Curb {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        self.0.as_ref().expect("not waited for yet")
+    }
+}
+
+impl DerefMut for Curb {
+    fn deref_mut(&mut self) -> &mut Child {
+        self.0.as_mut().expect("not waited for yet")
+    }
+}
+
+impl Drop for Curb {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _it_may_have_ended = child.kill();
+            let _it_has_ended = child.wait();
+        }
+    }
+}
+
 /// `curb run` with these arguments.
-pub fn curb(args: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_curb"))
-        .arg("run")
-        .args(args)
-        .stdin(Stdio::null())
+pub fn curb(args: &[&str]) -> Curb {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_curb"));
+    command.arg("run").args(args).stdin(Stdio::null());
+    start(command)
+}
+
+/// Starts a command line of `curb`, its output for the test.
+pub fn start(mut command: Command) -> Curb {
+    let child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .expect("curb starts")
+        .spawn();
+    Curb(Some(child.expect("curb starts")))
 }
 
 /// How it ended.
@@ -28,7 +59,8 @@ pub struct Ran {
 }
 
 /// Waits for the end, and checks that no group is left behind.
-pub fn end(child: Child) -> Ran {
+pub fn end(mut curb: Curb) -> Ran {
+    let child = curb.0.take().expect("not waited for yet");
     let pid = child.id();
     let Output {
         status,

@@ -5,6 +5,8 @@ mod audit;
 mod front;
 mod attach;
 mod common;
+mod keys;
+mod ladder;
 mod run;
 mod supervise;
 mod watchdog;

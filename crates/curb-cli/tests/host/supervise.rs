@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    PATIENCE, curb, end, groups_of, lines, lives, python, run, signal, wait_until,
+    PATIENCE, curb, end, groups_of, lines, lives, python, run, signal, start, wait_until,
 };
 
 #[test]
@@ -194,14 +194,12 @@ for n in range(3000):
     os.waitpid(pid, 0)
     if n in (100, 2999): print(n, flush=True); sys.stdin.readline()
 ";
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_curb"))
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_curb"));
+    command
         .args(["run", "--memory", "256MiB"])
-        .args(python(orphans))
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .expect("curb starts");
+        .args(python(orphans));
+    command.stdin(std::process::Stdio::piped());
+    let mut child = start(command);
     let curb = child.id();
     let mut said = lines(&mut child);
     let mut go_on = child.stdin.take().expect("a pipe");

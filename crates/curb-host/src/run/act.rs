@@ -9,8 +9,8 @@ use curb_core::time::Millis;
 use rustix::process::Signal;
 
 use super::hooks::Purpose;
-use super::keep_free;
 use super::once::Once;
+use super::{keep_free, millis};
 use crate::ending::OurStop;
 use crate::host;
 use crate::limits::cpu;
@@ -76,8 +76,18 @@ impl Once<'_> {
                 action,
             } => self.undo(exceedance, step, &action),
             told => {
+                let over = matches!(
+                    &told,
+                    Order::End {
+                        resource: Resource::Memory,
+                        ..
+                    }
+                );
                 self.tell_order(told, Outcome::Done, None);
                 self.settle();
+                if over && pausing_step(&self.plan.ladder) {
+                    self.ready_to_pause();
+                }
             }
         }
     }
@@ -280,8 +290,15 @@ impl Once<'_> {
         started
     }
 
-    /// Makes it so that at its limit it waits for us, in place of being killed at once.
+    /// Makes it so that at its limit it waits for us, in place of being killed at once: as long as there is more to be had.
     pub(super) fn ready_to_pause(&mut self) {
+        let most = self.plan.ladder.iter().filter_map(|s| match s.action {
+            Action::Pause { most, .. } => Some(most),
+            _ => None,
+        });
+        if most.max() <= self.limits.memory {
+            return self.let_the_kernel_kill();
+        }
         if self.body.wait_at_limit(true) {
             return;
         }
@@ -344,11 +361,19 @@ impl Once<'_> {
         let Some(pausing) = self.pausing.take() else {
             return;
         };
-        if result.is_err() {
+        let raised = result.is_ok();
+        if !raised {
             self.let_the_kernel_kill();
         }
         let went_on = self.body.freeze(false);
+        let resource = pausing.at.resource;
         self.acted(pausing.at, went_on.and(result));
+        if raised {
+            let now = millis(self.begun.elapsed());
+            for order in self.ladder.raised(now, resource) {
+                self.carry_out(order);
+            }
+        }
     }
 
     /// How much the host gives of that; none while it is worth waiting.

@@ -21,6 +21,7 @@ use curb_core::time::Millis;
 use rustix::process::{Pid, Signal, set_child_subreaper};
 
 use crate::ending::{Ending, OurStop};
+use crate::hook::{Hook, MlxLimits};
 use crate::host;
 use crate::layout::Layout;
 use crate::limits::{BadLimit, Bytes, Limits};
@@ -139,6 +140,49 @@ struct Part {
     limits: Limits,
     /// The state while all is well.
     well: State,
+    /// What it is given for MLX's own limits.
+    for_mlx: Vec<(OsString, OsString)>,
+}
+
+impl Part {
+    fn new(command: &[OsString], limits: &Limits, well: State, hook: Option<&Hook>) -> Part {
+        let path = std::env::var_os("PYTHONPATH");
+        let told = mlx(limits);
+        let given = hook
+            .zip(told)
+            .map(|(h, mlx)| h.environment(path.as_deref(), &mlx));
+        Part {
+            command: command.to_vec(),
+            limits: limits.clone(),
+            well,
+            for_mlx: given.unwrap_or_default(),
+        }
+    }
+}
+
+/// MLX's own limits, if there are any.
+fn mlx(limits: &Limits) -> Option<MlxLimits> {
+    let (cache, memory) = (limits.told.mlx_cache, limits.told.mlx_memory);
+    (cache.is_some() || memory.is_some()).then(|| MlxLimits {
+        cache: cache.map(|b| b.0),
+        memory: memory.map(|b| b.0),
+        wired: None,
+    })
+}
+
+/// What sets MLX's limits within the program, where any is to be set.
+fn hook_of(plan: &Plan, teller: &mut Teller) -> Option<Hook> {
+    let fallback = plan.fallback.as_ref().and_then(|f| mlx(&f.limits));
+    mlx(&plan.limits).or(fallback)?;
+    match Hook::install() {
+        Ok(hook) => Some(hook),
+        Err(why) => {
+            let text =
+                format!("not held: MLX's own limits: what sets them cannot be written: {why}");
+            teller.tell(What::Note { text });
+            None
+        }
+    }
 }
 
 /// How one run ended.
@@ -189,11 +233,7 @@ async fn supervise_other(mut plan: Plan, pid: u32) -> Result<Ending, RunError> {
         teller.tell(What::Note { text });
     }
     teller.starts();
-    let part = Part {
-        command: Vec::new(),
-        limits: plan.limits.clone(),
-        well: State::Up,
-    };
+    let part = Part::new(&[], &plan.limits, State::Up, None);
     let once = Once::around_other(&plan, &part, &layout, &owner, &mut teller, pid)?;
     let end = once.supervise(&mut signals).await?;
     teller.become_state(State::Ended);
@@ -222,11 +262,8 @@ async fn supervise(mut plan: Plan) -> Result<Ending, RunError> {
         teller.tell(What::Note { text });
     }
     let mut course = Course::new(plan.retry, plan.fallback.is_some());
-    let mut part = Part {
-        command: plan.command.clone(),
-        limits: plan.limits.clone(),
-        well: State::Up,
-    };
+    let hook = hook_of(&plan, &mut teller);
+    let mut part = Part::new(&plan.command, &plan.limits, State::Up, hook.as_ref());
     let begun = Instant::now();
     loop {
         teller.starts();
@@ -242,7 +279,7 @@ async fn supervise(mut plan: Plan) -> Result<Ending, RunError> {
             host_left: host::memory_left(&layout, keep_free(&plan)),
         };
         let next = course.after(millis(begun.elapsed()), death, jitter());
-        if !tell_next(&next, &plan, &mut part, &mut teller) {
+        if !tell_next(&next, &plan, hook.as_ref(), &mut part, &mut teller) {
             return Ok(end.ending);
         }
         if let Next::Again { after, .. } = next
@@ -255,7 +292,13 @@ async fn supervise(mut plan: Plan) -> Result<Ending, RunError> {
 }
 
 /// Tells what is next, and makes it the part that is run; whether anything is.
-fn tell_next(next: &Next, plan: &Plan, part: &mut Part, teller: &mut Teller) -> bool {
+fn tell_next(
+    next: &Next,
+    plan: &Plan,
+    hook: Option<&Hook>,
+    part: &mut Part,
+    teller: &mut Teller,
+) -> bool {
     match *next {
         Next::Over => {
             teller.become_state(State::Ended);
@@ -291,11 +334,7 @@ fn tell_next(next: &Next, plan: &Plan, part: &mut Part, teller: &mut Teller) -> 
             let Some(fallback) = &plan.fallback else {
                 return false;
             };
-            *part = Part {
-                command: fallback.command.clone(),
-                limits: fallback.limits.clone(),
-                well: State::Fallback,
-            };
+            *part = Part::new(&fallback.command, &fallback.limits, State::Fallback, hook);
             let command = words(&part.command);
             teller.become_with(State::Restarting, What::FellBack { failures, command });
             true

@@ -500,6 +500,7 @@ fn launch(plan: &Plan, part: &Part, body: &Body) -> Result<Pid, RunError> {
     let mut command = Command::new(program);
     command.args(arguments);
     command.envs(part.limits.told.variables());
+    command.envs(part.for_mlx.iter().map(|(k, v)| (k, v)));
     command.envs(plan.variables.iter().map(|(k, v)| (k, v)));
     let free = !body.holds(Controller::Cpuset);
     let entry = Entry {

@@ -198,6 +198,20 @@ impl Ladder {
         }
     }
 
+    /// The limit was raised: the exceedance of the old one is over. Whoever comes near the new one begins another.
+    pub fn raised(&mut self, now: Millis, resource: Resource) -> Vec<Order> {
+        self.met.remove(&resource);
+        for rung in self
+            .steps
+            .iter_mut()
+            .filter(|r| r.step.when.what == resource)
+        {
+            rung.since = None;
+        }
+        let open = self.open.remove(&resource);
+        open.map_or_else(Vec::new, |open| open.over(resource, now))
+    }
+
     /// Whether something beyond a warning was done about an exceedance that is not over.
     #[must_use]
     pub fn is_over_limit(&self) -> bool {
@@ -276,17 +290,8 @@ impl Ladder {
         if now.0.saturating_sub(since.0) < CALM.0 {
             return Vec::new();
         }
-        let Some(open) = self.open.remove(&resource) else {
-            return Vec::new();
-        };
-        let undo = open.undo.iter().rev().map(|(step, action)| Order::Undo {
-            exceedance: open.number,
-            step: *step,
-            action: action.clone(),
-        });
-        let mut orders: Vec<Order> = undo.collect();
-        orders.push(open.end(resource, now));
-        orders
+        let open = self.open.remove(&resource);
+        open.map_or_else(Vec::new, |open| open.over(resource, now))
     }
 
     fn climb(&mut self, now: Millis, resource: Resource, what: Use) -> Vec<Order> {
@@ -335,6 +340,18 @@ impl Open {
             action: action.name(),
             failed: None,
         });
+    }
+
+    /// What was done is undone, the last first; then it has ended.
+    fn over(self, resource: Resource, now: Millis) -> Vec<Order> {
+        let undo = self.undo.iter().rev().map(|(step, action)| Order::Undo {
+            exceedance: self.number,
+            step: *step,
+            action: action.clone(),
+        });
+        let mut orders: Vec<Order> = undo.collect();
+        orders.push(self.end(resource, now));
+        orders
     }
 
     fn end(self, resource: Resource, now: Millis) -> Order {

@@ -191,6 +191,31 @@ fn what_could_not_be_done_is_not_undone() {
 }
 
 #[test]
+fn a_raised_limit_ends_the_exceedance_of_the_old_one_and_may_be_raised_again() {
+    let mut ladder = Ladder::new(vec![step(900, 0, throttle()), step(1000, 0, pause())]);
+    assert_eq!(at(&mut ladder, 0, 950), ["begin 1", "throttle"]);
+    assert_eq!(at(&mut ladder, 100, 1000), ["pause"]);
+    let over: Vec<String> = ladder
+        .raised(Millis(150), Resource::Memory)
+        .iter()
+        .map(word)
+        .collect();
+    assert_eq!(
+        over,
+        [
+            "undo throttle",
+            "end peak 1000 lasted 150ms: throttle, pause"
+        ]
+    );
+    assert_eq!(
+        at(&mut ladder, 200, 800),
+        [""; 0],
+        "the old one is forgotten"
+    );
+    assert_eq!(at(&mut ladder, 300, 1000), ["begin 2", "throttle", "pause"]);
+}
+
+#[test]
 fn what_could_not_be_read_neither_begins_nor_ends_anything() {
     let mut ladder = Ladder::new(vec![step(900, 1000, Action::Warn)]);
     at(&mut ladder, 0, 950);
