@@ -232,7 +232,7 @@ fn a_death_while_it_is_paused_is_a_death() {
         .expect("a number");
     let host = format!(
         "host: {{keep_free: {{memory: {}KiB}}}}\n",
-        kib - (170 << 10)
+        kib - (200 << 10)
     );
     let limits = "limits: {memory: {value: 128MiB, why: \"the test's\"}}\n";
     let ladder = "ladder:\n  - {when: memory = 100%, do: pause, raise: 50%, most: 192MiB}\n";
