@@ -29,6 +29,7 @@ pub mod limits;
 pub mod machine;
 pub mod privilege;
 pub mod proc;
+pub mod profile;
 pub mod readings;
 pub mod run;
 pub mod sample;
