@@ -176,7 +176,7 @@ fn machine(gpus: Option<Vec<String>>) -> Machine {
             .split_once(':')
             .map(|(_, m)| m.trim())
     });
-    let (memory, cpus) = crate::run::machine();
+    let (memory, cpus) = crate::host::machine();
     Machine {
         system: format!(
             "{} {}",

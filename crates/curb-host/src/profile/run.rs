@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use crate::layout::Layout;
 use crate::limits::Limits;
 use crate::proc::Procfs;
 use crate::sample::{Cost, Detail, GroupFiles, Sampler, descendants};
-use crate::spawn::spawn;
+use crate::spawn::{Entry, spawn};
 
 use super::collect::Collector;
 use super::{Phase, Plan, ProfileError, Progress, READY_WITHIN, system};
@@ -246,8 +246,11 @@ fn spawn_command(
     if let Some(hook) = hook {
         hook.put_into(&mut command, &MlxLimits::default());
     }
-    let doors: Vec<PathBuf> = group.map(Group::doors).unwrap_or_default();
-    let child = spawn(command, &doors, None).map_err(|why| {
+    let entry = Entry {
+        doors: group.map(Group::doors).unwrap_or_default(),
+        ..Entry::default()
+    };
+    let child = spawn(command, &entry).map_err(|why| {
         let program = program.to_string_lossy().into_owned();
         match why.kind() {
             io::ErrorKind::NotFound => ProfileError::NotFound(program),
