@@ -75,6 +75,7 @@ fn dispatch(command: Command, ctx: &mut Ctx) -> Result<ExitCode, Failure> {
         // Its exit code is the command's own.
         Command::Run(args) => return Ok(cmd::run::run(args, ctx)),
         Command::Audit(args) => cmd::host::audit::run(&args, ctx),
+        Command::Profile(args) => return cmd::host::profile::run(&args, ctx),
         Command::Init(args) => cmd::init::run(&args, ctx),
         Command::Serve(args) => cmd::serve::run(&args),
         Command::Submit(args) => cmd::submit::run(&args, ctx),

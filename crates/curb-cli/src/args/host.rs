@@ -3,6 +3,7 @@
 mod agent;
 mod audit;
 mod limits;
+mod profile;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use curb_core::time::Millis;
 pub use agent::*;
 pub use audit::*;
 pub use limits::*;
+pub use profile::ProfileArgs;
 
 /// `curb run`
 #[derive(Debug, Args)]

@@ -68,6 +68,8 @@ pub enum Command {
     Limits(LimitsArgs),
     /// Are limits in place? For the processes of this host, or in files
     Audit(AuditArgs),
+    /// Measure what a command on this host needs, as a baseline for its limits
+    Profile(ProfileArgs),
     /// Write completions for a shell to stdout
     Completions(CompletionsArgs),
     /// Write the man pages to a directory

@@ -28,6 +28,8 @@ pub enum LimitsCommand {
     Diff(LimitsDiffArgs),
     /// Write the limits of a workload in the form of another tool
     Render(LimitsRenderArgs),
+    /// Recommend limits from baselines, each number explained
+    Recommend(LimitsRecommendArgs),
     /// Print the JSON Schema of the file of limits, for editors
     Schema(LimitsSchemaArgs),
 }
@@ -153,4 +155,24 @@ pub struct LimitsSchemaArgs {
     /// In draft 07, for editors that know no newer one
     #[arg(long)]
     pub draft07: bool,
+}
+
+/// `curb limits recommend`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without --into a file of limits goes to stdout, and the reasons to stderr. With it only the limits of these \
+    workloads change in the file; those that are not recommended stay, and so does all else.\n\n\
+    A baseline that was cut short or is stale (another version, model or machine) is refused by name.\n\n\
+    Exit code: 0 done, 7 a baseline or the file is wrong or refused."
+)]
+pub struct LimitsRecommendArgs {
+    /// The baselines, one a workload
+    #[arg(required = true, value_name = "BASELINE")]
+    pub baselines: Vec<PathBuf>,
+    /// Put them into this file of limits; made if it is not there
+    #[arg(long, value_name = "FILE")]
+    pub into: Option<PathBuf>,
+    /// For any host: do not compare with this one
+    #[arg(long)]
+    pub any_host: bool,
 }

@@ -4,3 +4,5 @@ pub mod agent;
 pub mod audit;
 pub mod limits;
 mod units;
+pub mod profile;
+mod recommend;

@@ -435,7 +435,7 @@ fn series(r: R<'_, '_>, at: &Place<'_>) -> Option<Series> {
 
 /// Whether a name can be one of a workload or scenario.
 #[must_use]
-pub(super) fn is_name(text: &str) -> bool {
+pub fn is_name(text: &str) -> bool {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=63).contains(&text.len())
         && !text.starts_with('-')

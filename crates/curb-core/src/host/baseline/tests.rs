@@ -393,6 +393,34 @@ fn the_chart_is_pinned_and_escapes_what_it_was_told() {
     );
 }
 
+#[test]
+fn the_summary_is_pinned_and_says_what_is_not_known() {
+    let mut baseline = chat();
+    baseline.evidence.machine.gpus = None;
+    let peak = baseline.scenarios.get_mut("peak").expect("there");
+    peak.notes = vec!["hook: not there".into()];
+    peak.cut_short = Some("its load ended with code 1".into());
+    peak.figures.remove(&Figure::OpenFiles);
+    for figure in [
+        Figure::MlxActive,
+        Figure::MlxPeak,
+        Figure::Read,
+        Figure::Write,
+    ] {
+        peak.figures.insert(figure, spread(&[1, 2000, 3_000_000]));
+    }
+    let made = recommend(&chat(), &now(), &HOST).expect("made");
+    let all = [made.clone(), made];
+    let told = together(&all, HOST.memory).expect("two");
+    let text = format!(
+        "{}\n{}\n{told}",
+        summary(&baseline, "peak"),
+        explained(&all[0])
+    );
+    insta::assert_snapshot!(text);
+    assert_eq!(summary(&baseline, "none"), "");
+}
+
 proptest! {
     #[test]
     fn a_limit_is_never_below_what_was_needed_and_never_more_than_twice_it_and_the_least_margin(
