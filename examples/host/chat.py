@@ -285,6 +285,14 @@ def handler(engine: Engine) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # clients that go away are no news
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+
 def main() -> int:
     args = arguments()
     model = Model(args)
@@ -293,8 +301,7 @@ def main() -> int:
         print(f"{args.make_model}: {os.path.getsize(args.make_model)} bytes", flush=True)
         return 0
     engine = Engine(model, args.slots)
-    server = ThreadingHTTPServer((args.host, args.port), handler(engine))
-    server.daemon_threads = True
+    server = Server((args.host, args.port), handler(engine))
     wake: queue.SimpleQueue[int] = queue.SimpleQueue()
     for one in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(one, lambda n, _: wake.put(n))

@@ -42,7 +42,8 @@ pub struct Tree {
     pub memory_as: MemoryAs,
     /// Its memory.
     pub memory: Option<Bytes>,
-    /// Memory less what of the page cache the kernel would drop first.
+    /// What it cannot do without: memory that is charged less page cache, and the files that are in use, programs and
+    /// libraries above all, also where another group was charged for them.
     pub needed: Option<Bytes>,
     /// Page cache that is in it.
     pub page_cache: Option<Bytes>,

@@ -66,10 +66,11 @@ impl GroupFiles {
         self.memory.is_some()
     }
 
-    /// Puts what the group knows into the place of what was added up.
-    pub(super) fn fill(&self, tree: &mut Tree) {
+    /// Puts what the group knows into the place of what was added up. `mapped` is what the process that has most of it has
+    /// in memory with a file behind it.
+    pub(super) fn fill(&self, tree: &mut Tree, mapped: Bytes) {
         if let Some((dir, v2)) = &self.memory {
-            memory(dir, *v2, tree);
+            memory(dir, *v2, mapped, tree);
         }
         tree.cpu = match &self.cpu {
             Some(Cpu::Stat(path)) => field(path, "usage_usec").map(Micros),
@@ -90,7 +91,7 @@ impl GroupFiles {
     }
 }
 
-fn memory(dir: &Path, v2: bool, tree: &mut Tree) {
+fn memory(dir: &Path, v2: bool, mapped: Bytes, tree: &mut Tree) {
     let (usage, peak) = match v2 {
         true => ("memory.current", "memory.peak"),
         false => ("memory.usage_in_bytes", "memory.max_usage_in_bytes"),
@@ -111,7 +112,15 @@ fn memory(dir: &Path, v2: bool, tree: &mut Tree) {
         ),
     };
     tree.page_cache = cache.map(Bytes);
-    tree.needed = droppable.map(|d| Bytes(all.saturating_sub(d)));
+    // Files that are in use, programs and libraries above all: those that are charged here, or all that are mapped, since who
+    // touched them first pays for them, and that may be this group after the next start of the machine.
+    let files_in_use = |cache: u64, droppable: u64| cache.saturating_sub(droppable).max(mapped.0);
+    tree.needed = cache.zip(droppable).map(|(cache, d)| {
+        Bytes(
+            all.saturating_sub(cache)
+                .saturating_add(files_in_use(cache, d)),
+        )
+    });
 }
 
 fn number(path: &Path) -> Option<u64> {

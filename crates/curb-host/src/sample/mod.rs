@@ -283,7 +283,8 @@ fn tree_of(processes: &[ProcessSample], count: usize, group: Option<&GroupFiles>
         open_files,
     };
     if let Some(group) = group {
-        group.fill(&mut tree);
+        let mapped = processes.iter().map(|p| p.shared).max();
+        group.fill(&mut tree, mapped.unwrap_or_default());
     }
     tree
 }

@@ -180,6 +180,14 @@ fn a_group_of_version_1_and_of_version_2_tells_what_it_charges() {
         (all.needed, all.page_cache),
         (Some(Bytes(750_000)), Some(Bytes(300_000)))
     );
+    // Libraries that somebody else's group pays for count as well: 40 pages of the process are mapped, 12 charged here.
+    tree.write(
+        "v2/memory.stat",
+        "anon 700000\nfile 50000\nactive_file 50000\ninactive_file 0\n",
+    );
+    let with_libraries = sampler.look(&[10], Some(&v2)).tree.needed;
+    let page = rustix::param::page_size() as u64;
+    assert_eq!(with_libraries, Some(Bytes(950_000 + 40 * page)));
     // This kernel has no `memory.peak`.
     assert_eq!(
         (all.peak, all.cpu, all.stalled),

@@ -51,8 +51,7 @@ pub fn run(args: &ProfileArgs, ctx: &mut Ctx) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::from(code));
         }
     };
-    let names: Vec<String> = measured.baseline.scenarios.keys().cloned().collect();
-    print(args, &measured, &names, ctx)?;
+    print(args, &measured, ctx)?;
     let whole = keep(args, old, &measured, ctx)?;
     draw(args, &whole, ctx)?;
     let short = measured
@@ -189,17 +188,12 @@ fn say(ctx: &mut Ctx, progress: Progress) {
     }
 }
 
-fn print(
-    args: &ProfileArgs,
-    measured: &Profiled,
-    names: &[String],
-    ctx: &mut Ctx,
-) -> Result<(), Failure> {
+fn print(args: &ProfileArgs, measured: &Profiled, ctx: &mut Ctx) -> Result<(), Failure> {
     let cost = measured.cost.permille_of(measured.took);
     if args.json.json {
         return ctx.json(&as_json(measured, cost));
     }
-    for name in names {
+    for (name, _) in baseline::ordered(&measured.baseline) {
         ctx.print(&baseline::summary(&measured.baseline, name))?;
     }
     ctx.say(&format!(

@@ -62,7 +62,8 @@ fn escape(text: &str) -> String {
 }
 
 /// The order in which people think of them: start, idle, average, peak, others by name, and edge.
-fn ordered(baseline: &Baseline) -> Vec<(&str, &Scenario)> {
+#[must_use]
+pub fn ordered(baseline: &Baseline) -> Vec<(&str, &Scenario)> {
     let usual = [START, "idle", "average", "peak"];
     let rank = |name: &str| match usual.iter().position(|u| *u == name) {
         Some(at) => at,

@@ -17,7 +17,7 @@ mod stale;
 mod summary;
 mod write;
 
-pub use chart::{Chart, html, svg};
+pub use chart::{Chart, html, ordered, svg};
 pub use into::{NotPut, new_file, put_into};
 pub use model::*;
 pub use read::{is_name, parse};

@@ -174,7 +174,8 @@ figures! {
     CpuTime = "cpu_time_ms",
     /// Memory of all together, as `memory_as` says.
     Memory = "memory_kib",
-    /// Memory less what of the page cache the kernel would drop first (`inactive_file`): what a limit must leave room for.
+    /// What a limit must leave room for: memory that is charged less page cache, and the files that are in use, programs
+    /// and libraries above all, also where another group was charged for them because it touched them first.
     Needed = "needed_kib",
     /// Page cache that is in it.
     PageCache = "page_cache_kib",

@@ -77,7 +77,7 @@ pub fn recommend(
         notes: Vec::new(),
     };
     memory(&mut made, &planned, baseline.scenarios.get(EDGE), host);
-    cpu(&mut made, &planned, host);
+    cpu(&mut made, &planned, host, baseline.evidence.machine.cpus);
     counts(&mut made, &planned);
     time(&mut made, &planned);
     devices(&mut made, &planned);
@@ -250,7 +250,7 @@ fn memory_notes(
     }
 }
 
-fn cpu(made: &mut Recommendation, planned: &[(&str, &Scenario)], host: &Host) {
+fn cpu(made: &mut Recommendation, planned: &[(&str, &Scenario)], host: &Host, cpus_measured: u64) {
     let Some((name, used)) = most(planned, p100(Figure::Cpu)) else {
         return;
     };
@@ -266,6 +266,26 @@ fn cpu(made: &mut Recommendation, planned: &[(&str, &Scenario)], host: &Host) {
         MilliCpu(used)
     );
     made.limits.cpu = Some(limit(value, why, format!("{name} p100")));
+    let busy = |s: &Scenario| {
+        Some((
+            s.figure(Figure::MachineCpu)?.p50,
+            s.figure(Figure::Cpu)?.p50,
+        ))
+    };
+    let (all, own) = planned
+        .iter()
+        .filter_map(|(_, s)| busy(s))
+        .max_by_key(|(all, own)| all.saturating_sub(*own))
+        .unwrap_or_default();
+    let measured_on = cpus_measured.saturating_mul(1000);
+    // With nine tenths of it in use by others it may have had to wait.
+    if measured_on > 0 && all.saturating_mul(10) >= measured_on.saturating_mul(9) && all > own * 2 {
+        made.notes.push(format!(
+            "{} of {cpus_measured} CPUs were in use while it was measured, most of that by others: alone it may use more than {} CPUs",
+            MilliCpu(all),
+            MilliCpu(used)
+        ));
+    }
 }
 
 fn counts(made: &mut Recommendation, planned: &[(&str, &Scenario)]) {

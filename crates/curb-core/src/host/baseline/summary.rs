@@ -84,7 +84,7 @@ fn memory(one: &Scenario) -> Option<String> {
     if let (Some(all), Some(cache)) = (one.figure(Figure::Memory), one.figure(Figure::PageCache)) {
         let _ = write!(
             text,
-            "; with all page cache {}, of that at most {} cache",
+            "; charged at most {}, of that at most {} page cache",
             size(all.p100),
             size(cache.p100)
         );

@@ -226,6 +226,24 @@ fn a_single_run_and_runs_that_differ_are_given_more() {
 }
 
 #[test]
+fn a_machine_that_was_busy_with_others_makes_its_cpu_a_lower_bound() {
+    let mut baseline = chat();
+    let notes = |b: &Baseline| recommend(b, &now(), &HOST).expect("made").notes.join(" ");
+    let peak = |b: &mut Baseline, all: u64| {
+        let figures = &mut b.scenarios.get_mut("peak").expect("there").figures;
+        figures.insert(Figure::MachineCpu, spread(&[all]));
+    };
+    peak(&mut baseline, 1500);
+    assert!(!notes(&baseline).contains("alone it may use more"));
+    peak(&mut baseline, 1990);
+    let told = notes(&baseline);
+    assert!(
+        told.contains("1.99 of 2 CPUs were in use while it was measured"),
+        "{told}"
+    );
+}
+
+#[test]
 fn only_runs_that_end_by_themselves_get_a_duration() {
     let mut baseline = chat();
     let durations = |b: &Baseline| {
