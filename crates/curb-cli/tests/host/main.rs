@@ -1,12 +1,13 @@
 //! What runs on this host: `curb run` and its kin against a real kernel, in one test program. `scripts/test_cgroup2.sh` runs
 //! the parts of it that need control groups once more, on version 2.
 
-mod audit;
-mod front;
 mod attach;
+mod audit;
 mod common;
+mod front;
 mod keys;
 mod ladder;
+mod profile;
 mod run;
 mod supervise;
 mod watchdog;

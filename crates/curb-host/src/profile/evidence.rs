@@ -9,7 +9,6 @@ use curb_core::host::baseline::{Evidence, Machine, ModelFile, Of, Program};
 use curb_core::host::sample::Gpus;
 use sha2::{Digest, Sha256};
 
-use super::run::Run;
 use super::{Plan, ProfileError};
 
 /// Files up to this size are read whole.
@@ -23,13 +22,17 @@ const MODELS: [&str; 7] = ["safetensors", "gguf", "npz", "npy", "pt", "pth", "on
 /// Programs whose first file among the arguments is the program.
 const INTERPRETERS: [&str; 6] = ["python", "sh", "bash", "node", "perl", "ruby"];
 
-/// Evidence for a plan, after a run of it.
-pub(super) fn of(plan: &Plan, run: Option<&Run>) -> Result<Evidence, ProfileError> {
-    let gpus = match run.map(|r| &r.gpus) {
-        Some(Gpus::Seen(gpus)) => Some(gpus.iter().map(|g| g.model.clone()).collect()),
-        Some(Gpus::NoneSeen) => Some(Vec::new()),
-        Some(Gpus::Unknown(_)) | None => None,
-    };
+/// The models of the GPUs; `None` where it is not known whether there are any.
+pub(super) fn models_of(gpus: &Gpus) -> Option<Vec<String>> {
+    match gpus {
+        Gpus::Seen(gpus) => Some(gpus.iter().map(|g| g.model.clone()).collect()),
+        Gpus::NoneSeen => Some(Vec::new()),
+        Gpus::Unknown(_) => None,
+    }
+}
+
+/// Evidence for a plan. Its GPUs are known once something has run.
+pub(super) fn of(plan: &Plan) -> Result<Evidence, ProfileError> {
     let mut files = Vec::new();
     for path in plan.model.iter().cloned().chain(found(&plan.command)) {
         let file = path.to_string_lossy().into_owned();
@@ -42,7 +45,7 @@ pub(super) fn of(plan: &Plan, run: Option<&Run>) -> Result<Evidence, ProfileErro
         program: program(&plan.command, plan.version.clone()),
         frameworks: Default::default(),
         model: files,
-        machine: machine(gpus),
+        machine: machine(None),
     })
 }
 

@@ -49,6 +49,8 @@ pub struct Plan {
     pub every: Duration,
     /// From being asked to end until it is killed.
     pub grace: Duration,
+    /// Whether a control group is made for it, where one can be made.
+    pub group: bool,
     /// Files of the model, beside those that are found among the arguments.
     pub model: Vec<PathBuf>,
     /// The program's version, as its user has it.
@@ -140,6 +142,8 @@ pub fn profile(
         .enable_time()
         .build()
         .map_err(system("cannot watch for signals"))?;
+    // Before anything runs: who measures for an hour is not told after it that a file is missing.
+    let mut evidence = evidence::of(plan)?;
     let began = std::time::Instant::now();
     let mut runs = Vec::new();
     for number in 1..=plan.repeat.max(1) {
@@ -151,7 +155,7 @@ pub fn profile(
             break;
         }
     }
-    let mut evidence = evidence::of(plan, runs.last())?;
+    evidence.machine.gpus = runs.last().and_then(|run| evidence::models_of(&run.gpus));
     for run in &runs {
         evidence.frameworks.extend(run.frameworks.clone());
     }

@@ -182,8 +182,15 @@ fn start(plan: &Plan, number: u32) -> Result<Watched<'_>, ProfileError> {
     };
     let sampler = Sampler::new(detail).map_err(system("cannot read /proc"))?;
     let mut notes = Vec::new();
-    let group = match make_group(&procfs, number) {
-        Ok(group) => Some(group),
+    let group = match plan.group.then(|| make_group(&procfs, number)).transpose() {
+        Ok(Some(group)) => Some(group),
+        Ok(None) => {
+            notes.push(
+                "no control group was made, as was asked for: its processes were added up"
+                    .to_owned(),
+            );
+            None
+        }
         Err(why) => {
             notes.push(format!(
                 "no control group could be made ({why}): its processes were added up"

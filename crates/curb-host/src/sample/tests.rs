@@ -142,6 +142,7 @@ fn shares_of_memory_are_read_once_and_followed_by_what_is_resident() {
 fn a_group_of_version_1_and_of_version_2_tells_what_it_charges() {
     let tree = Tree::new();
     tree.process(10, 77, 1, 1);
+    tree.write("10/statm", "100000 1 0 1 0 50 0\n");
     tree.write("v1/memory/memory.usage_in_bytes", "1000000\n");
     tree.write("v1/memory/memory.max_usage_in_bytes", "2000000\n");
     let stat = "cache 1\ninactive_file 1\ntotal_cache 300000\ntotal_inactive_file 250000\n";
@@ -180,6 +181,7 @@ fn a_group_of_version_1_and_of_version_2_tells_what_it_charges() {
         (all.needed, all.page_cache),
         (Some(Bytes(750_000)), Some(Bytes(300_000)))
     );
+    tree.write("10/statm", "100000 50 40 1 0 50 0\n");
     // Libraries that somebody else's group pays for count as well: 40 pages of the process are mapped, 12 charged here.
     tree.write(
         "v2/memory.stat",

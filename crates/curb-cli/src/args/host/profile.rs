@@ -47,6 +47,9 @@ pub struct ProfileArgs {
     /// From being asked to end until it is killed
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
     pub grace: Millis,
+    /// Make no control group: add up what its processes have
+    #[arg(long)]
+    pub no_group: bool,
     /// Put the scenarios into this baseline; made if it is not there
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,

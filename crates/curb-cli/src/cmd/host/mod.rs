@@ -3,6 +3,6 @@
 pub mod agent;
 pub mod audit;
 pub mod limits;
-mod units;
 pub mod profile;
 mod recommend;
+mod units;

@@ -135,6 +135,7 @@ fn plan(args: &ProfileArgs) -> Result<Plan, Failure> {
         repeat: args.repeat,
         every,
         grace: span(args.grace),
+        group: !args.no_group,
         model: args.model.clone(),
         version: args.program_version.clone(),
     })
