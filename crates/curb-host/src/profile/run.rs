@@ -367,7 +367,7 @@ impl Watched<'_> {
         stop: &mut Stop,
     ) -> Over {
         if let Some(load) = step.phase.and_then(|p| p.load.as_ref())
-            && let Err(why) = self.start_load(load, &step.phase.map_or("", |p| &p.scenario))
+            && let Err(why) = self.start_load(load, step.phase.map_or("", |p| &p.scenario))
         {
             return Over::Short(format!("its load could not be started: {why}"));
         }
