@@ -30,8 +30,6 @@ pub enum LimitsCommand {
     Render(LimitsRenderArgs),
     /// Recommend limits from baselines, each number explained
     Recommend(LimitsRecommendArgs),
-    /// Write the limits of a workload in the form of another tool
-    Render(LimitsRenderArgs),
     /// Print the JSON Schema of the file of limits, for editors
     Schema(LimitsSchemaArgs),
 }

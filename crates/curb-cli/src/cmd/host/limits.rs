@@ -31,7 +31,6 @@ pub fn run(args: &LimitsArgs, ctx: &mut Ctx) -> Done {
         LimitsCommand::Diff(args) => difference(args, ctx),
         LimitsCommand::Render(args) => render(args, ctx),
         LimitsCommand::Recommend(args) => super::recommend::run(args, ctx),
-        LimitsCommand::Render(args) => render(args, ctx),
         LimitsCommand::Schema(args) => schema(args, ctx),
     }
 }
