@@ -1,7 +1,7 @@
 # Short recipes: the work is in scripts/. `make help` says what each target does.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench fuzz docs-check env clean-demo
+.PHONY: help demo test lint fmt bench bench-host fuzz docs-check env clean-demo
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ fmt: ## format Rust and Python
 
 bench: ## every benchmark, with the machine it ran on; also written to target/bench/
 	@scripts/bench.sh
+
+bench-host: ## what curb run costs and how fast a limit is acted on, with the machine it ran on
+	@scripts/bench-host.sh
 
 fuzz: ## feed the parsers of policies, limits, submissions and HTTP what nobody thought of (FUZZ_SECONDS=60 for each of them)
 	@scripts/fuzz.sh

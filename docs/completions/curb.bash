@@ -1101,12 +1101,20 @@ _curb() {
             return 0
             ;;
         curb__subcmd__run)
-            opts="-h --memory --cpu --processes --open-files --duration --cpu-time --grace --events --pid --stop --watchdog --front --front-in-flight --front-queue --front-per-client --front-body --front-deadline --front-fallback --help"
+            opts="-h --workload --limits --memory --cpu --processes --open-files --duration --cpu-time --grace --events --pid --stop --watchdog --front --front-in-flight --front-queue --front-per-client --front-body --front-deadline --front-fallback --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --workload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limits)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --memory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

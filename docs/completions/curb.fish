@@ -241,6 +241,8 @@ complete -c curb -n "__fish_curb_using_subcommand status" -l address -d 'Where t
 complete -c curb -n "__fish_curb_using_subcommand status" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand status" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand status" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand run" -l workload -d 'A workload of the file of limits: its limits, its ladder, and its command if none is given here' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -l limits -d 'The file of limits' -r -F
 complete -c curb -n "__fish_curb_using_subcommand run" -l memory -d 'Memory of all its processes together, such as 4GiB; what goes beyond is killed by the kernel' -r
 complete -c curb -n "__fish_curb_using_subcommand run" -l cpu -d 'CPUs, such as 2, 0.5 or 500m; what goes beyond waits' -r
 complete -c curb -n "__fish_curb_using_subcommand run" -l processes -d 'Processes and threads at once; what goes beyond is refused' -r

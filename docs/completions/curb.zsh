@@ -429,6 +429,8 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (run)
 _arguments "${_arguments_options[@]}" : \
+'--workload=[A workload of the file of limits\: its limits, its ladder, and its command if none is given here]:NAME:_default' \
+'--limits=[The file of limits]:FILE:_files' \
 '--memory=[Memory of all its processes together, such as 4GiB; what goes beyond is killed by the kernel]:SIZE:_default' \
 '--cpu=[CPUs, such as 2, 0.5 or 500m; what goes beyond waits]:N:_default' \
 '--processes=[Processes and threads at once; what goes beyond is refused]:N:_default' \

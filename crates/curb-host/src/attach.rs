@@ -197,3 +197,112 @@ fn enter(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    /// A process that waits; ended when it is dropped.
+    struct Sleeper(Child);
+
+    impl Sleeper {
+        fn start() -> Sleeper {
+            let child = Command::new("sleep")
+                .arg("600")
+                .stdin(Stdio::null())
+                .spawn();
+            Sleeper(child.expect("sleep(1)"))
+        }
+
+        fn end(&mut self) {
+            let _it_may_have_ended = self.0.kill();
+            let _it_has_ended = self.0.wait();
+        }
+
+        /// One that has this number: the kernel is told which it gave last, and others on this machine may come first.
+        fn with_number(pid: u32) -> Sleeper {
+            for _ in 0..1000 {
+                fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string())
+                    .expect("the right to choose the next number: root in this name space");
+                let sleeper = Sleeper::start();
+                if sleeper.0.id() == pid {
+                    return sleeper;
+                }
+            }
+            panic!("others were always first to get the number {pid}");
+        }
+    }
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            self.end();
+        }
+    }
+
+    fn groups(pid: u32) -> String {
+        fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it lives")
+    }
+
+    #[test]
+    fn who_got_the_number_of_one_that_ended_is_neither_moved_nor_signalled() {
+        let procfs = Procfs::open().expect("/proc");
+        let mut first = Sleeper::start();
+        let pid = first.0.id();
+        let known = procfs.process(pid).expect("it lives");
+        let handle = known.handle().expect("it lives");
+        first.end();
+        let other = Sleeper::with_number(pid);
+        let (before, dir) = (groups(pid), tempfile::tempdir().expect("a directory"));
+        let door = dir.path().join("door");
+        enter(&procfs, &known, std::slice::from_ref(&door), |_| {
+            panic!("nobody was moved")
+        })
+        .expect("nothing to do");
+        assert!(!door.exists(), "its number was not written");
+        assert!(handle.signal(rustix::process::Signal::KILL).is_err());
+        assert!(procfs.same(known.id()).is_err());
+        assert_eq!(groups(pid), before);
+        drop(other);
+    }
+
+    #[test]
+    fn who_gets_the_number_while_it_is_written_is_found_and_put_back() {
+        let procfs = Procfs::open().expect("/proc");
+        let mut first = Sleeper::start();
+        let pid = first.0.id();
+        let known = procfs.process(pid).expect("it lives");
+        let dir = tempfile::tempdir().expect("a directory");
+        let door = dir.path().join("door");
+        // Writing waits here until somebody reads: the moment between the look before and the one after.
+        let made = Command::new("mkfifo").arg(&door).status();
+        assert!(made.expect("mkfifo(1)").success());
+        let undone = RefCell::new(None);
+        let other = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                // It has been looked at by then, and the writing waits.
+                std::thread::sleep(std::time::Duration::from_millis(500));
+                first.end();
+                let other = Sleeper::with_number(pid);
+                let text = fs::read_to_string(&door).expect("read");
+                assert_eq!(text, pid.to_string());
+                other
+            });
+            enter(&procfs, &known, std::slice::from_ref(&door), |other| {
+                *undone.borrow_mut() = Some(other.id());
+            })
+            .expect("done");
+            reader.join().expect("read")
+        });
+        let now = procfs.process(other.0.id()).expect("it lives").id();
+        assert_eq!(now.pid, pid);
+        assert_ne!(now, known.id());
+        assert_eq!(
+            undone.into_inner(),
+            Some(now),
+            "the one that has the number now"
+        );
+    }
+}

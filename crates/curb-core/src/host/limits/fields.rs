@@ -33,7 +33,7 @@ pub(super) const HOST: &[Field] = &[
     field(
         "keep_free",
         || object(KEEP_FREE, &["memory"]),
-        "What no action of curb takes of the host: `pause` and `retry` give more only so far that this stays free. Default: nothing is kept.",
+        "What no action of curb takes of the host: `pause` and `retry` give more only so far that this stays free. Default: a twentieth of the host is kept.",
     ),
     field(
         "wired",
