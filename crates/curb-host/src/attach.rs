@@ -254,6 +254,8 @@ mod tests {
         let known = procfs.process(pid).expect("it lives");
         let handle = known.handle().expect("it lives");
         first.end();
+        // Start times are told in hundredths of a second: only what is held open tells two apart within one.
+        std::thread::sleep(std::time::Duration::from_millis(30));
         let other = Sleeper::with_number(pid);
         let (before, dir) = (groups(pid), tempfile::tempdir().expect("a directory"));
         let door = dir.path().join("door");
