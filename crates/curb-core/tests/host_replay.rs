@@ -31,8 +31,15 @@ fn jobs(scale: u64) -> Vec<Job> {
     ]
     .into_iter()
     .map(|(name, text)| {
-        let peak = |line: &str| line.split(' ').map(|n| n.parse::<u64>().expect("a number")).max();
-        let peaks = text.lines().map(|l| peak(l).expect("a run") * scale).collect();
+        let peak = |line: &str| {
+            line.split(' ')
+                .map(|n| n.parse::<u64>().expect("a number"))
+                .max()
+        };
+        let peaks = text
+            .lines()
+            .map(|l| peak(l).expect("a run") * scale)
+            .collect();
         Job { name, peaks }
     })
     .collect()
@@ -58,8 +65,16 @@ fn vpa(history: &[u64]) -> u64 {
     const GROWTH: f64 = 1.05;
     // The start of bucket n is the sum of the widths of those before it.
     let start = |n: i32| FIRST * (GROWTH.powi(n) - 1.0) / (GROWTH - 1.0);
-    let end_of = |bytes: f64| (1..2000).map(start).find(|end| *end > bytes).expect("there are enough");
-    let mut ends: Vec<f64> = history.iter().map(|kib| end_of(*kib as f64 * 1024.0)).collect();
+    let end_of = |bytes: f64| {
+        (1..2000)
+            .map(start)
+            .find(|end| *end > bytes)
+            .expect("there are enough")
+    };
+    let mut ends: Vec<f64> = history
+        .iter()
+        .map(|kib| end_of(*kib as f64 * 1024.0))
+        .collect();
     ends.sort_by(f64::total_cmp);
     let at = (ends.len() * 9).div_ceil(10) - 1;
     let target = (ends[at] * 1.15).max(250e6);
