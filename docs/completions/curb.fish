@@ -42,6 +42,7 @@ complete -c curb -n "__fish_curb_needs_command" -f -a "run" -d 'Run a command on
 complete -c curb -n "__fish_curb_needs_command" -f -a "agent" -d 'Find workloads on this host, confine them, watch them and act at their limits, for good'
 complete -c curb -n "__fish_curb_needs_command" -f -a "limits" -d 'Check, show and compare files of limits for workloads of a host'
 complete -c curb -n "__fish_curb_needs_command" -f -a "audit" -d 'Are limits in place? For the processes of this host, or in files'
+complete -c curb -n "__fish_curb_needs_command" -f -a "profile" -d 'Measure what a command on this host needs, as a baseline for its limits'
 complete -c curb -n "__fish_curb_needs_command" -f -a "completions" -d 'Write completions for a shell to stdout'
 complete -c curb -n "__fish_curb_needs_command" -f -a "man" -d 'Write the man pages to a directory'
 complete -c curb -n "__fish_curb_needs_command" -f -a "openapi" -d 'Write the description of the HTTP API (OpenAPI 3.1) to stdout'
@@ -276,12 +277,13 @@ complete -c curb -n "__fish_curb_using_subcommand agent" -l also-kept -d 'Confin
 complete -c curb -n "__fish_curb_using_subcommand agent" -l watch-only -d 'Confine nothing: find, watch and tell'
 complete -c curb -n "__fish_curb_using_subcommand agent" -l once -d 'Look once, write what was found to stdout as JSON, and change nothing'
 complete -c curb -n "__fish_curb_using_subcommand agent" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c curb -n "__fish_curb_using_subcommand limits; and not __fish_seen_subcommand_from check show diff render schema" -s h -l help -d 'Print help'
-complete -c curb -n "__fish_curb_using_subcommand limits; and not __fish_seen_subcommand_from check show diff render schema" -f -a "check" -d 'Find everything that is wrong or doubtful in a file of limits'
-complete -c curb -n "__fish_curb_using_subcommand limits; and not __fish_seen_subcommand_from check show diff render schema" -f -a "show" -d 'Show each limit with its reason, and what holds it'
-complete -c curb -n "__fish_curb_using_subcommand limits; and not __fish_seen_subcommand_from check show diff render schema" -f -a "diff" -d 'Tell what is different between two files of limits'
-complete -c curb -n "__fish_curb_using_subcommand limits; and not __fish_seen_subcommand_from check show diff render schema" -f -a "render" -d 'Write the limits of a workload in the form of another tool'
-complete -c curb -n "__fish_curb_using_subcommand limits; and not __fish_seen_subcommand_from check show diff render schema" -f -a "schema" -d 'Print the JSON Schema of the file of limits, for editors'
+complete -c curb -n "__fish_curb_using_subcommand limits; and not __fish_seen_subcommand_from check show diff render recommend schema" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand limits; and not __fish_seen_subcommand_from check show diff render recommend schema" -f -a "check" -d 'Find everything that is wrong or doubtful in a file of limits'
+complete -c curb -n "__fish_curb_using_subcommand limits; and not __fish_seen_subcommand_from check show diff render recommend schema" -f -a "show" -d 'Show each limit with its reason, and what holds it'
+complete -c curb -n "__fish_curb_using_subcommand limits; and not __fish_seen_subcommand_from check show diff render recommend schema" -f -a "diff" -d 'Tell what is different between two files of limits'
+complete -c curb -n "__fish_curb_using_subcommand limits; and not __fish_seen_subcommand_from check show diff render recommend schema" -f -a "render" -d 'Write the limits of a workload in the form of another tool'
+complete -c curb -n "__fish_curb_using_subcommand limits; and not __fish_seen_subcommand_from check show diff render recommend schema" -f -a "recommend" -d 'Recommend limits from baselines, each number explained'
+complete -c curb -n "__fish_curb_using_subcommand limits; and not __fish_seen_subcommand_from check show diff render recommend schema" -f -a "schema" -d 'Print the JSON Schema of the file of limits, for editors'
 complete -c curb -n "__fish_curb_using_subcommand limits; and __fish_seen_subcommand_from check" -l host-memory -d 'Check for a host with so much memory [default: this host\'s]' -r
 complete -c curb -n "__fish_curb_using_subcommand limits; and __fish_seen_subcommand_from check" -l host-cpus -d 'Check for a host with so many CPUs [default: this host\'s]' -r
 complete -c curb -n "__fish_curb_using_subcommand limits; and __fish_seen_subcommand_from check" -l any-host -d 'Compare with no host, as for a check in CI'
@@ -301,6 +303,9 @@ launchd\t'A property list of launchd (macOS)'"
 complete -c curb -n "__fish_curb_using_subcommand limits; and __fish_seen_subcommand_from render" -l strict -d 'End with 1 where something is not held as the file says'
 complete -c curb -n "__fish_curb_using_subcommand limits; and __fish_seen_subcommand_from render" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand limits; and __fish_seen_subcommand_from render" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c curb -n "__fish_curb_using_subcommand limits; and __fish_seen_subcommand_from recommend" -l into -d 'Put them into this file of limits; made if it is not there' -r -F
+complete -c curb -n "__fish_curb_using_subcommand limits; and __fish_seen_subcommand_from recommend" -l any-host -d 'For any host: do not compare with this one'
+complete -c curb -n "__fish_curb_using_subcommand limits; and __fish_seen_subcommand_from recommend" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand limits; and __fish_seen_subcommand_from schema" -l draft07 -d 'In draft 07, for editors that know no newer one'
 complete -c curb -n "__fish_curb_using_subcommand limits; and __fish_seen_subcommand_from schema" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand audit; and not __fish_seen_subcommand_from host compose kubernetes systemd rules" -l fail-on -d 'From which severity on to exit with 1' -r -f -a "error\t'An error'
@@ -346,6 +351,23 @@ never\t'Nothing'"
 complete -c curb -n "__fish_curb_using_subcommand audit; and __fish_seen_subcommand_from rules" -l json -d 'For programs: all subjects with their limits, and the findings'
 complete -c curb -n "__fish_curb_using_subcommand audit; and __fish_seen_subcommand_from rules" -l sarif -d 'The findings as SARIF 2.1.0, for code scanning'
 complete -c curb -n "__fish_curb_using_subcommand audit; and __fish_seen_subcommand_from rules" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c curb -n "__fish_curb_using_subcommand profile" -l workload -d 'The workload\'s name [default: that of the program]' -r
+complete -c curb -n "__fish_curb_using_subcommand profile" -l scenario -d 'The scenario: idle, average, peak, edge (more than planned: it sets no limit) or any other name' -r
+complete -c curb -n "__fish_curb_using_subcommand profile" -l repeat -d 'How often all of it is run' -r
+complete -c curb -n "__fish_curb_using_subcommand profile" -l for -d 'How long each scenario is measured at most [default for a server without a load: 10s]' -r
+complete -c curb -n "__fish_curb_using_subcommand profile" -l load -d 'What drives the server: a line for sh; the scenario is over when it ends' -r
+complete -c curb -n "__fish_curb_using_subcommand profile" -l then -d 'A further scenario on the same server, with its load; may be given often' -r
+complete -c curb -n "__fish_curb_using_subcommand profile" -l ready -d 'When the server is ready: a URL that answers with 200, a time, or `listens` [default: listens]' -r
+complete -c curb -n "__fish_curb_using_subcommand profile" -l every -d 'From one look to the next' -r
+complete -c curb -n "__fish_curb_using_subcommand profile" -l grace -d 'From being asked to end until it is killed' -r
+complete -c curb -n "__fish_curb_using_subcommand profile" -l baseline -d 'Put the scenarios into this baseline; made if it is not there' -r -F
+complete -c curb -n "__fish_curb_using_subcommand profile" -l model -d 'A file of the model, beside those that are found among the arguments; may be given often' -r -F
+complete -c curb -n "__fish_curb_using_subcommand profile" -l program-version -d 'The program\'s version; without it, its file says whether it is another' -r
+complete -c curb -n "__fish_curb_using_subcommand profile" -l html -d 'Write a page with chart and figures' -r -F
+complete -c curb -n "__fish_curb_using_subcommand profile" -l svg -d 'Write the chart' -r -F
+complete -c curb -n "__fish_curb_using_subcommand profile" -l no-group -d 'Make no control group: add up what its processes have'
+complete -c curb -n "__fish_curb_using_subcommand profile" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand profile" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand man" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand openapi" -s h -l help -d 'Print help'

@@ -533,6 +533,15 @@ launchd\:"A property list of launchd (macOS)"))' \
 '::workload -- The workload \[default\: the only one of the file\]:_default' \
 && ret=0
 ;;
+(recommend)
+_arguments "${_arguments_options[@]}" : \
+'--into=[Put them into this file of limits; made if it is not there]:FILE:_files' \
+'--any-host[For any host\: do not compare with this one]' \
+'-h[Print help]' \
+'--help[Print help]' \
+'*::baselines -- The baselines, one a workload:_files' \
+&& ret=0
+;;
 (schema)
 _arguments "${_arguments_options[@]}" : \
 '--draft07[In draft 07, for editors that know no newer one]' \
@@ -628,6 +637,29 @@ never\:"Nothing"))' \
     ;;
 esac
 ;;
+(profile)
+_arguments "${_arguments_options[@]}" : \
+'--workload=[The workload'\''s name \[default\: that of the program\]]:NAME:_default' \
+'--scenario=[The scenario\: idle, average, peak, edge (more than planned\: it sets no limit) or any other name]:NAME:_default' \
+'--repeat=[How often all of it is run]:N:_default' \
+'--for=[How long each scenario is measured at most \[default for a server without a load\: 10s\]]:TIME:_default' \
+'--load=[What drives the server\: a line for sh; the scenario is over when it ends]:CMD:_default' \
+'*--then=[A further scenario on the same server, with its load; may be given often]:NAME[=CMD]:_default' \
+'--ready=[When the server is ready\: a URL that answers with 200, a time, or \`listens\` \[default\: listens\]]:URL|TIME:_default' \
+'--every=[From one look to the next]:TIME:_default' \
+'--grace=[From being asked to end until it is killed]:TIME:_default' \
+'--baseline=[Put the scenarios into this baseline; made if it is not there]:FILE:_files' \
+'*--model=[A file of the model, beside those that are found among the arguments; may be given often]:FILE:_files' \
+'--program-version=[The program'\''s version; without it, its file says whether it is another]:TEXT:_default' \
+'--html=[Write a page with chart and figures]:FILE:_files' \
+'--svg=[Write the chart]:FILE:_files' \
+'--no-group[Make no control group\: add up what its processes have]' \
+'--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
+'-h[Print help]' \
+'--help[Print help]' \
+'*::command -- The command and its arguments:_default' \
+&& ret=0
+;;
 (completions)
 _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
@@ -679,6 +711,7 @@ _curb_commands() {
 'agent:Find workloads on this host, confine them, watch them and act at their limits, for good' \
 'limits:Check, show and compare files of limits for workloads of a host' \
 'audit:Are limits in place? For the processes of this host, or in files' \
+'profile:Measure what a command on this host needs, as a baseline for its limits' \
 'completions:Write completions for a shell to stdout' \
 'man:Write the man pages to a directory' \
 'openapi:Write the description of the HTTP API (OpenAPI 3.1) to stdout' \
@@ -819,6 +852,7 @@ _curb__subcmd__limits_commands() {
 'show:Show each limit with its reason, and what holds it' \
 'diff:Tell what is different between two files of limits' \
 'render:Write the limits of a workload in the form of another tool' \
+'recommend:Recommend limits from baselines, each number explained' \
 'schema:Print the JSON Schema of the file of limits, for editors' \
     )
     _describe -t commands 'curb limits commands' commands "$@"
@@ -832,6 +866,11 @@ _curb__subcmd__limits__subcmd__check_commands() {
 _curb__subcmd__limits__subcmd__diff_commands() {
     local commands; commands=()
     _describe -t commands 'curb limits diff commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__limits__subcmd__recommend_commands] )) ||
+_curb__subcmd__limits__subcmd__recommend_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb limits recommend commands' commands "$@"
 }
 (( $+functions[_curb__subcmd__limits__subcmd__render_commands] )) ||
 _curb__subcmd__limits__subcmd__render_commands() {
@@ -911,6 +950,11 @@ _curb__subcmd__policy__subcmd__schema_commands() {
 _curb__subcmd__policy__subcmd__show_commands() {
     local commands; commands=()
     _describe -t commands 'curb policy show commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__profile_commands] )) ||
+_curb__subcmd__profile_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb profile commands' commands "$@"
 }
 (( $+functions[_curb__subcmd__quota_commands] )) ||
 _curb__subcmd__quota_commands() {

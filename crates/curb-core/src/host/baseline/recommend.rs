@@ -2,7 +2,7 @@
 //!
 //! | limit | formula | from |
 //! | --- | --- | --- |
-//! | memory | the most that any scenario but `edge` needed, and 15% more (25% after one run only; what runs differ by if that is more), at least 64 MiB more | the margin of Kubernetes' VPA, on the peak in place of its 90th percentile: a model server that meets its limit once is killed once |
+//! | memory | the most that any scenario but `edge` needed, and 15% more (25% after one run only; what runs differ by, divided by their number less one, if that is more), at least 64 MiB more | the margin of Kubernetes' VPA, on the peak in place of its 90th percentile: a model server that meets its limit once is killed once |
 //! | memory_high | halfway from the most that was needed to the limit | above all that was seen, since MLX all but stands still where the kernel takes back from it |
 //! | swap | none | weights that are swapped out stall every request |
 //! | cpu | the most between two samples and 15% more, in tenths | as memory; at most what the machine has |
@@ -123,11 +123,16 @@ fn margin(scenario: &Scenario) -> (Permille, String) {
             format!("{MARGIN_ONE_RUN} more, since it was measured once only"),
         );
     }
-    if differ > MARGIN {
-        let given = differ.min(MARGIN_MOST);
+    // By how much the next run may be above all so far: two that differ say little of the third, ten say more.
+    let may = Permille(differ.0 / (scenario.runs - 1));
+    if may > MARGIN {
+        let given = may.min(MARGIN_MOST);
         return (
             given,
-            format!("{given} more, since its runs differ by {differ}"),
+            format!(
+                "{given} more, since its {} runs differ by {differ}",
+                scenario.runs
+            ),
         );
     }
     (MARGIN, format!("{MARGIN} more"))
