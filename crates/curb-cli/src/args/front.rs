@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use clap::Args;
 use curb_core::amount::{Amount, Unit};
+use curb_core::host::limits::Front as Model;
 use curb_core::time::Millis;
 use curb_front::FrontLimits;
 
 /// A proxy in front of a model server.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Front")]
 pub struct FrontArgs {
     /// Take HTTP requests at LISTEN, within bounds, and pass them to the command's server at TO, such as
@@ -17,22 +18,22 @@ pub struct FrontArgs {
     #[arg(long, value_name = "LISTEN=TO", value_parser = pair)]
     pub front: Option<Pair>,
     /// Requests that the server has at once [default: 8]
-    #[arg(long, value_name = "N", requires = "front")]
+    #[arg(long, value_name = "N")]
     pub front_in_flight: Option<u32>,
     /// Requests that wait beside them [default: 32]
-    #[arg(long, value_name = "N", requires = "front")]
+    #[arg(long, value_name = "N")]
     pub front_queue: Option<u32>,
     /// Requests of one client, running and waiting [default: half of all]
-    #[arg(long, value_name = "N", requires = "front")]
+    #[arg(long, value_name = "N")]
     pub front_per_client: Option<u32>,
     /// The largest body of a request [default: 8MiB]
-    #[arg(long, value_name = "SIZE", value_parser = size, requires = "front")]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     pub front_body: Option<Amount>,
     /// From a request's head to the last byte of its answer, waiting included [default: 2m]
-    #[arg(long, value_name = "TIME", value_parser = time, requires = "front")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     pub front_deadline: Option<Millis>,
     /// Another server that takes the requests while this one cannot
-    #[arg(long, value_name = "ADDRESS", value_parser = address, requires = "front")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub front_fallback: Option<SocketAddr>,
 }
 
@@ -44,23 +45,54 @@ pub struct Pair {
 }
 
 impl FrontArgs {
-    /// The bounds, if there is to be a front.
-    #[must_use]
-    pub fn limits(&self) -> Option<FrontLimits> {
-        let Pair { listen, to } = self.front?;
-        let mut limits = FrontLimits::new(listen, to);
-        limits.in_flight = self
-            .front_in_flight
-            .map_or(limits.in_flight, |n| n as usize);
-        limits.queue = self.front_queue.map_or(limits.queue, |n| n as usize);
-        limits.per_client = self.front_per_client.map(|n| n as usize);
+    /// The bounds, if there is to be a front: those of the workload's file, and what the command line says instead.
+    ///
+    /// # Errors
+    /// Bounds without a front.
+    pub fn limits(&self, file: Option<&Model>) -> Result<Option<FrontLimits>, String> {
+        let mut limits = match (self.front, file) {
+            (Some(Pair { listen, to }), Some(file)) => FrontLimits {
+                listen,
+                to,
+                ..FrontLimits::from(file)
+            },
+            (Some(Pair { listen, to }), None) => FrontLimits::new(listen, to),
+            (None, Some(file)) => FrontLimits::from(file),
+            (None, None) => return self.bound().map_or(Ok(None), |bound| Err(lonely(bound))),
+        };
+        let number = |given: Option<u32>, else_: usize| given.map_or(else_, |n| n as usize);
+        limits.in_flight = number(self.front_in_flight, limits.in_flight);
+        limits.queue = number(self.front_queue, limits.queue);
+        limits.per_client = self
+            .front_per_client
+            .map(|n| n as usize)
+            .or(limits.per_client);
         limits.body = self.front_body.map_or(limits.body, |Amount(bytes)| bytes);
-        limits.fallback = self.front_fallback;
+        limits.fallback = self.front_fallback.or(limits.fallback);
         if let Some(Millis(deadline)) = self.front_deadline {
             limits.deadline = Duration::from_millis(deadline);
         }
-        Some(limits)
+        Ok(Some(limits))
     }
+
+    /// The first bound that was given.
+    fn bound(&self) -> Option<&'static str> {
+        let given = [
+            ("--front-in-flight", self.front_in_flight.is_some()),
+            ("--front-queue", self.front_queue.is_some()),
+            ("--front-per-client", self.front_per_client.is_some()),
+            ("--front-body", self.front_body.is_some()),
+            ("--front-deadline", self.front_deadline.is_some()),
+            ("--front-fallback", self.front_fallback.is_some()),
+        ];
+        given.iter().find(|(_, is)| *is).map(|(name, _)| *name)
+    }
+}
+
+fn lonely(bound: &str) -> String {
+    format!(
+        "{bound} without a front: say where it is with --front LISTEN=TO, or in the workload's file"
+    )
 }
 
 fn pair(text: &str) -> Result<Pair, String> {
@@ -120,5 +152,55 @@ mod tests {
         ] {
             assert!(pair(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_command_line_counts_more_than_the_file_and_bounds_need_a_front() {
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let file = Model {
+            listen: at(1),
+            to: at(2),
+            in_flight: 3,
+            queue: 4,
+            body: Model::BODY,
+            per_client: 5,
+            deadline: Millis(6000),
+            fallback: Some(at(7)),
+        };
+        let nothing = FrontArgs {
+            front: None,
+            front_in_flight: None,
+            front_queue: None,
+            front_per_client: None,
+            front_body: None,
+            front_deadline: None,
+            front_fallback: None,
+        };
+        assert_eq!(nothing.limits(None), Ok(None));
+        assert_eq!(
+            nothing.limits(Some(&file)),
+            Ok(Some(FrontLimits::from(&file)))
+        );
+        let more = FrontArgs {
+            front: Some(pair("8=9").expect("two ports")),
+            front_queue: Some(10),
+            ..nothing
+        };
+        let limits = more.limits(Some(&file)).expect("a front").expect("a front");
+        assert_eq!((limits.listen, limits.to), (at(8), at(9)));
+        assert_eq!(
+            (limits.in_flight, limits.queue, limits.per_client),
+            (3, 10, Some(5))
+        );
+        assert_eq!(
+            (limits.deadline, limits.fallback),
+            (Duration::from_secs(6), Some(at(7)))
+        );
+        let lonely = FrontArgs {
+            front: None,
+            ..more
+        };
+        let told = lonely.limits(None).expect_err("there is no front");
+        assert!(told.starts_with("--front-queue without a front"), "{told}");
     }
 }

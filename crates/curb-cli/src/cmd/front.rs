@@ -3,22 +3,39 @@
 use std::time::Duration;
 
 use curb_core::host::ladder::Event;
+use curb_core::host::limits::Front as Model;
 use curb_front::{Follower, Front, FrontError};
 use curb_host::tell::Observer;
 
 use crate::args::FrontArgs;
+use crate::cmd::run::COULD_NOT;
 use crate::ctx::Ctx;
+use crate::exit::Exit;
+use crate::fail::Failure;
 
 /// The command has ended: those who are here get to read that.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Starts to listen, if there is to be a front. Until the command runs, clients are told that it does not.
-pub fn start(args: &FrontArgs, ctx: &mut Ctx) -> Result<Option<Front>, FrontError> {
-    let Some(limits) = args.limits() else {
+/// Starts to listen, if there is to be a front. Until the command runs, clients wait for it.
+///
+/// # Errors
+/// It cannot be; with the exit code for that.
+pub fn start(
+    args: &FrontArgs,
+    file: Option<&Model>,
+    ctx: &mut Ctx,
+) -> Result<Option<Front>, (Failure, u8)> {
+    let usage = |text: String| (Failure::usage(text), Exit::Usage as u8);
+    let Some(limits) = args.limits(file).map_err(usage)? else {
         return Ok(None);
     };
     let any_port = limits.listen.port() == 0;
-    let front = Front::start(limits)?;
+    let front = Front::start(limits).map_err(|error| match error {
+        FrontError::Bad(_) => usage(error.to_string()),
+        FrontError::Listen { .. } | FrontError::System(_) => {
+            (Failure::local(error.to_string()), COULD_NOT)
+        }
+    })?;
     if any_port {
         ctx.say(&format!("curb: the front listens at {}", front.at()));
     }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use curb_core::amount::Amount;
 use curb_core::host::ladder::Event;
-use curb_core::host::limits::{Diagnostic, File};
+use curb_core::host::limits::{Diagnostic, File, Front as Model};
 use curb_core::time::Millis;
-use curb_front::FrontError;
+use curb_front::Front;
 use curb_host::limits::{Bytes, Limits, MilliCpu};
 use curb_host::machine::machine;
 use curb_host::run::{Fallback, Plan, RunError, attach, run as run_within};
@@ -23,29 +23,18 @@ use crate::exit::Exit;
 use crate::fail::Failure;
 
 /// What wrappers of commands give when they themselves failed (env(1), timeout(1), nohup(1)).
-const COULD_NOT: u8 = 125;
+pub const COULD_NOT: u8 = 125;
 const NOT_RUNNABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
 /// `curb run ... -- CMD`: ends as the command ends.
 pub fn run(args: RunArgs, ctx: &mut Ctx) -> ExitCode {
     let pid = args.pid;
-    let front = match front::start(&args.front, ctx) {
-        Ok(front) => front,
-        Err(error) => {
-            let code = match &error {
-                FrontError::Bad(_) => Exit::Usage as u8,
-                FrontError::Listen { .. } | FrontError::System(_) => COULD_NOT,
-            };
-            ctx.complain(&Failure::local(error.to_string()));
-            return ExitCode::from(code);
-        }
-    };
-    let mut plan = match plan(args) {
-        Ok(plan) => plan,
-        Err(failure) => {
+    let (mut plan, front) = match prepare(args, ctx) {
+        Ok(prepared) => prepared,
+        Err((failure, code)) => {
             ctx.complain(&failure);
-            return ExitCode::from(Exit::Usage as u8);
+            return ExitCode::from(code);
         }
     };
     plan.observers.push(Box::new(say));
@@ -65,11 +54,21 @@ pub fn run(args: RunArgs, ctx: &mut Ctx) -> ExitCode {
     }
 }
 
-fn plan(args: RunArgs) -> Result<Plan, Failure> {
-    let mut plan = match &args.workload {
-        Some(name) => of_workload(&args.limits, name)?,
-        None => Plan::new(Vec::new()),
+/// What to run, and the front before it, which listens from here on; or why not, and the exit code for that.
+fn prepare(args: RunArgs, ctx: &mut Ctx) -> Result<(Plan, Option<Front>), (Failure, u8)> {
+    let usage = |failure| (failure, Exit::Usage as u8);
+    let (from_file, front) = match &args.workload {
+        Some(name) => of_workload(&args.limits, name).map_err(usage)?,
+        None => (Plan::new(Vec::new()), None),
     };
+    let listens_as = args.front.clone();
+    let plan = plan(args, from_file).map_err(usage)?;
+    let front = front::start(&listens_as, front.as_ref(), ctx)?;
+    Ok((plan, front))
+}
+
+/// What the command line says, on top of what the file does.
+fn plan(args: RunArgs, mut plan: Plan) -> Result<Plan, Failure> {
     override_limits(&mut plan.limits, &args);
     plan.grace = Duration::from_millis(args.grace.0);
     plan.stop_attached = args.stop;
@@ -90,8 +89,8 @@ fn plan(args: RunArgs) -> Result<Plan, Failure> {
     Ok(plan)
 }
 
-/// The plan of a workload of a file of limits, which has to be right for this host.
-fn of_workload(path: &Path, name: &str) -> Result<Plan, Failure> {
+/// The plan of a workload of a file of limits, which has to be right for this host; and its front.
+fn of_workload(path: &Path, name: &str) -> Result<(Plan, Option<Model>), Failure> {
     let text = read_file(path, "the file of limits")?;
     let here = machine(Path::new("/"));
     let parsed = File::parse(&path.display().to_string(), &text, &here);
@@ -106,7 +105,7 @@ fn of_workload(path: &Path, name: &str) -> Result<Plan, Failure> {
         limits: Limits::from(&workload.limits.with(&f.limits)),
     });
     let command = workload.command.iter().flatten().map(OsString::from);
-    Ok(Plan {
+    let plan = Plan {
         workload: workload.name.clone(),
         limits: Limits::from(&workload.limits),
         ladder: workload.ladder.clone(),
@@ -115,7 +114,8 @@ fn of_workload(path: &Path, name: &str) -> Result<Plan, Failure> {
         fallback,
         keep_free: parsed.file.host.keep_free,
         ..Plan::new(command.collect())
-    })
+    };
+    Ok((plan, workload.front.clone()))
 }
 
 /// What the command line says counts more than the file.

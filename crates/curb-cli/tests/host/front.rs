@@ -18,6 +18,8 @@ class Model(http.server.BaseHTTPRequestHandler):
             os.abort()
         if self.path == "/stop":
             os._exit(3)
+        if self.path == "/eat":
+            held = b"x" * (1 << 30)
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -174,4 +176,56 @@ fn a_front_that_cannot_be_is_told_before_anything_is_run() {
         .output()
         .expect("curb starts");
     assert_eq!(ran.status.code(), Some(2));
+}
+
+/// What restarts after its memory killed it.
+const LIMITS: &str = r#"
+version: 1
+workloads:
+  - name: chat
+    limits:
+      memory: {value: 128MiB, why: "a small server"}
+    retry: {times: 5, first: 100ms, most: 200ms, within: 10m}
+    front: {listen: "127.0.0.1:1", to: "127.0.0.1:2", body: 2KiB}
+"#;
+
+impl Run {
+    /// Asks until it is answered: the server is being started again.
+    fn is_served(&self) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let (status, answer) = self.post("/echo", "hello");
+            if status == 200 {
+                return;
+            }
+            assert_eq!(status, 503, "{answer}");
+            assert!(answer.contains("retry-after: "), "{answer}");
+            assert!(Instant::now() < until, "{answer}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+#[test]
+fn a_request_that_takes_all_the_memory_twice_is_refused_and_the_others_are_served() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("limits.yaml");
+    std::fs::write(&file, LIMITS).expect("it is written");
+    let file = file.to_str().expect("text");
+    let run = Run::start("0", &["--workload", "chat", "--limits", file]);
+    run.is_served();
+    for _ in 0..2 {
+        let (status, answer) = run.post("/eat", "poison");
+        assert_eq!(status, 502, "{answer}");
+        run.is_served();
+    }
+    let (status, answer) = run.post("/eat", "poison");
+    assert_eq!(status, 422, "{answer}");
+    assert!(
+        answer.contains("\"code\":\"killed-the-server\""),
+        "{answer}"
+    );
+    run.is_served();
+    // The file's own bound, at the address of the command line.
+    assert_eq!(run.post("/echo", &"x".repeat(2049)).0, 413);
 }
