@@ -18,7 +18,7 @@ mount -t sysfs sysfs /sys
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 export PATH=/usr/bin:/bin:/usr/sbin:/sbin HOME=/ RUST_BACKTRACE=0
 echo "controllers: \$(cat /sys/fs/cgroup/cgroup.controllers)"
-cd '$PWD' && '$PWD/$binary' run:: audit::live:: --test-threads 1 --color never 2>&1
+cd '$PWD' && '$PWD/$binary' run:: limits:: audit::live:: --test-threads 1 --color never 2>&1
 echo o >/proc/sysrq-trigger
 sleep 10
 INIT

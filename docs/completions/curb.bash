@@ -118,6 +118,9 @@ _curb() {
             curb__subcmd__journal,verify)
                 cmd="curb__subcmd__journal__subcmd__verify"
                 ;;
+            curb__subcmd__limits,apply)
+                cmd="curb__subcmd__limits__subcmd__apply"
+                ;;
             curb__subcmd__limits,check)
                 cmd="curb__subcmd__limits__subcmd__check"
                 ;;
@@ -743,8 +746,22 @@ _curb() {
             return 0
             ;;
         curb__subcmd__limits)
-            opts="-h --help check show diff render recommend schema"
+            opts="-h --help check show diff apply render recommend schema"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__limits__subcmd__apply)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

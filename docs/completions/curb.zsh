@@ -517,6 +517,15 @@ _arguments "${_arguments_options[@]}" : \
 ':new -- The file as it is:_files' \
 && ret=0
 ;;
+(apply)
+_arguments "${_arguments_options[@]}" : \
+'--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
+'-h[Print help]' \
+'--help[Print help]' \
+':file -- The file; `-` reads stdin:_files' \
+'::workload -- Only this workload:_default' \
+&& ret=0
+;;
 (render)
 _arguments "${_arguments_options[@]}" : \
 '--to=[The form]:FORM:((systemd\:"A drop-in of a systemd service"
@@ -851,11 +860,17 @@ _curb__subcmd__limits_commands() {
 'check:Find everything that is wrong or doubtful in a file of limits' \
 'show:Show each limit with its reason, and what holds it' \
 'diff:Tell what is different between two files of limits' \
+'apply:Give what runs the limits of the file' \
 'render:Write the limits of a workload in the form of another tool' \
 'recommend:Recommend limits from baselines, each number explained' \
 'schema:Print the JSON Schema of the file of limits, for editors' \
     )
     _describe -t commands 'curb limits commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__limits__subcmd__apply_commands] )) ||
+_curb__subcmd__limits__subcmd__apply_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb limits apply commands' commands "$@"
 }
 (( $+functions[_curb__subcmd__limits__subcmd__check_commands] )) ||
 _curb__subcmd__limits__subcmd__check_commands() {

@@ -26,6 +26,7 @@ pub mod hook;
 pub mod host;
 pub mod layout;
 pub mod limits;
+pub mod live;
 pub mod machine;
 pub mod privilege;
 pub mod proc;

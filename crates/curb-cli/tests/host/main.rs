@@ -7,6 +7,7 @@ mod common;
 mod front;
 mod keys;
 mod ladder;
+mod limits;
 mod profile;
 mod run;
 mod supervise;

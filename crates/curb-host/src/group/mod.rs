@@ -8,6 +8,7 @@ mod counts;
 mod end;
 mod files;
 mod notice;
+mod save;
 mod set;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,7 @@ use crate::limits::Limits;
 
 pub use counts::Counts;
 pub use notice::Notice;
+pub use save::Saved;
 
 pub(crate) use files::empty_into;
 use files::{members_of, refused};

@@ -50,7 +50,12 @@ impl Owner {
         format!("{ATTACHED}{workload}-{self}-1")
     }
 
-    fn of(name: &str) -> Option<Owner> {
+    /// Whether that supervisor lives, as far as it can be told from here.
+    pub(crate) fn lives(&self, procfs: &Procfs) -> bool {
+        space().is_ok_and(|s| s == self.space) && procfs.same(self.id).is_ok()
+    }
+
+    pub(crate) fn of(name: &str) -> Option<Owner> {
         let mut words = name.rsplit('-');
         let mut number = || words.next()?.parse::<u64>().ok();
         let (_run, space, start, pid) = (number()?, number()?, number()?, number()?);

@@ -27,6 +27,7 @@ use crate::layout::Layout;
 use crate::limits::{BadLimit, Bytes, Limits};
 use crate::tell::{Observer, Teller};
 
+pub(crate) use leftover::Owner;
 use once::Once;
 use signals::{Got, Signals};
 

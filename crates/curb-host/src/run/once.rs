@@ -29,6 +29,8 @@ use crate::tree::Root;
 
 /// After SIGKILL a process may still be busy in the kernel; that long its end is waited for.
 const KILL_WITHIN: Duration = Duration::from_secs(30);
+/// Limits that differ by less are the same: the kernel takes whole pages, of 64 KiB at most.
+const LARGEST_PAGE: u64 = 64 << 10;
 /// Between two looks whether what was asked to end has ended.
 const LOOK: Duration = Duration::from_millis(20);
 /// Between two readings.
@@ -314,6 +316,7 @@ impl<'a> Once<'a> {
     fn look(&mut self) {
         let ran = self.begun.elapsed();
         let sample = self.body.sample(ran, &self.limits);
+        self.adopt(sample.counts.memory_limit);
         if self.stop.is_none() && self.body.lost_its_group(&self.limits) {
             self.tell_of_the_lost_group();
         }
@@ -325,6 +328,20 @@ impl<'a> Once<'a> {
         self.try_to_raise();
         self.watch(&reading);
         self.next_look = Instant::now() + self.pause_before_next(ran, sample.counts.memory);
+    }
+
+    /// Somebody else may have changed the limit (`curb limits apply`): what the kernel holds it to is what counts.
+    fn adopt(&mut self, held_to: Option<Bytes>) {
+        let (Some(now), Some(ours)) = (held_to, self.limits.memory) else {
+            return;
+        };
+        // The kernel takes whole pages.
+        if self.body.watched().memory || now.0.abs_diff(ours.0) < LARGEST_PAGE {
+            return;
+        }
+        self.limits.memory = Some(now);
+        let text = format!("its limit on memory was changed from {ours} to {now} while it ran");
+        self.teller.tell(What::Note { text });
     }
 
     fn tell_of_the_lost_group(&mut self) {

@@ -26,6 +26,8 @@ pub enum LimitsCommand {
     Show(LimitsShowArgs),
     /// Tell what is different between two files of limits
     Diff(LimitsDiffArgs),
+    /// Give what runs the limits of the file
+    Apply(LimitsApplyArgs),
     /// Write the limits of a workload in the form of another tool
     Render(LimitsRenderArgs),
     /// Recommend limits from baselines, each number explained
@@ -92,6 +94,24 @@ pub struct LimitsDiffArgs {
     pub old: PathBuf,
     /// The file as it is
     pub new: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub json: Json,
+}
+
+/// `curb limits apply`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Changes the control groups of workloads that `curb run --workload` runs now: memory, memory_high, swap, cpu, \
+    cpu_weight, cpu_set, processes. Everything else holds from the next start on. Where the kernel refuses one limit, all \
+    stay as they were.\n\n\
+    Exit code: 0 done (also where nothing runs), 1 refused, 7 the file cannot be read or is wrong for this host."
+)]
+pub struct LimitsApplyArgs {
+    /// The file; `-` reads stdin
+    pub file: PathBuf,
+    /// Only this workload
+    pub workload: Option<String>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub json: Json,

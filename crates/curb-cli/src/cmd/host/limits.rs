@@ -29,6 +29,7 @@ pub fn run(args: &LimitsArgs, ctx: &mut Ctx) -> Done {
         LimitsCommand::Check(args) => check(args, ctx),
         LimitsCommand::Show(args) => show(args, ctx),
         LimitsCommand::Diff(args) => difference(args, ctx),
+        LimitsCommand::Apply(args) => super::apply::run(args, ctx),
         LimitsCommand::Render(args) => render(args, ctx),
         LimitsCommand::Recommend(args) => super::recommend::run(args, ctx),
         LimitsCommand::Schema(args) => schema(args, ctx),
@@ -69,8 +70,13 @@ fn host(args: &ForHost) -> Host {
 
 /// A file that has to be right, whatever host it is for. Its warnings are for `check`.
 pub fn read(path: &Path) -> Result<Parsed, Failure> {
+    read_for(path, &Host::default())
+}
+
+/// A file that has to be right for a host.
+pub fn read_for(path: &Path, host: &Host) -> Result<Parsed, Failure> {
     let text = read_file(path, WHAT)?;
-    File::parse(&path.display().to_string(), &text, &Host::default()).map_err(|errors| {
+    File::parse(&path.display().to_string(), &text, host).map_err(|errors| {
         let all: Vec<String> = errors.iter().map(Diagnostic::render).collect();
         Failure::local(format!(
             "the file of limits cannot be used\n{}",

@@ -1,6 +1,7 @@
 //! What runs on this host.
 
 pub mod agent;
+mod apply;
 pub mod audit;
 pub mod limits;
 pub mod profile;

@@ -1,0 +1,167 @@
+//! `curb limits apply`: other limits for what runs.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use curb_core::host::limits::{Key, Workload};
+use curb_host::group::Group;
+use curb_host::limits::Limits;
+use curb_host::live::{self, Changed};
+use curb_host::machine::machine;
+use serde::Serialize;
+
+use super::limits::{named, read_for};
+use crate::args::LimitsApplyArgs;
+use crate::ctx::Ctx;
+use crate::exit::Exit;
+use crate::fail::{Done, Failure};
+
+/// Limits that are changed on what runs. The others are curb's own to watch, or set when a process starts.
+const AT_ONCE: [Key; 7] = [
+    Key::Memory,
+    Key::MemoryHigh,
+    Key::Swap,
+    Key::Cpu,
+    Key::CpuWeight,
+    Key::CpuSet,
+    Key::Processes,
+];
+
+/// What was done, for programs.
+#[derive(Serialize)]
+struct Applied {
+    /// Workloads of the file that run, with their groups.
+    runs: Vec<Runs>,
+    /// Workloads that do not.
+    rests: Vec<String>,
+    /// What the kernel took that was different before.
+    changed: Vec<Shown>,
+}
+
+#[derive(Serialize)]
+struct Runs {
+    workload: String,
+    groups: Vec<String>,
+    /// Limits of the file that hold from the next start on.
+    at_start: Vec<Key>,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    group: String,
+    file: String,
+    old: String,
+    new: String,
+}
+
+impl From<Changed> for Shown {
+    fn from(c: Changed) -> Shown {
+        Shown {
+            group: c.group,
+            file: c.file,
+            old: c.old,
+            new: c.new,
+        }
+    }
+}
+
+/// `curb limits apply FILE [WORKLOAD]`
+pub fn run(args: &LimitsApplyArgs, ctx: &mut Ctx) -> Done {
+    let file = read_for(&args.file, &machine(Path::new("/")))?.file;
+    let workloads: Vec<&Workload> = match &args.workload {
+        Some(name) => vec![named(&file, &args.file, name)?],
+        None => file.workloads.iter().collect(),
+    };
+    let mut each: Vec<(Group, Limits)> = Vec::new();
+    let (mut runs, mut rests) = (Vec::new(), Vec::new());
+    for workload in workloads {
+        let groups = live::groups(&workload.name).map_err(|e| {
+            Failure::local(format!("cannot find what runs of {}: {e}", workload.name))
+        })?;
+        if groups.is_empty() {
+            rests.push(workload.name.clone());
+            continue;
+        }
+        runs.push(Runs {
+            workload: workload.name.clone(),
+            groups: groups.iter().map(|g| g.name().to_owned()).collect(),
+            at_start: at_start(workload, &groups),
+        });
+        let limits = Limits::from(&workload.limits);
+        each.extend(groups.into_iter().map(|g| (g, limits.clone())));
+    }
+    let changed = live::apply(&each).map_err(refused)?;
+    let applied = Applied {
+        runs,
+        rests,
+        changed: changed.into_iter().map(Shown::from).collect(),
+    };
+    if args.json.json {
+        ctx.json(&applied)?;
+    } else {
+        tell(&applied, ctx)?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Limits that no running process can be given, and those that these groups were made without.
+fn at_start(workload: &Workload, groups: &[Group]) -> Vec<Key> {
+    let limits = Limits::from(&workload.limits);
+    let lacking: BTreeSet<Key> = groups
+        .iter()
+        .flat_map(|g| live::lacking(g, &limits))
+        .collect();
+    let rows = workload.limits.rows().into_iter().map(|row| row.key);
+    rows.filter(|key| !AT_ONCE.contains(key) || lacking.contains(key))
+        .collect()
+}
+
+fn refused(refused: live::Refused) -> Failure {
+    let message = format!("a limit was refused: {refused}");
+    if refused.left.is_empty() {
+        let help = "nothing was changed; lower what it uses first, or choose another limit";
+        return Failure::new(Exit::Failed, message).help(help);
+    }
+    let left = refused.left.join("; ");
+    let help = "apply the file that was in force before";
+    Failure::new(
+        Exit::Failed,
+        format!("{message}\nnot put back as it was: {left}"),
+    )
+    .help(help)
+}
+
+fn tell(applied: &Applied, ctx: &mut Ctx) -> Result<(), Failure> {
+    for c in &applied.changed {
+        ctx.print(&format!(
+            "{}: {}: {} -> {}\n",
+            c.group, c.file, c.old, c.new
+        ))?;
+    }
+    for runs in &applied.runs {
+        if applied
+            .changed
+            .iter()
+            .all(|c| !runs.groups.contains(&c.group))
+        {
+            ctx.say(&format!(
+                "{}: its limits are those of the file already",
+                runs.workload
+            ));
+        }
+        if !runs.at_start.is_empty() {
+            let keys: Vec<&str> = runs.at_start.iter().map(|k| k.name()).collect();
+            ctx.say(&format!(
+                "{}: from its next start on: {}",
+                runs.workload,
+                keys.join(", ")
+            ));
+        }
+    }
+    for name in &applied.rests {
+        ctx.say(&format!(
+            "{name}: nothing of it runs; its limits hold from its next start on"
+        ));
+    }
+    Ok(())
+}
