@@ -210,6 +210,7 @@ impl Agent {
             .env("CURB_LIMIT_VALUE", at.what.limit.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .env_remove(crate::run::READ_ALREADY)
             .kill_on_drop(true);
         if let Some(member) = watch.members.values().next() {
             to_run.env("CURB_PID", member.who.pid.to_string());

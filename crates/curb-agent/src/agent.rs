@@ -332,10 +332,47 @@ impl Agent {
                 return Ok(());
             }
         }
+        let mut roots = Vec::new();
         for found in found {
-            self.take_in(found.watch, found.who, found.user, found.by, found.kept_by)?;
+            // It may have come in with its parent a moment ago.
+            if self
+                .scan
+                .about(found.who.pid)
+                .is_some_and(|a| a.who == found.who && a.is.is_some())
+            {
+                continue;
+            }
+            if self.take_in(found.watch, found.who, found.user, found.by, found.kept_by)? {
+                roots.push((found.who.pid, found.watch));
+            }
         }
+        self.take_in_families(&roots)?;
         self.count_members(now)
+    }
+
+    /// What was started by those that came in, before that.
+    fn take_in_families(&mut self, roots: &[(u32, usize)]) -> Result<(), Lost> {
+        let mut changed = BTreeSet::new();
+        for (id, i) in self.scan.descendants(roots) {
+            let who = Who {
+                pid: id.pid,
+                start: id.start,
+            };
+            let known = self.scan.about(who.pid);
+            if known.is_none_or(|a| a.who != who || a.is.is_none()) {
+                self.adopt(i, who)?;
+            }
+            changed.insert(i);
+        }
+        changed.extend(roots.iter().map(|(_, i)| *i));
+        for i in changed {
+            if self.watches[i].held_before.0 > 0
+                && let Err(why) = self.apply(i)?
+            {
+                self.tell(Some(i), What::NotHeld { why });
+            }
+        }
+        Ok(())
     }
 
     /// Which processes are members of what, by number: who is started by one of them belongs to it.
@@ -346,7 +383,7 @@ impl Agent {
             .collect()
     }
 
-    /// A process that is a workload: into its group, with all that descend from it.
+    /// A process that is a workload: into its group. Whether it is in there.
     fn take_in(
         &mut self,
         i: usize,
@@ -354,7 +391,7 @@ impl Agent {
         user: Option<u32>,
         by: String,
         kept_by: Option<String>,
-    ) -> Result<(), Lost> {
+    ) -> Result<bool, Lost> {
         self.tell(
             Some(i),
             What::Found {
@@ -373,25 +410,10 @@ impl Agent {
         if let Some(why) = outside {
             self.mark(who, i, Some(why.clone()));
             self.tell(Some(i), What::NotConfined { pid: who.pid, why });
-            return Ok(());
+            return Ok(false);
         }
-        let before = self.watches[i].held_before;
         self.adopt(i, who)?;
-        for child in self.scan.descendants(who.pid) {
-            self.adopt(
-                i,
-                Who {
-                    pid: child.pid,
-                    start: child.start,
-                },
-            )?;
-        }
-        if self.watches[i].held_before != before
-            && let Err(why) = self.apply(i)?
-        {
-            self.tell(Some(i), What::NotHeld { why });
-        }
-        Ok(())
+        Ok(true)
     }
 
     fn make_group(&mut self, i: usize) -> Result<Result<(), String>, Lost> {

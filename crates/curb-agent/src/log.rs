@@ -16,7 +16,7 @@ const KEPT: usize = 256;
 const MOST_A_SECOND: u64 = 200;
 
 /// How lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub enum Format {
     /// One JSON object a line.
     Json,

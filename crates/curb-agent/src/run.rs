@@ -3,10 +3,12 @@
 use std::cell::RefCell;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -21,7 +23,7 @@ use crate::log::{Format, Log, What};
 use crate::pages;
 
 /// What the command line says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
     /// The file of limits.
     pub limits: PathBuf,
@@ -48,11 +50,47 @@ pub struct Options {
 /// The user that it becomes where nobody says which.
 const USERS: [&str; 2] = ["curb-agent", "nobody"];
 
+/// Where the options are for a process that has read its command line already.
+pub(crate) const READ_ALREADY: &str = "CURB_AGENT_OPTIONS";
+
+/// Becomes the same program once more, with the same command line and with what was read of it: what reading a command line
+/// and printing help takes in memory is then not kept for good. Where that fails, it goes on as it is.
+fn become_small(options: &Options) {
+    let Ok(json) = serde_json::to_string(options) else {
+        return;
+    };
+    let mut words = std::env::args_os();
+    let mut again = std::process::Command::new("/proc/self/exe");
+    if let Some(name) = words.next() {
+        again.arg0(name);
+    }
+    let _why_it_stays_as_it_is = again.args(words).env(READ_ALREADY, json).exec();
+}
+
+/// Runs the agent in a process that has read its command line before; nothing, where this is no such process.
+#[must_use]
+pub fn read_already() -> Option<io::Result<()>> {
+    let json = std::env::var(READ_ALREADY).ok()?;
+    let options = serde_json::from_str(&json).ok()?;
+    Some(run_here(&options))
+}
+
 /// Runs until it is asked to end.
 ///
 /// # Errors
 /// It could not begin, or its helper is gone.
 pub fn run(options: &Options) -> io::Result<()> {
+    if !options.once {
+        become_small(options);
+    }
+    run_here(options)
+}
+
+/// Runs until it is asked to end.
+///
+/// # Errors
+/// It could not begin, or its helper is gone.
+fn run_here(options: &Options) -> io::Result<()> {
     curb_host::scan::raise_open_files();
     let layout = Layout::read(std::path::Path::new("/"))?;
     let root = privilege::standing()?.user == 0;

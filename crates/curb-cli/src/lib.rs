@@ -25,8 +25,8 @@ use crate::fail::{Done, Failure};
 
 /// Runs the command line that this process was started with.
 pub fn run() -> ExitCode {
-    // The agent's helper says and reads nothing of a command line; it is not for people.
-    if let Some(code) = cmd::host::agent::helper() {
+    // What runs for good, and small.
+    if let Some(code) = cmd::host::agent::without_command_line(Ctx::new) {
         return code;
     }
     let read = Cli::command().try_get_matches().and_then(|matches| {

@@ -154,6 +154,13 @@ impl<T> Scan<T> {
         }
     }
 
+    /// What is known of one.
+    #[must_use]
+    pub fn about(&self, pid: u32) -> Option<&T> {
+        let at = self.known.binary_search_by_key(&pid, |k| k.pid).ok()?;
+        Some(&self.known[at].about)
+    }
+
     /// Changes what is known of one.
     pub fn change(&mut self, pid: u32, change: impl FnOnce(&mut T)) {
         if let Ok(at) = self.known.binary_search_by_key(&pid, |k| k.pid) {
@@ -170,26 +177,32 @@ impl<T> Scan<T> {
         Some(Bytes(own.saturating_mul(page_size())))
     }
 
-    /// All that descend from a process at this moment, the nearest first.
+    /// All that descend from some processes at this moment, each with what was given of its ancestor, the nearest first.
     #[must_use]
-    pub fn descendants(&self, of: u32) -> Vec<ProcId> {
-        let Ok(pids) = self.procfs.pids() else {
-            return Vec::new();
+    pub fn descendants<A: Copy>(&self, of: &[(u32, A)]) -> Vec<(ProcId, A)> {
+        let pids = if of.is_empty() {
+            Ok(Vec::new())
+        } else {
+            self.procfs.pids()
         };
         let mut children: BTreeMap<u32, Vec<ProcId>> = BTreeMap::new();
-        for pid in pids {
+        for pid in pids.unwrap_or_default() {
             let Ok(process) = self.procfs.process(pid) else {
                 continue;
             };
             let Ok(stat) = process.stat() else { continue };
             children.entry(stat.parent).or_default().push(process.id());
         }
-        let mut all: Vec<ProcId> = children.remove(&of).unwrap_or_default();
-        let mut next = 0;
-        while let Some(id) = all.get(next) {
-            let more = children.remove(&id.pid).unwrap_or_default();
-            all.extend(more);
-            next += 1;
+        let mut all: Vec<(ProcId, A)> = Vec::new();
+        let mut next: Vec<(u32, A)> = of.to_vec();
+        while !next.is_empty() {
+            let of_these = next.iter().flat_map(|(pid, about)| {
+                let ids = children.remove(pid).unwrap_or_default();
+                ids.into_iter().map(|id| (id, *about))
+            });
+            let found: Vec<(ProcId, A)> = of_these.collect();
+            next = found.iter().map(|(id, about)| (id.pid, *about)).collect();
+            all.extend(found);
         }
         all
     }

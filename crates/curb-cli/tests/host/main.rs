@@ -1,6 +1,7 @@
 //! What runs on this host: `curb run` and its kin against a real kernel, in one test program. `scripts/test_cgroup2.sh` runs
 //! the parts of it that need control groups once more, on version 2.
 
+mod agent;
 mod attach;
 mod audit;
 mod common;

@@ -10,6 +10,7 @@ use curb_agent::run::{Options, run as run_agent};
 use curb_core::host::detect::Settings;
 
 use crate::args::{AgentArgs, AgentLog};
+use crate::ctx::Ctx;
 use crate::exit::Exit;
 use crate::fail::{Done, Failure};
 
@@ -38,13 +39,25 @@ pub fn run(args: &AgentArgs) -> Done {
     Ok(Exit::Ok)
 }
 
-/// The helper, if that is what this process was started as: its connection is its standard input.
+/// The agent whose command line was read before, or its helper, if that is what this process was started as.
 #[must_use]
-pub fn helper() -> Option<ExitCode> {
+pub fn without_command_line(ctx: impl FnOnce() -> Ctx) -> Option<ExitCode> {
     let mut words = std::env::args_os().skip(1);
-    if words.next()? != curb_agent::hands::COMMAND {
+    let word = words.next()?;
+    if word == "agent" {
+        let ended = curb_agent::run::read_already()?;
+        return Some(match ended {
+            Ok(()) => Exit::Ok.into(),
+            Err(error) => {
+                ctx().complain(&Failure::local(error.to_string()));
+                Exit::Local.into()
+            }
+        });
+    }
+    if word != curb_agent::hands::COMMAND {
         return None;
     }
+    // Its connection is its standard input.
     let orders = Orders {
         also_root: words.any(|w| w == "--also-root"),
     };

@@ -68,7 +68,7 @@ pub struct Usual {
 }
 
 /// When something is odd.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// So far above the upper end of what is usual it must be. Half of it, and it is over.
     pub level_margin: Permille,

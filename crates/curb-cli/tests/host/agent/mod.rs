@@ -1,0 +1,7 @@
+//! `curb agent` against a real kernel, with real MLX.
+
+mod hostile;
+mod life;
+mod mlx;
+mod place;
+mod unit;
