@@ -434,11 +434,12 @@ impl Agent {
             limits: Box::new(watch.told_to_the_kernel()),
             wait: watch.waits(),
         };
-        let missing = match self.hands.ask(&verb)? {
+        let mut missing = match self.hands.ask(&verb)? {
             Answer::Done => Vec::new(),
             Answer::DoneBut { missing } => missing,
             other => return Ok(Err(why(other))),
         };
+        missing.extend(self.watches[i].only_at_start());
         for why in &missing {
             self.tell(Some(i), What::NotHeld { why: why.clone() });
         }

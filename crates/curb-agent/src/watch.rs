@@ -165,6 +165,26 @@ impl Watch {
         limits
     }
 
+    /// Limits of the file that cannot be set on processes that run.
+    #[must_use]
+    pub fn only_at_start(&self) -> Vec<String> {
+        let limits = &self.workload.limits;
+        let given = [
+            ("open_files", limits.open_files.is_some()),
+            ("io_read", limits.io_read.is_some()),
+            ("io_write", limits.io_write.is_some()),
+            ("gpu_visible", limits.gpu_visible.is_some()),
+            ("gpu_threads", limits.gpu_threads.is_some()),
+            ("gpu_memory", limits.gpu_memory.is_some()),
+            ("mlx_cache", limits.mlx_cache.is_some()),
+            ("mlx_memory", limits.mlx_memory.is_some()),
+        ];
+        let given = given.iter().filter(|(_, given)| *given);
+        given
+            .map(|(name, _)| format!("{name}: the agent cannot set it on what runs; curb run --workload sets it at the start"))
+            .collect()
+    }
+
     /// Whether who meets its limit on memory waits there to be given more.
     #[must_use]
     pub fn waits(&self) -> bool {
@@ -514,6 +534,18 @@ mod tests {
                 })
             ),
             "{orders:?}"
+        );
+    }
+
+    #[test]
+    fn limits_that_cannot_be_set_on_what_runs_are_told() {
+        let mut workload = with_memory(100);
+        assert_eq!(watch(&workload).only_at_start(), Vec::<String>::new());
+        workload.limits.open_files = Some(Limit::new(64, "for the test"));
+        let told = watch(&workload).only_at_start();
+        assert!(
+            told.len() == 1 && told[0].starts_with("open_files: "),
+            "{told:?}"
         );
     }
 

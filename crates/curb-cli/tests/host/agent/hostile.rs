@@ -247,7 +247,7 @@ fn a_number_that_another_process_has_since_is_not_taken_for_the_workload() {
     let mut another = None;
     for _ in 0..200 {
         fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).expect("root may");
-        let next = sleeper(place.user + 5_000);
+        let next = sleeper(place.user + 4);
         if next.pid() == pid {
             another = Some(next);
             break;

@@ -45,7 +45,8 @@ impl Place {
         open_to_all(dir.path());
         Place {
             dir,
-            user: 60_000 + (std::process::id() * 8 + NEXT.load(Ordering::Relaxed)) % 5_000,
+            // No two tests have the same, nor one that is another's plus a few.
+            user: 100_000 + std::process::id() * 8 + NEXT.load(Ordering::Relaxed) % 4,
             groups,
         }
     }

@@ -1,7 +1,7 @@
 //! Memory that grows and is not given back.
 //!
 //! A garbage collector or a cache lets memory rise and fall: of each window only the least counts. Over the last windows
-//! nearly each pair must have grown (Kendall's count), by a robust slope (Theil and Sen: the median of the slopes of all
+//! nearly each pair must have grown (Kendall's count), most by their share (one leap is no growth), by a robust slope (Theil and Sen: the median of the slopes of all
 //! pairs, so that one odd window changes nothing), and by enough to matter. Three lengths of window are looked at: short
 //! ones find a fast leak within minutes, long ones a slow one. When memory is given back after all, it was no leak but a
 //! long tooth of a saw; windows of that length are not believed again until the next start.
@@ -19,6 +19,8 @@ const LOOK: usize = 12;
 const NEWEST: usize = 6;
 /// Of a hundred pairs, so many must have grown more than shrunk.
 const PAIRS_PERCENT: i64 = 80;
+/// Of a hundred steps from one window to the next, so many must be a quarter of the mean step at least.
+const STEPS_PERCENT: usize = 70;
 /// The longer windows, in short ones.
 const LENGTHS: [u64; 3] = [1, 6, 60];
 const HOUR: u64 = 3_600_000;
@@ -114,6 +116,14 @@ impl Scale {
             return None;
         }
         let (first, last) = (lows.first()?, lows.last()?);
+        // One leap is no growth: most windows must have their share of it.
+        let mean = last.bytes.saturating_sub(first.bytes) / (LOOK as u64 - 1);
+        let share = lows
+            .windows(2)
+            .filter(|two| two[1].bytes.saturating_sub(two[0].bytes) >= (mean / 4).max(1));
+        if share.count() * 100 < (LOOK - 1) * STEPS_PERCENT {
+            return None;
+        }
         let slope = u64::try_from(slope(&lows)?).ok()?;
         let over = last.at.0.saturating_sub(first.at.0);
         let grown = u128::from(slope) * u128::from(over) / u128::from(HOUR);

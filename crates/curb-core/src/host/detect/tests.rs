@@ -352,6 +352,123 @@ fn the_end_of_a_workload_ends_what_was_odd_about_it() {
     assert_eq!(d.active().count(), 0);
 }
 
+/// One recorded run of real MLX, as readings.
+fn recorded(name: &str) -> Vec<Reading> {
+    let text = include_str!("recorded.txt");
+    let column = |kind: &str| -> Vec<u64> {
+        let begin = format!("{name} {kind} ");
+        let line = text
+            .lines()
+            .find_map(|l| l.strip_prefix(&begin))
+            .expect("recorded");
+        let each = |word: &str| {
+            let (value, times) = word.split_once('*').unwrap_or((word, "1"));
+            let times = times.parse().expect("a number");
+            std::iter::repeat_n(value.parse().expect("a number"), times)
+        };
+        line.split(' ').flat_map(each).collect()
+    };
+    let (cpu, io, waits) = (column("cpu"), column("io"), column("waits"));
+    let reading = |(s, kib): (usize, u64)| {
+        let seldom = |column: &[u64]| s.is_multiple_of(10).then(|| column[s / 10]);
+        Reading {
+            at: Millis(s as u64 * 1000),
+            memory: Some(Bytes(kib << 10)),
+            cpu_micros: seldom(&cpu).map(|ms| ms * 1000),
+            tasks: None,
+            progress: Progress {
+                io_bytes: seldom(&io),
+                waits: seldom(&waits),
+                units: None,
+            },
+        }
+    };
+    column("memory")
+        .into_iter()
+        .enumerate()
+        .map(reading)
+        .collect()
+}
+
+fn replay(name: &str, usual: Usual, limit: Option<Bytes>) -> Vec<(u64, Change)> {
+    let mut d = Detector::new(Settings::default(), usual);
+    let read = |r: Reading| {
+        d.read(r, limit)
+            .into_iter()
+            .map(move |c| (r.at.0 / 1000, c))
+            .collect::<Vec<_>>()
+    };
+    recorded(name).into_iter().flat_map(read).collect()
+}
+
+#[test]
+fn real_mlx_at_work_idle_training_and_with_a_spike_gives_no_false_alarm() {
+    let limit = Some(Bytes(256 * MIB));
+    let usual = |name: &str| {
+        let mut all: Vec<Bytes> = recorded(name).iter().filter_map(|r| r.memory).collect();
+        all.sort_unstable();
+        Usual {
+            memory_median: Some(all[all.len() / 2]),
+            memory_high: Some(all[all.len() * 99 / 100]),
+            ..Usual::default()
+        }
+    };
+    for name in ["average", "idle", "train", "spike"] {
+        assert_eq!(
+            replay(name, Usual::default(), limit),
+            [],
+            "{name}, without a baseline"
+        );
+        assert_eq!(replay(name, usual(name), limit), [], "{name}, with its own");
+    }
+    // Against the baseline of the average, the memory that a spike leaves behind is odd, and that alone.
+    let changes = replay("spike", usual("average"), limit);
+    let kinds: Vec<Kind> = changes.iter().map(|(_, c)| c.kind()).collect();
+    assert_eq!(kinds, [Kind::Memory], "{changes:?}");
+}
+
+#[test]
+fn a_leak_of_real_mlx_is_told_within_minutes_with_the_time_that_is_left() {
+    let readings = recorded("leak");
+    let limit = Bytes(400 * MIB);
+    let changes = replay("leak", Usual::default(), Some(limit));
+    let [
+        (
+            at,
+            Change::Began {
+                kind: Kind::Leak,
+                evidence,
+                ..
+            },
+        ),
+    ] = changes[..]
+    else {
+        panic!("{changes:?}");
+    };
+    let Evidence::Leak {
+        meets: Some(meets), ..
+    } = evidence
+    else {
+        panic!("{evidence:?}");
+    };
+    // Two minutes to settle, two of windows.
+    assert!(at <= 260, "told after {at} s");
+    // It was recorded to its end, where it had 369 MiB: the time that was told is right to a fifth.
+    let last = readings.last().expect("some");
+    let (had, now) = (
+        last.memory.expect("known").0,
+        readings[usize::try_from(at).expect("small")],
+    );
+    let from = now.memory.expect("known").0;
+    let rate = (had - from) / (last.at.0 - now.at.0);
+    let truth = (limit.0 - from) / rate;
+    assert!(
+        meets.within.0.abs_diff(truth) * 5 <= truth,
+        "{} and not {truth}",
+        meets.within.0
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
