@@ -4,6 +4,7 @@ mod agent;
 mod audit;
 mod limits;
 mod profile;
+mod top;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub use agent::*;
 pub use audit::*;
 pub use limits::*;
 pub use profile::ProfileArgs;
+pub use top::*;
 
 /// `curb run`
 #[derive(Debug, Args)]

@@ -70,6 +70,8 @@ pub enum Command {
     Audit(AuditArgs),
     /// Measure what a command on this host needs, as a baseline for its limits
     Profile(ProfileArgs),
+    /// Watch the workloads of this host: use, limits, what is left
+    Top(TopArgs),
     /// Write completions for a shell to stdout
     Completions(CompletionsArgs),
     /// Write the man pages to a directory

@@ -10,6 +10,7 @@ mod preview;
 mod quota;
 mod status;
 mod tokens;
+pub mod top;
 
 pub use event::{Told, tell};
 pub use explain::explain;

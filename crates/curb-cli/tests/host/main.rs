@@ -12,4 +12,5 @@ mod limits;
 mod profile;
 mod run;
 mod supervise;
+mod top;
 mod watchdog;

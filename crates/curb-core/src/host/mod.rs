@@ -9,6 +9,7 @@ pub mod detect;
 pub mod ladder;
 pub mod limits;
 pub mod sample;
+pub mod top;
 mod units;
 
 pub use units::{Bytes, BytesPerSecond, MilliCpu, Percent, Permille};

@@ -17,6 +17,7 @@ use curb_core::host::audit::{
     Effective, Framework, Kind, Machine, Member, Subject, container_of, count_cpus, frameworks,
     unit_of,
 };
+use curb_core::host::top::{CpuUsed, MemoryFrom, Reading};
 
 use crate::proc::{Process, Procfs};
 use place::Places;
@@ -42,6 +43,20 @@ struct Found {
     member: Member,
     frameworks: Vec<Framework>,
     cpu_set: Option<String>,
+    start: u64,
+    ticks: u64,
+    threads: u64,
+}
+
+/// Which processes are looked at.
+#[derive(Clone, Copy, Debug)]
+enum Pick<'a> {
+    /// Those with a framework.
+    Learning,
+    /// Those with a framework, and those in groups that curb made.
+    Workloads,
+    /// These.
+    Only(&'a [u32]),
 }
 
 /// Surveys the processes below `root` (which is `/` but in tests): those of `only`, or all with a framework where that is
@@ -50,21 +65,106 @@ struct Found {
 /// # Errors
 /// `/proc` cannot be read.
 pub fn survey(root: &Path, only: &[u32]) -> io::Result<Survey> {
+    let pick = match only {
+        [] => Pick::Learning,
+        only => Pick::Only(only),
+    };
     let procfs = Procfs::at(&root.join("proc"))?;
     let places = Places::read(root, &procfs)?;
     let mut survey = Survey {
         machine: machine(root, &procfs),
         ..Survey::default()
     };
-    let pids = match only {
-        [] => procfs.pids()?,
-        only => only.to_vec(),
+    for (group, found) in collect(&procfs, pick, &mut survey)? {
+        survey.subjects.push(subject(&places, &group, found));
+    }
+    survey.subjects.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(survey)
+}
+
+/// Looks at the workloads below `root` (which is `/` but in tests): the groups that curb made, and processes with a
+/// framework outside of them; and at the machine.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn workloads(root: &Path) -> io::Result<(Vec<Reading>, Machine)> {
+    let procfs = Procfs::at(&root.join("proc"))?;
+    let places = Places::read(root, &procfs)?;
+    let mut survey = Survey::default();
+    let groups = collect(&procfs, Pick::Workloads, &mut survey)?;
+    let readings = groups.into_iter().map(|(group, found)| {
+        let processes: BTreeMap<(u32, u64), u64> = found
+            .iter()
+            .map(|f| ((f.member.pid, f.start), f.ticks))
+            .collect();
+        let threads = found.iter().map(|f| f.threads).sum();
+        let subject = subject(&places, &group, found);
+        reading(&places, group, subject, processes, threads)
+    });
+    Ok((readings.collect(), machine(root, &procfs)))
+}
+
+/// What is told of a group for `curb top`. Of a group that is a workload's own the kernel's counts are told; of processes
+/// that are in a group with others, their own.
+fn reading(
+    places: &Places,
+    group: String,
+    subject: Subject,
+    processes: BTreeMap<(u32, u64), u64>,
+    threads: u64,
+) -> Reading {
+    let own = subject.container.is_some() || subject.unit.is_some() || is_ours(&group);
+    let use_ = match own {
+        true => places.use_of(&group),
+        false => place::Use::default(),
+    };
+    let resident = subject
+        .members
+        .iter()
+        .map(|m| m.resident.map(|b| b.0))
+        .sum::<Option<u64>>();
+    Reading {
+        name: subject.name,
+        frameworks: subject.frameworks,
+        processes: processes.len() as u64,
+        memory: use_.memory.or(resident.map(Bytes)),
+        memory_from: match use_.memory {
+            Some(_) => MemoryFrom::Group,
+            None => MemoryFrom::Resident,
+        },
+        memory_limit: subject.memory,
+        cpu: use_
+            .cpu_micros
+            .map_or(CpuUsed::Processes(processes), CpuUsed::Group),
+        cpu_limit: subject.cpu,
+        tasks: use_.tasks.or(Some(threads)),
+        tasks_limit: subject.tasks,
+        counts: use_.counts,
+        key: group,
+    }
+}
+
+/// Whether a group (or one above it) was made by curb.
+fn is_ours(group: &str) -> bool {
+    let mut parts = place::paths(group).into_iter().flat_map(|p| p.split('/'));
+    parts.any(|part| part.starts_with("curb-"))
+}
+
+/// The processes that are picked, by group.
+fn collect(
+    procfs: &Procfs,
+    pick: Pick<'_>,
+    survey: &mut Survey,
+) -> io::Result<BTreeMap<String, Vec<Found>>> {
+    let pids = match pick {
+        Pick::Only(only) => only.to_vec(),
+        _ => procfs.pids()?,
     };
     let own = std::process::id();
     let mut groups: BTreeMap<String, Vec<Found>> = BTreeMap::new();
     for pid in pids.into_iter().take(MOST_PROCESSES) {
         let Ok(process) = procfs.process(pid) else {
-            if !only.is_empty() {
+            if matches!(pick, Pick::Only(_)) {
                 survey.absent.push(pid);
             }
             continue;
@@ -78,27 +178,32 @@ pub fn survey(root: &Path, only: &[u32]) -> io::Result<Survey> {
             // It has ended.
             Err(_) => continue,
         };
-        if (loaded.is_empty() || pid == own) && only.is_empty() {
+        let Ok(group) = process.text("cgroup") else {
             continue;
-        }
-        // Its group is asked last: it ended meanwhile, or this is still the same process.
-        if let (Some(found), Ok(group)) = (look(&process, loaded), process.text("cgroup")) {
+        };
+        let picked = match pick {
+            Pick::Only(_) => true,
+            Pick::Learning => !loaded.is_empty() && pid != own,
+            Pick::Workloads => pid != own && (!loaded.is_empty() || is_ours(&group)),
+        };
+        // Read last: that it answers means that all of the above was this process.
+        if picked && let Some(found) = look(&process, loaded) {
             groups.entry(group).or_default().push(found);
         }
     }
-    for (group, found) in groups {
-        survey.subjects.push(subject(&places, &group, found));
-    }
-    survey.subjects.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(survey)
+    Ok(groups)
 }
 
 fn look(process: &Process, frameworks: Vec<Framework>) -> Option<Found> {
     let (member, cpu_set) = member::read(process)?;
+    let stat = process.stat().ok()?;
     Some(Found {
         member,
         frameworks,
         cpu_set,
+        start: stat.start,
+        ticks: stat.user_ticks.saturating_add(stat.system_ticks),
+        threads: stat.threads,
     })
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use curb_core::host::audit::{Effective, Held, Subject};
+use curb_core::host::top::Counts;
 use curb_core::host::{Bytes, MilliCpu};
 
 use super::chain::{Chain, Level};
@@ -14,6 +15,15 @@ use crate::proc::Procfs;
 pub(super) struct Places {
     mounts: Vec<Mount>,
     root: PathBuf,
+}
+
+/// What the kernel counts of a group. What is not known, or would be the whole machine's, is `None`.
+#[derive(Debug, Default)]
+pub(super) struct Use {
+    pub memory: Option<Bytes>,
+    pub cpu_micros: Option<u64>,
+    pub tasks: Option<u64>,
+    pub counts: Counts,
 }
 
 /// The tree that a controller is in.
@@ -70,6 +80,47 @@ impl Places {
         subject.tasks = self.tree("pids", group).limit("pids.max", "pids.max");
     }
 
+    /// What the kernel counts of the group itself.
+    pub fn use_of(&self, group: &str) -> Use {
+        let (memory, cpu, pids) = (
+            self.tree("memory", group),
+            self.tree("cpu", group),
+            self.tree("pids", group),
+        );
+        let mut all = Use::default();
+        if let Some(own) = memory.own() {
+            let (now, file, hits) = match memory.v2 {
+                true => (
+                    "memory.current",
+                    "memory.events",
+                    own.field("memory.events", "max"),
+                ),
+                false => (
+                    "memory.usage_in_bytes",
+                    "memory.oom_control",
+                    own.number("memory.failcnt"),
+                ),
+            };
+            all.memory = own.number(now).map(Bytes);
+            all.counts.killed = own.field(file, "oom_kill");
+            all.counts.memory = hits;
+        }
+        if let Some(own) = cpu.own() {
+            all.counts.cpu = own.field("cpu.stat", "nr_throttled");
+        }
+        if let Some(own) = pids.own() {
+            all.tasks = own.number("pids.current");
+            all.counts.forks = own.field("pids.events", "max");
+        }
+        // The version 2 tree counts CPU time whatever it limits.
+        let unified = self.tree("", group);
+        all.cpu_micros = unified
+            .own()
+            .and_then(|own| own.field("cpu.stat", "usage_usec"));
+        all
+    }
+
+    /// The tree of a controller; of none, the version 2 tree.
     fn tree(&self, controller: &str, group: &str) -> Tree {
         let is = |m: &&Mount| {
             let names = m.v1.as_ref();
@@ -160,6 +211,14 @@ fn map<A, B>(limit: Effective<A>, make: impl Fn(A) -> B) -> Effective<B> {
 }
 
 impl Tree {
+    /// The group itself, unless it is the root, whose counts are those of the whole machine.
+    fn own(&self) -> Option<&Level> {
+        self.chain
+            .levels
+            .first()
+            .filter(|_| self.chain.levels.len() > 1)
+    }
+
     fn limit(&self, v2: &'static str, v1: &'static str) -> Effective<u64> {
         let file = if self.v2 { v2 } else { v1 };
         self.chain.tightest(|level| self.at(level, file))

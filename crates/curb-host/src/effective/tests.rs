@@ -299,3 +299,48 @@ fn our_own_groups_are_read_as_the_kernel_has_them() {
     assert!(survey.machine.memory.is_some() && survey.machine.cpus.is_some());
     assert!(subject.cpus.is_some());
 }
+
+#[test]
+fn a_workload_of_its_own_is_told_by_its_group_and_others_by_their_processes() {
+    let host = Host::new(V2);
+    host.process(7, MLX, "0::/curb-chat-1-2\n");
+    host.process(8, "/usr/bin/sleep", "0::/curb-chat-1-2\n");
+    host.process(9, MLX, "0::/shared\n");
+    host.process(10, "/usr/bin/sleep", "0::/shared\n");
+    let own = "sys/fs/cgroup/curb-chat-1-2";
+    host.write(&format!("{own}/memory.current"), "5000\n");
+    host.write(&format!("{own}/memory.max"), "9000\n");
+    host.write(&format!("{own}/memory.events"), "max 3\noom_kill 1\n");
+    host.write(
+        &format!("{own}/cpu.stat"),
+        "usage_usec 77\nnr_throttled 4\n",
+    );
+    host.write(&format!("{own}/pids.current"), "12\n");
+    host.write("sys/fs/cgroup/shared/memory.current", "1000000000\n");
+    let (mut all, _) = workloads(host.root.path()).expect("read");
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    let [chat, other] = &all[..] else {
+        panic!("two: {all:?}")
+    };
+    assert_eq!(
+        (chat.name.as_str(), chat.processes, chat.memory),
+        ("curb-chat-1-2", 2, Some(Bytes(5000)))
+    );
+    assert_eq!(
+        (chat.memory_from, &chat.cpu, chat.tasks),
+        (MemoryFrom::Group, &CpuUsed::Group(77), Some(12))
+    );
+    assert_eq!(
+        (chat.counts.killed, chat.counts.memory, chat.counts.cpu),
+        (Some(1), Some(3), Some(4))
+    );
+    assert_eq!(
+        (other.processes, other.memory, other.memory_from),
+        (1, Some(Bytes(1 << 20)), MemoryFrom::Resident)
+    );
+    let ticks = [((9, 9000), 150)].into();
+    assert_eq!(
+        (&other.cpu, other.tasks),
+        (&CpuUsed::Processes(ticks), Some(4))
+    );
+}

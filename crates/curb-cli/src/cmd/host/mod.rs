@@ -6,4 +6,5 @@ pub mod audit;
 pub mod limits;
 pub mod profile;
 mod recommend;
+pub mod top;
 mod units;
