@@ -202,7 +202,7 @@ fn short(Bytes(bytes): Bytes) -> String {
     for (shift, unit) in [(40, 'T'), (30, 'G'), (20, 'M'), (10, 'K')] {
         let whole = bytes >> shift;
         if whole > 0 {
-            let tenth = (bytes - (whole << shift)) * 10 >> shift;
+            let tenth = ((bytes - (whole << shift)) * 10) >> shift;
             return match whole < 100 && tenth > 0 {
                 true => format!("{whole}.{tenth}{unit}"),
                 false => format!("{whole}{unit}"),
