@@ -25,6 +25,12 @@ _curb() {
             curb,completions)
                 cmd="curb__subcmd__completions"
                 ;;
+            curb,drill)
+                cmd="curb__subcmd__drill"
+                ;;
+            curb,drill-load)
+                cmd="curb__subcmd__drill__subcmd__load"
+                ;;
             curb,enforce)
                 cmd="curb__subcmd__enforce"
                 ;;
@@ -79,6 +85,9 @@ _curb() {
             curb,token)
                 cmd="curb__subcmd__token"
                 ;;
+            curb,top)
+                cmd="curb__subcmd__top"
+                ;;
             curb__subcmd__audit,compose)
                 cmd="curb__subcmd__audit__subcmd__compose"
                 ;;
@@ -93,6 +102,27 @@ _curb() {
                 ;;
             curb__subcmd__audit,systemd)
                 cmd="curb__subcmd__audit__subcmd__systemd"
+                ;;
+            curb__subcmd__drill__subcmd__load,files)
+                cmd="curb__subcmd__drill__subcmd__load__subcmd__files"
+                ;;
+            curb__subcmd__drill__subcmd__load,memory-beyond)
+                cmd="curb__subcmd__drill__subcmd__load__subcmd__memory__subcmd__beyond"
+                ;;
+            curb__subcmd__drill__subcmd__load,memory-to)
+                cmd="curb__subcmd__drill__subcmd__load__subcmd__memory__subcmd__to"
+                ;;
+            curb__subcmd__drill__subcmd__load,spin)
+                cmd="curb__subcmd__drill__subcmd__load__subcmd__spin"
+                ;;
+            curb__subcmd__drill__subcmd__load,threads)
+                cmd="curb__subcmd__drill__subcmd__load__subcmd__threads"
+                ;;
+            curb__subcmd__drill__subcmd__load,told)
+                cmd="curb__subcmd__drill__subcmd__load__subcmd__told"
+                ;;
+            curb__subcmd__drill__subcmd__load,wait)
+                cmd="curb__subcmd__drill__subcmd__load__subcmd__wait"
                 ;;
             curb__subcmd__jobs,list)
                 cmd="curb__subcmd__jobs__subcmd__list"
@@ -176,7 +206,7 @@ _curb() {
 
     case "${cmd}" in
         curb)
-            opts="-h -V --help --version init serve submit jobs quota explain override token policy enforce journal status run agent limits audit profile completions man openapi help"
+            opts="-h -V --help --version init serve submit jobs quota explain override token policy enforce journal status run agent limits audit profile top drill drill-load completions man openapi help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -354,6 +384,172 @@ _curb() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__drill)
+            opts="-h --limits --memory --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --limits)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --memory)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__drill__subcmd__load)
+            opts="-h --lasts --help memory-to memory-beyond spin threads files wait told"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --lasts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__drill__subcmd__load__subcmd__files)
+            opts="-h --lasts --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --lasts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__drill__subcmd__load__subcmd__memory__subcmd__beyond)
+            opts="-h --lasts --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --lasts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__drill__subcmd__load__subcmd__memory__subcmd__to)
+            opts="-h --lasts --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --lasts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__drill__subcmd__load__subcmd__spin)
+            opts="-h --lasts --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --lasts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__drill__subcmd__load__subcmd__threads)
+            opts="-h --lasts --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --lasts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__drill__subcmd__load__subcmd__told)
+            opts="-h --lasts --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --lasts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__drill__subcmd__load__subcmd__wait)
+            opts="-h --lasts --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --lasts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -1541,6 +1737,32 @@ _curb() {
                     return 0
                     ;;
                 --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__top)
+            opts="-h --once --json --sort --filter --interval --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --sort)
+                    COMPREPLY=($(compgen -W "memory headroom cpu name" -- "${cur}"))
+                    return 0
+                    ;;
+                --filter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interval)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -43,6 +43,9 @@ complete -c curb -n "__fish_curb_needs_command" -f -a "agent" -d 'Find workloads
 complete -c curb -n "__fish_curb_needs_command" -f -a "limits" -d 'Check, show and compare files of limits for workloads of a host'
 complete -c curb -n "__fish_curb_needs_command" -f -a "audit" -d 'Are limits in place? For the processes of this host, or in files'
 complete -c curb -n "__fish_curb_needs_command" -f -a "profile" -d 'Measure what a command on this host needs, as a baseline for its limits'
+complete -c curb -n "__fish_curb_needs_command" -f -a "top" -d 'Watch the workloads of this host: use, limits, what is left'
+complete -c curb -n "__fish_curb_needs_command" -f -a "drill" -d 'Rehearse a workload\'s limits: does each of them do what the file says?'
+complete -c curb -n "__fish_curb_needs_command" -f -a "drill-load" -d 'A stand-in of `curb drill`'
 complete -c curb -n "__fish_curb_needs_command" -f -a "completions" -d 'Write completions for a shell to stdout'
 complete -c curb -n "__fish_curb_needs_command" -f -a "man" -d 'Write the man pages to a directory'
 complete -c curb -n "__fish_curb_needs_command" -f -a "openapi" -d 'Write the description of the HTTP API (OpenAPI 3.1) to stdout'
@@ -371,6 +374,42 @@ complete -c curb -n "__fish_curb_using_subcommand profile" -l svg -d 'Write the 
 complete -c curb -n "__fish_curb_using_subcommand profile" -l no-group -d 'Make no control group: add up what its processes have'
 complete -c curb -n "__fish_curb_using_subcommand profile" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand profile" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand top" -l sort -d 'By what rows are ordered' -r -f -a "memory\t'The most memory first'
+headroom\t'The least left below its limit first'
+cpu\t'The most CPU first'
+name\t'By name'"
+complete -c curb -n "__fish_curb_using_subcommand top" -l filter -d 'Only workloads with this in their name or framework' -r
+complete -c curb -n "__fish_curb_using_subcommand top" -l interval -d 'From one look to the next, 200ms to 1m' -r
+complete -c curb -n "__fish_curb_using_subcommand top" -l once -d 'Look twice, print the table, and end'
+complete -c curb -n "__fish_curb_using_subcommand top" -l json -d 'The same for programs, as JSON'
+complete -c curb -n "__fish_curb_using_subcommand top" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c curb -n "__fish_curb_using_subcommand drill" -l limits -d 'The file of limits' -r -F
+complete -c curb -n "__fish_curb_using_subcommand drill" -l memory -d 'Rehearse with this limit on memory in place of the file\'s' -r
+complete -c curb -n "__fish_curb_using_subcommand drill" -l json -d 'For programs'
+complete -c curb -n "__fish_curb_using_subcommand drill" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait told" -l lasts -d 'For how long at most, in milliseconds' -r
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait told" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait told" -f -a "memory-to" -d 'Fill memory up to so many bytes, and stay there'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait told" -f -a "memory-beyond" -d 'Fill memory beyond the limit, to so many bytes at most'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait told" -f -a "spin" -d 'Compute on so many threads'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait told" -f -a "threads" -d 'Start threads, so many at most'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait told" -f -a "files" -d 'Open files, so many at most'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait told" -f -a "wait" -d 'Wait'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait told" -f -a "told" -d 'Make a file'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from memory-to" -l lasts -d 'For how long at most, in milliseconds' -r
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from memory-to" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from memory-beyond" -l lasts -d 'For how long at most, in milliseconds' -r
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from memory-beyond" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from spin" -l lasts -d 'For how long at most, in milliseconds' -r
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from spin" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from threads" -l lasts -d 'For how long at most, in milliseconds' -r
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from threads" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from files" -l lasts -d 'For how long at most, in milliseconds' -r
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from files" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from wait" -l lasts -d 'For how long at most, in milliseconds' -r
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from wait" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from told" -l lasts -d 'For how long at most, in milliseconds' -r
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from told" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand man" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand openapi" -s h -l help -d 'Print help'

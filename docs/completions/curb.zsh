@@ -669,6 +669,104 @@ _arguments "${_arguments_options[@]}" : \
 '*::command -- The command and its arguments:_default' \
 && ret=0
 ;;
+(top)
+_arguments "${_arguments_options[@]}" : \
+'--sort=[By what rows are ordered]:COLUMN:((memory\:"The most memory first"
+headroom\:"The least left below its limit first"
+cpu\:"The most CPU first"
+name\:"By name"))' \
+'--filter=[Only workloads with this in their name or framework]:TEXT:_default' \
+'--interval=[From one look to the next, 200ms to 1m]:TIME:_default' \
+'--once[Look twice, print the table, and end]' \
+'--json[The same for programs, as JSON]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(drill)
+_arguments "${_arguments_options[@]}" : \
+'--limits=[The file of limits]:FILE:_files' \
+'--memory=[Rehearse with this limit on memory in place of the file'\''s]:SIZE:_default' \
+'--json[For programs]' \
+'-h[Print help]' \
+'--help[Print help]' \
+':workload -- The workload:_default' \
+&& ret=0
+;;
+(drill-load)
+_arguments "${_arguments_options[@]}" : \
+'--lasts=[For how long at most, in milliseconds]:LASTS:_default' \
+'-h[Print help]' \
+'--help[Print help]' \
+":: :_curb__subcmd__drill-load_commands" \
+"*::: :->drill-load" \
+&& ret=0
+
+    case $state in
+    (drill-load)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:curb-drill-load-command-$line[1]:"
+        case $line[1] in
+            (memory-to)
+_arguments "${_arguments_options[@]}" : \
+'--lasts=[For how long at most, in milliseconds]:LASTS:_default' \
+'-h[Print help]' \
+'--help[Print help]' \
+':bytes -- Bytes:_default' \
+&& ret=0
+;;
+(memory-beyond)
+_arguments "${_arguments_options[@]}" : \
+'--lasts=[For how long at most, in milliseconds]:LASTS:_default' \
+'-h[Print help]' \
+'--help[Print help]' \
+':most -- Bytes:_default' \
+&& ret=0
+;;
+(spin)
+_arguments "${_arguments_options[@]}" : \
+'--lasts=[For how long at most, in milliseconds]:LASTS:_default' \
+'-h[Print help]' \
+'--help[Print help]' \
+':threads -- Threads:_default' \
+&& ret=0
+;;
+(threads)
+_arguments "${_arguments_options[@]}" : \
+'--lasts=[For how long at most, in milliseconds]:LASTS:_default' \
+'-h[Print help]' \
+'--help[Print help]' \
+':most -- Threads:_default' \
+&& ret=0
+;;
+(files)
+_arguments "${_arguments_options[@]}" : \
+'--lasts=[For how long at most, in milliseconds]:LASTS:_default' \
+'-h[Print help]' \
+'--help[Print help]' \
+':most -- Files:_default' \
+&& ret=0
+;;
+(wait)
+_arguments "${_arguments_options[@]}" : \
+'--lasts=[For how long at most, in milliseconds]:LASTS:_default' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
+(told)
+_arguments "${_arguments_options[@]}" : \
+'--lasts=[For how long at most, in milliseconds]:LASTS:_default' \
+'-h[Print help]' \
+'--help[Print help]' \
+':file -- Which:_files' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
 (completions)
 _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
@@ -721,6 +819,9 @@ _curb_commands() {
 'limits:Check, show and compare files of limits for workloads of a host' \
 'audit:Are limits in place? For the processes of this host, or in files' \
 'profile:Measure what a command on this host needs, as a baseline for its limits' \
+'top:Watch the workloads of this host\: use, limits, what is left' \
+'drill:Rehearse a workload'\''s limits\: does each of them do what the file says?' \
+'drill-load:A stand-in of \`curb drill\`' \
 'completions:Write completions for a shell to stdout' \
 'man:Write the man pages to a directory' \
 'openapi:Write the description of the HTTP API (OpenAPI 3.1) to stdout' \
@@ -773,6 +874,59 @@ _curb__subcmd__audit__subcmd__systemd_commands() {
 _curb__subcmd__completions_commands() {
     local commands; commands=()
     _describe -t commands 'curb completions commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__drill_commands] )) ||
+_curb__subcmd__drill_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb drill commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__drill-load_commands] )) ||
+_curb__subcmd__drill-load_commands() {
+    local commands; commands=(
+'memory-to:Fill memory up to so many bytes, and stay there' \
+'memory-beyond:Fill memory beyond the limit, to so many bytes at most' \
+'spin:Compute on so many threads' \
+'threads:Start threads, so many at most' \
+'files:Open files, so many at most' \
+'wait:Wait' \
+'told:Make a file' \
+    )
+    _describe -t commands 'curb drill-load commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__drill-load__subcmd__files_commands] )) ||
+_curb__subcmd__drill-load__subcmd__files_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb drill-load files commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__drill-load__subcmd__memory-beyond_commands] )) ||
+_curb__subcmd__drill-load__subcmd__memory-beyond_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb drill-load memory-beyond commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__drill-load__subcmd__memory-to_commands] )) ||
+_curb__subcmd__drill-load__subcmd__memory-to_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb drill-load memory-to commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__drill-load__subcmd__spin_commands] )) ||
+_curb__subcmd__drill-load__subcmd__spin_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb drill-load spin commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__drill-load__subcmd__threads_commands] )) ||
+_curb__subcmd__drill-load__subcmd__threads_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb drill-load threads commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__drill-load__subcmd__told_commands] )) ||
+_curb__subcmd__drill-load__subcmd__told_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb drill-load told commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__drill-load__subcmd__wait_commands] )) ||
+_curb__subcmd__drill-load__subcmd__wait_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb drill-load wait commands' commands "$@"
 }
 (( $+functions[_curb__subcmd__enforce_commands] )) ||
 _curb__subcmd__enforce_commands() {
@@ -1019,6 +1173,11 @@ _curb__subcmd__token__subcmd__list_commands() {
 _curb__subcmd__token__subcmd__revoke_commands() {
     local commands; commands=()
     _describe -t commands 'curb token revoke commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__top_commands] )) ||
+_curb__subcmd__top_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb top commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_curb" ]; then

@@ -74,6 +74,8 @@ fn dispatch(command: Command, ctx: &mut Ctx) -> Result<ExitCode, Failure> {
     let done: Done = match command {
         // Its exit code is the command's own.
         Command::Run(args) => return Ok(cmd::run::run(args, ctx)),
+        Command::Drill(args) => cmd::host::drill::run(&args, ctx),
+        Command::DrillLoad(args) => cmd::host::drill::load(&args, ctx),
         Command::Top(args) => cmd::host::top::run(&args, ctx),
         Command::Audit(args) => cmd::host::audit::run(&args, ctx),
         Command::Profile(args) => return cmd::host::profile::run(&args, ctx),

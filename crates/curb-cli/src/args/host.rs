@@ -2,6 +2,7 @@
 
 mod agent;
 mod audit;
+mod drill;
 mod limits;
 mod profile;
 mod top;
@@ -15,6 +16,7 @@ use curb_core::time::Millis;
 
 pub use agent::*;
 pub use audit::*;
+pub use drill::*;
 pub use limits::*;
 pub use profile::ProfileArgs;
 pub use top::*;

@@ -72,6 +72,11 @@ pub enum Command {
     Profile(ProfileArgs),
     /// Watch the workloads of this host: use, limits, what is left
     Top(TopArgs),
+    /// Rehearse a workload's limits: does each of them do what the file says?
+    Drill(DrillArgs),
+    /// A stand-in of `curb drill`
+    #[command(hide = true)]
+    DrillLoad(DrillLoadArgs),
     /// Write completions for a shell to stdout
     Completions(CompletionsArgs),
     /// Write the man pages to a directory

@@ -5,6 +5,7 @@ mod agent;
 mod attach;
 mod audit;
 mod common;
+mod drill;
 mod front;
 mod keys;
 mod ladder;

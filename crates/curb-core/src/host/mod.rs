@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod baseline;
 pub mod detect;
+pub mod drill;
 pub mod ladder;
 pub mod limits;
 pub mod sample;

@@ -3,6 +3,7 @@
 pub mod agent;
 mod apply;
 pub mod audit;
+pub mod drill;
 pub mod limits;
 pub mod profile;
 mod recommend;
