@@ -18,6 +18,7 @@ use crate::proc::{ProcId, Procfs};
 
 const STARTED: &str = "curb-";
 const ATTACHED: &str = "curbed-";
+pub(crate) const SUPERVISOR: &str = "curb-supervisor-";
 const KILL_WITHIN: Duration = Duration::from_secs(2);
 /// No more are removed at a time: a start does not wait for long.
 const MOST: usize = 64;
@@ -87,6 +88,9 @@ pub(crate) fn sweep(layout: &Layout) -> Vec<String> {
         owner.is_some_and(|o| procfs.same(o.id).is_err())
     };
     let places = places(layout);
+    for dir in &places {
+        remove_supervisors(&procfs, dir);
+    }
     let names: BTreeSet<String> = places
         .iter()
         .flat_map(|dir| left_in(dir))
@@ -110,6 +114,18 @@ fn left_in(dir: &Path) -> Vec<String> {
     names
         .filter(|n| n.starts_with(STARTED) || n.starts_with(ATTACHED))
         .collect()
+}
+
+/// Where a supervisor had stepped aside, alone in its group: empty once it has ended.
+fn remove_supervisors(procfs: &Procfs, dir: &Path) {
+    for name in left_in(dir) {
+        let pid = name
+            .strip_prefix(SUPERVISOR)
+            .and_then(|pid| pid.parse().ok());
+        if pid.is_some_and(|pid| procfs.process(pid).is_err()) {
+            let _only_what_is_empty_goes = fs::remove_dir(dir.join(name));
+        }
+    }
 }
 
 fn remove(name: &str, places: &BTreeSet<PathBuf>) -> String {
