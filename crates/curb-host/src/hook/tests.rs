@@ -234,11 +234,15 @@ time.sleep(0.3); print('ran')
 
     let fork = "
 import os, sys, warnings; warnings.simplefilter('error')
-import mlx.core as mx
+import mlx.core as mx, threading
+def ours(): return [t.native_id for t in threading.enumerate() if t.name == 'curb-hook']
+before = ours()
 for _ in range(20):
     pid = os.fork()
     if pid == 0: sys.exit(0)
     assert os.waitpid(pid, 0)[1] == 0
+after = ours()
+assert len(before) == len(after) == 1 and before != after, 'its thread is stopped before a fork'
 mx.eval(mx.ones(4)); print('ran')
 ";
     let ran = run(&["-c", fork]);

@@ -176,7 +176,7 @@ fn memory(
     let extra = part.of(need.0).max(LEAST_MARGIN.0);
     let value = Bytes(up_to(need.0.saturating_add(extra), Bytes::MIB.0));
     let floor = match extra == LEAST_MARGIN.0 && part.of(need.0) < extra {
-        true => format!(" ({why_part} would be less)"),
+        true => format!(" ({part} more would be less)"),
         false => String::new(),
     };
     let more = match floor.is_empty() {
