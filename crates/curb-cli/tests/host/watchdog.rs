@@ -52,7 +52,7 @@ fn overshoot(rate: u64, step: u64) -> u64 {
 fn memory_is_held_late_but_held_and_that_is_said_at_the_start() {
     let ran = run(&watched(
         &["--memory", "64MiB"],
-        "x = b'a' * (1 << 30)\nimport time; time.sleep(60)",
+        "x = b'a' * (300 << 20)\nimport time; time.sleep(60)",
     ));
     assert_eq!(ran.code, Some(137));
     assert!(
@@ -185,7 +185,7 @@ fn an_ordinary_user_without_a_group_of_its_own_gets_the_watchdog() {
             "8",
             "--",
         ])
-        .args(["python3", "-c", "x = b'a' * (1 << 30)"])
+        .args(["python3", "-c", "x = b'a' * (300 << 20)"])
         .output()
         .expect("setpriv(1)");
     let err = String::from_utf8_lossy(&command.stderr);
