@@ -1,9 +1,14 @@
 """Curb's answers as values: nothing here needs a server, or Ray."""
 
+import copy
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 
 import pytest
-from curb import Explanation, Quantity, QuotaExceeded, Verdict, Violation
+from curb import CurbError, Explanation, NotFound, Quantity, QuotaExceeded, Unavailable, Verdict, Violation
+from ray.exceptions import RayTaskError
 
 
 def cpus(milli: int) -> dict[str, object]:
@@ -124,3 +129,43 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
     with pytest.raises(AttributeError, match="no attribute 'Client'"):
         curb.Client  # noqa: B018
+
+
+def errors() -> list[CurbError]:
+    violations = Explanation.from_json(LATER).violations
+    busy = Unavailable("curb: Ray is down", status=503, code="ray-down", request_id="r1")
+    busy.retry_after = 5
+    return [
+        CurbError("curb: no", status=418),
+        NotFound("curb: no such job", status=404, code="not-found", request_id="r2"),
+        QuotaExceeded("curb: refused", status=429, code="refused", request_id="r3", violations=violations),
+        busy,
+    ]
+
+
+@pytest.mark.parametrize("error", errors(), ids=lambda e: type(e).__name__)
+def test_an_error_comes_whole_out_of_a_copy_and_a_pickle(error: CurbError) -> None:
+    error.add_note("while the night's jobs were submitted")
+    for again in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
+        assert (type(again), again.args, str(again)) == (type(error), error.args, str(error))
+        assert again.__dict__ == error.__dict__
+
+
+def refuse(kind: int) -> None:
+    raise errors()[kind]
+
+
+def test_an_error_in_another_process_is_the_same_here() -> None:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with pytest.raises(QuotaExceeded) as caught:
+            pool.submit(refuse, 2).result(timeout=60)
+        assert caught.value.violations == errors()[2].violations
+        with pytest.raises(NotFound):
+            pool.submit(refuse, 1).result(timeout=60)
+
+
+def test_an_error_in_a_task_of_ray_is_of_its_kind_where_the_task_is_waited_for() -> None:
+    error = RayTaskError("submit", "no traceback", errors()[2])
+    again = pickle.loads(pickle.dumps(error)).as_instanceof_cause()
+    assert isinstance(again, QuotaExceeded)
+    assert again.violations == errors()[2].violations

@@ -565,3 +565,30 @@ def test_who_stops_following_a_log_ends_rays_connection_at_once(
 
     monkeypatch.setattr(RayClient, "tail_job_logs", rays)
     assert asyncio.run(one_piece(JobSubmissionClient(server.address, token="t"))) == "first of j9"
+
+
+@pytest.mark.parametrize("token", [5, b"x", ["t"]])
+def test_a_token_that_is_no_text_is_named(server: Server, token: Any) -> None:
+    with pytest.raises(ValueError, match=f"the argument `token`: must be text, not a {type(token).__name__}"):
+        JobSubmissionClient(server.address, token=token)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("form", ["text", "problem"])
+def test_an_address_below_curbs_own_is_told_in_curbs_words(server: Server, form: str) -> None:
+    text = "curb: there is nothing at /api/api/version"
+    answers = {
+        "text": Answer(404, text, "text/plain"),
+        "problem": Answer(
+            404, json.dumps({"status": 404, "code": "not-found", "detail": text}), "application/problem+json"
+        ),
+    }
+    server.answers["GET", "/api/version"] = answers[form]
+    with pytest.raises(NotFound, match="there is nothing at /api/api/version"):
+        JobSubmissionClient(server.address, token="t")
+
+
+def test_a_404_of_something_else_says_that_it_is_not_curb(server: Server) -> None:
+    server.answers["GET", "/api/version"] = Answer(404, "404: Not Found", "text/plain")
+    with pytest.raises(RuntimeError, match="is not Curb"):
+        JobSubmissionClient(server.address, token="t")

@@ -115,6 +115,10 @@ class CurbError(RuntimeError):
         self.request_id = request_id
         """Under which the server's log tells more."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As copies and other processes make it again: by default they would call `__init__` with the text alone.
+        return _again, (type(self), self.args), self.__dict__
+
 
 class BadRequest(CurbError):
     """The request is wrong: the text names the key and the right form."""
@@ -179,6 +183,11 @@ def violations_from_json(raw: Any) -> tuple[Violation, ...]:
     if not isinstance(raw, list) or not all(isinstance(item, Mapping) for item in raw):
         raise ValueError(f"violations must be a list of objects, not {raw!r}")
     return tuple(Violation.from_json(item) for item in raw)
+
+
+def _again(kind: type[CurbError], args: tuple[Any, ...]) -> CurbError:
+    """An error without its attributes, which are set next."""
+    return kind.__new__(kind, *args)
 
 
 def _quantity(raw: Any) -> Quantity | None:

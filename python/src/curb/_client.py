@@ -166,7 +166,10 @@ class JobSubmissionClient(_RayClient):
     ) -> Any:
         response = self._request(method, endpoint, data=data, json=json_data, **kwargs)
         # Ray's client has words of its own for these, about Ray's tokens; and an error of `requests` for the last.
-        if response.status_code in (401, 403) or (endpoint == "/api/version" and response.status_code > 404):
+        unknown = response.status_code == 404 and not _is_curbs(response)
+        if response.status_code in (401, 403) or (
+            endpoint == "/api/version" and response.status_code >= 404 and not unknown
+        ):
             self._raise_error(response)
         return response
 
@@ -210,6 +213,11 @@ def _error(response: Any, attempt: str) -> CurbError:
     if isinstance(error, Unavailable) and wait.isdecimal():
         error.retry_after = int(wait)
     return error
+
+
+def _is_curbs(response: Any) -> bool:
+    """Whether an error is in Curb's words; a 404 of something else means that it is not Curb."""
+    return _read_problem(response) is not None or response.text.startswith("curb: ")
 
 
 def _refusal(response: Any, problem: Mapping[str, Any] | None) -> QuotaExceeded:

@@ -16,7 +16,7 @@ def address_from_environment() -> str | None:
     return _variable("CURB_ADDRESS")
 
 
-def headers_with_token(headers: Mapping[str, str] | None, token: str | None) -> dict[str, str]:
+def headers_with_token(headers: Mapping[str, str] | None, token: Any) -> dict[str, str]:
     """What every request carries.
 
     Raises ValueError, which names the setting and never shows its value, where one cannot be sent or read.
@@ -68,8 +68,10 @@ def _token_file() -> str | None:
     return token
 
 
-def _token(source: str, text: str | None) -> str | None:
+def _token(source: str, text: Any) -> str | None:
     """Without the line's end that a file or a shell leaves; None where nothing is left."""
+    if text is not None and not isinstance(text, str):
+        raise ValueError(f"{source}: must be text, not a {type(text).__name__}")
     token = (text or "").strip()
     if not all("!" <= character <= "~" for character in token):
         raise ValueError(
