@@ -175,6 +175,10 @@ pub(crate) struct Violation {
     /// What else is to be said.
     #[schemars(default)]
     note: Option<String>,
+    /// Of a budget that has enough left in the present period: the begin of the period that has not, and to which the
+    /// numbers belong.
+    #[schemars(default)]
+    period: Option<Timestamp>,
 }
 
 /// A rule that would have been in the way, in short.
@@ -393,6 +397,7 @@ mod tests {
             more_holders: 2,
             reason: Some("r".into()),
             note: Some("n".into()),
+            period: Some(time::Timestamp(1)),
         }
     }
 

@@ -165,9 +165,12 @@ impl Telling<'_> {
             }
             Code::QueuedLimit => format!("{place} allows {limit} waiting; {used} waiting"),
             Code::SubmitRate => format!("{place} takes submissions at a rate of {limit}"),
-            Code::Budget => format!(
-                "{place} has a budget of {limit} {note}; {used} used or promised, {asked} asked, over by {over}"
-            ),
+            Code::Budget => {
+                let of = self.period(v);
+                format!(
+                    "{place} has a budget of {limit} {note}; {used} used or promised{of}, {asked} asked, over by {over}"
+                )
+            }
             Code::Capacity if !note.is_empty() => format!("{place}: {note}; {asked} asked"),
             Code::Capacity => {
                 format!("{place} has {limit} in all; {used} held, {asked} asked, over by {over}")
@@ -196,6 +199,19 @@ impl Telling<'_> {
             Code::ClusterDown => format!("{place} cannot be reached by Curb"),
         };
         text + "."
+    }
+
+    /// Of which period the numbers of a budget are, if not of the present one: ` of the day from 2026-11-23`.
+    #[must_use]
+    pub fn period(&self, v: &Violation) -> String {
+        let Some(begin) = v.period else {
+            return String::new();
+        };
+        let note = v.note.as_deref().unwrap_or_default();
+        let span = note.strip_prefix("per ").unwrap_or("period");
+        let tz = crate::policy::zone(&self.policy.timezone).unwrap_or(jiff::tz::TimeZone::UTC);
+        let day = begin.to_jiff().to_zoned(tz).strftime("%Y-%m-%d");
+        format!(" of the {span} from {day}")
     }
 
     /// When a job that waits should start, in the words that are used everywhere; `None` when it is not for now.

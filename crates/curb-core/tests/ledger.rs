@@ -203,6 +203,7 @@ fn step(w: &mut World, op: &Op, restarts: &mut usize) {
             w.apply(Event::Granted {
                 id: id.clone(),
                 borrowed: false,
+                lent_by: Vec::new(),
             });
             w.apply(Event::Confirmed {
                 id: id.clone(),

@@ -3,8 +3,10 @@
 mod common;
 
 use common::*;
+use curb_core::decide::Gate;
 use curb_core::ledger::{Event, Job};
 use curb_core::subject::JobId;
+use curb_core::time::Timestamp;
 
 const SECOND: i64 = 1000;
 
@@ -146,4 +148,166 @@ fn a_shared_quota_that_could_lend_but_does_not_leaves_stepping_back_as_it_is() {
         settle(&mut w);
         assert_eq!(stops(&w).len(), 1, "{all}");
     }
+}
+
+#[test]
+fn a_borrower_does_not_pass_who_waits_only_for_the_pace_of_another_cluster() {
+    for reclaim in ["drain", "{stop_after: 1s}"] {
+        let mut w = World::new(&format!(
+            "quotas:\n  - {{name: all, limits: {{cpu: 4}}}}\n  - {{name: each, for: {{user: \"*\"}}, limits: {{cpu: 2}}, borrow: {{cpu: 6}}, reclaim: {reclaim}}}\n"
+        ));
+        w.cluster("lab", "session-1", &[("cpu", "8")]);
+        run(&mut w, &want("ana").cpu("2"));
+        let pace = Gate::Paced {
+            next: Timestamp(w.now + 9 * SECOND),
+        };
+        w.gates.insert("main".into(), pace);
+        let (bo, said) = w.submit(&want("bo").cpu("2"));
+        assert_eq!(say(&said), "queued start-rate");
+        let (more, _) = w.submit(&want("ana").cpu("2").on("lab"));
+        w.pass(8 * SECOND);
+        w.run_queue();
+        assert!(w.queued(&more), "{reclaim}: the last two are bo's");
+        w.gates.clear();
+        w.pass(SECOND);
+        assert_eq!(w.run_queue(), [bo], "{reclaim}");
+    }
+}
+
+#[test]
+fn who_waits_for_a_cluster_that_is_down_keeps_no_other_from_lending() {
+    let mut w = World::new(
+        "quotas:\n  - {name: all, limits: {cpu: 6}}\n  - {name: each, for: {user: \"*\"}, limits: {cpu: 2}, borrow: {cpu: 6}}\n",
+    );
+    w.cluster("lab", "session-1", &[("cpu", "8")]);
+    run(&mut w, &want("ana").cpu("2"));
+    let loan = run(&mut w, &want("ana").cpu("2"));
+    run(&mut w, &want("kim").cpu("1"));
+    w.gates.insert("lab".into(), Gate::Down);
+    let (bo, _) = w.submit(&want("bo").cpu("2").on("lab"));
+    let (more, said) = w.submit(&want("ana").cpu("1"));
+    assert!(w.holds(&more), "{bo} cannot start: {}", say(&said));
+    w.gates.clear();
+    let (last, _) = w.submit(&want("ana").cpu("1"));
+    assert_eq!(
+        w.end_and_run(&more),
+        [],
+        "now it is kept for bo, and not for {last}"
+    );
+    assert_eq!(w.end_and_run(&loan).first(), Some(&bo));
+}
+
+/// A quota that all share is full, half of it with two loans of ana's: one on main, and the younger one on lab.
+fn lent_on_two_clusters() -> (World, JobId, JobId) {
+    let mut w = World::new(&format!(
+        "quotas:\n  - {{name: all, limits: {{cpu: 6}}}}\n  - {{name: each, for: {{user: \"*\"}}, {EACH}}}\n"
+    ));
+    w.cluster("lab", "session-1", &[("cpu", "8")]);
+    run(&mut w, &want("ana").cpu("2"));
+    let main = run(&mut w, &want("ana").cpu("2").minutes(60));
+    w.pass(SECOND);
+    let lab = run(&mut w, &want("ana").cpu("2").minutes(60).on("lab"));
+    w.pass(SECOND);
+    (w, main, lab)
+}
+
+#[test]
+fn a_loan_on_a_cluster_that_is_down_is_left_and_another_taken_back() {
+    let (mut w, main, lab) = lent_on_two_clusters();
+    w.gates.insert("lab".into(), Gate::Down);
+    let (li, _) = w.submit(&want("li").cpu("2"));
+    w.pass(2 * SECOND);
+    w.run_queue();
+    assert_eq!(stops(&w), std::slice::from_ref(&main));
+    assert_eq!(w.end_and_run(&main), [li], "{lab} runs on");
+}
+
+#[test]
+fn a_stop_that_a_cluster_cannot_be_told_is_counted_on_for_a_minute() {
+    let (mut w, main, lab) = lent_on_two_clusters();
+    w.submit(&want("li").cpu("2"));
+    w.pass(2 * SECOND);
+    w.run_queue();
+    assert_eq!(stops(&w), std::slice::from_ref(&lab));
+    w.gates.insert("lab".into(), Gate::Down);
+    w.pass(MINUTE - 1);
+    w.run_queue();
+    assert_eq!(stops(&w).len(), 1, "it may be a moment's trouble");
+    let due = curb_core::decide::next_change(&w.state, &w.moment());
+    assert_eq!(due, Some(Timestamp(w.now + 1)));
+    w.pass(1);
+    w.run_queue();
+    assert_eq!(stops(&w), [lab, main]);
+}
+
+#[test]
+fn who_runs_above_a_limit_that_was_lowered_was_lent_nothing_by_it() {
+    let policy = |org: &str| {
+        format!(
+            "teams: {{t: {{org: r, members: [ana, li]}}}}\nquotas:\n  - {{name: each, for: {{user: \"*\"}}, limits: {{cpu: 2}}, borrow: {{cpu: 6}}, reclaim: drain}}\n  - {{name: org-r, for: {{org: r}}, limits: {{cpu: {org}}}, borrow: {{cpu: 1}}, reclaim: {{stop_after: 1s}}}}\n"
+        )
+    };
+    let mut w = World::new(&policy("8"));
+    w.cluster("main", "session-1", &[("cpu", "6")]);
+    for _ in 0..3 {
+        run(&mut w, &want("ana").cpu("2"));
+        w.pass(SECOND);
+    }
+    w.apply_policy(&policy("2"));
+    w.submit(&want("kim").cpu("2"));
+    w.pass(HOUR);
+    w.run_queue();
+    assert!(stops(&w).is_empty(), "what each lent ends by itself");
+    let restored = curb_core::ledger::State::restore(&w.state.snapshot()).expect("a snapshot");
+    assert!(
+        curb_core::decide::next(&restored, &w.moment()).is_empty(),
+        "also after a restart"
+    );
+}
+
+#[test]
+fn of_several_resources_the_fewest_are_stopped() {
+    let mut w = World::new(
+        "quotas:\n  - {name: research, for: {user: ana}, limits: {cpu: 0, gpu: 0}, borrow: {cpu: 90, gpu: 90}, reclaim: {stop_after: 1m}}\n",
+    );
+    w.cluster("main", "session-1", &[("cpu", "21"), ("gpu", "21")]);
+    let lent = [(9, 1), (1, 9), (7, 7), (3, 1), (1, 3)].map(|(cpu, gpu): (u64, u64)| {
+        w.pass(SECOND);
+        run(
+            &mut w,
+            &want("ana").cpu(&cpu.to_string()).gpu(&gpu.to_string()),
+        )
+    });
+    let (kim, _) = w.submit(&want("kim").cpu("10").gpu("10"));
+    w.pass(MINUTE);
+    w.run_queue();
+    let mut stopped = stops(&w);
+    stopped.sort();
+    assert_eq!(stopped, lent[..2]);
+    w.end(&lent[0]);
+    assert_eq!(w.end_and_run(&lent[1]), [kim]);
+}
+
+#[test]
+fn where_a_guarantee_is_in_the_way_the_reason_does_not_speak_of_a_cluster_that_has_room() {
+    let mut w = World::new(
+        "teams: {a: {members: [ana]}, k: {members: [kim]}, s: {members: [li]}}\nquotas:\n  - {name: lent, for: {team: a}, limits: {cpu: 0}, borrow: {cpu: 8}, reclaim: {stop_after: 1m}}\n  - {name: serving, for: {team: s}, guarantee: {cpu: 3}}\n  - {name: product, for: {team: k}, limits: {cpu: 8}}\n",
+    );
+    w.cluster("main", "session-1", &[("cpu", "4")]);
+    w.cluster("lab", "session-1", &[("cpu", "4")]);
+    let (li, _) = w.submit(&want("li").cpu("1"));
+    w.end(&li);
+    run(&mut w, &want("ana").cpu("1"));
+    let lab = run(&mut w, &want("ana").cpu("4").on("lab"));
+    let (kim, said) = w.submit(&want("kim").cpu("2"));
+    assert_eq!(say(&said), "queued guarantee");
+    w.pass(MINUTE);
+    w.run_queue();
+    assert_eq!(
+        w.job(&lab).stop.as_ref().map(|s| s.why.as_str()),
+        Some(
+            "it ran on capacity borrowed above quota lent; 2 CPU beside what guarantees keep on all clusters is wanted back for a job within quota product, which has waited 1m"
+        )
+    );
+    assert_eq!(w.end_and_run(&lab), [kim]);
 }

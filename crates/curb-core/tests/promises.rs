@@ -255,7 +255,7 @@ proptest! {
             again.now = rec.at.0;
             let (id, borrowed) = match &rec.event {
                 Event::Admitted { job, borrowed, .. } => (&job.id, *borrowed),
-                Event::Granted { id, borrowed } => (id, *borrowed),
+                Event::Granted { id, borrowed, .. } => (id, *borrowed),
                 _ => continue,
             };
             let team = again.job(id).new.subject.team.clone();

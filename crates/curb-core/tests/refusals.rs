@@ -100,6 +100,7 @@ fn a_real_job_of_the_same_user_stands_in_the_place_of_a_refusal() {
     w.apply(Event::Admitted {
         job: Box::new(job),
         borrowed: false,
+        lent_by: Vec::new(),
         shadow: vec![],
     });
     assert!(told(&w, "ana").is_empty());

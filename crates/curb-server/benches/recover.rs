@@ -74,6 +74,7 @@ fn lives() -> impl Iterator<Item = Event> {
             Event::Admitted {
                 job: new,
                 borrowed: false,
+                lent_by: Vec::new(),
                 shadow: Vec::new(),
             },
             Event::Confirmed {

@@ -51,6 +51,7 @@ pub fn tell(event: &Event) -> Told {
             job,
             borrowed,
             shadow,
+            ..
         } => {
             let lent = if *borrowed { ", borrowed" } else { "" };
             return told(
@@ -74,7 +75,7 @@ pub fn tell(event: &Event) -> Told {
                 ),
             );
         }
-        Event::Granted { id, borrowed } => (
+        Event::Granted { id, borrowed, .. } => (
             "curb",
             format!(
                 "{id} may start{}",

@@ -151,10 +151,20 @@ fn details(v: &Violation, view: &View) -> Vec<(&'static str, String)> {
     if !said.is_empty() {
         lines.push(("numbers", said.join(", ")));
     }
+    if let Some(begin) = v.period {
+        lines.push(("period", format!("the one from {}", view.at(begin))));
+    }
     if !v.holders.is_empty() || v.more_holders > 0 {
         lines.push(("held by", holders(v, view)));
     }
-    lines.push(("fits", when(&v.when, view)));
+    let access = matches!(v.code, Code::JobType | Code::ClusterAccess);
+    let fits = match v.when {
+        When::PolicyChange if access => {
+            "not under this policy: use another, or ask an admin".to_owned()
+        }
+        _ => when(&v.when, view),
+    };
+    lines.push(("fits", fits));
     if v.rejects && v.quota.is_some() {
         lines.push(("above", "the quota refuses; it does not queue".to_owned()));
     } else if v.code == Code::ClusterDown && v.rejects {

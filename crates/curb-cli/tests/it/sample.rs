@@ -86,6 +86,7 @@ pub fn violations() -> Vec<Violation> {
         more_holders: 3,
         reason: None,
         note: None,
+        period: None,
     };
     let budget = Violation {
         code: Code::Budget,
@@ -125,6 +126,7 @@ pub fn per_job() -> Violation {
         more_holders: 0,
         reason: None,
         note: Some("Two at most, so that everybody has a chance during the day; ask for more a week ahead.".into()),
+        period: None,
     }
 }
 
@@ -460,6 +462,7 @@ pub fn events() -> Vec<Event> {
         Event::Admitted {
             job: job.clone(),
             borrowed: true,
+            lent_by: vec!["research".into()],
             shadow: shadow.clone(),
         },
         Event::Queued {
@@ -470,6 +473,7 @@ pub fn events() -> Vec<Event> {
         Event::Granted {
             id: id.clone(),
             borrowed: false,
+            lent_by: vec![],
         },
         Event::Confirmed {
             id: id.clone(),

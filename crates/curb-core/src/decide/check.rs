@@ -58,6 +58,8 @@ pub(crate) struct Hit {
     pub(crate) asked: u128,
     /// Even alone it would not fit.
     pub(crate) alone: bool,
+    /// Of a budget that has enough left now: the begin of the period that has not.
+    pub(crate) period: Option<Timestamp>,
 }
 
 impl Hit {
@@ -337,6 +339,7 @@ impl Check<'_> {
         ] {
             if is && !self.submitting {
                 see(Hit {
+                    period: None,
                     place: Place::Cluster,
                     kind,
                     limit: 0,
@@ -375,6 +378,16 @@ impl Check<'_> {
         lenders
     }
 
+    /// The quotas above whose limits it would be, by name.
+    pub(crate) fn lent_by(&self) -> Vec<String> {
+        let Lenders { shared, private } = self.lenders();
+        let all = shared.into_iter().chain(private);
+        let name = |b: u32| self.state.rules[self.bucket_at(b).quota].name.clone();
+        let mut names: Vec<String> = all.map(name).collect();
+        names.sort();
+        names
+    }
+
     fn kept_of(&self, of: impl Fn(&Kept<'_>) -> u64) -> u64 {
         if self.kept.is_empty() {
             0
@@ -397,6 +410,7 @@ impl Check<'_> {
             && asked > limit
         {
             see(Hit {
+                period: None,
                 place,
                 kind: Kind::Duration,
                 limit: u128::from(limit.0),
@@ -407,6 +421,7 @@ impl Check<'_> {
         }
         for (r, asked) in self.ask {
             let hit = |kind, limit: u64, used: u64| Hit {
+                period: None,
                 place,
                 kind,
                 limit: u128::from(limit),
@@ -481,6 +496,7 @@ impl Check<'_> {
         let running = u64::from(bucket.running.saturating_sub(freed));
         let kept = self.kept_of(|kept| kept.jobs_in(b));
         let hit = |kind, used: u64| Hit {
+            period: None,
             place: Place::Bucket(b),
             kind,
             limit: u128::from(limit),
@@ -509,6 +525,7 @@ impl Check<'_> {
             };
             if self.duration.is_none() && rule.needs_duration[at] {
                 see(Hit {
+                    period: None,
                     place: Place::Bucket(b),
                     kind: Kind::DurationNeeded(at),
                     limit: *limit,
@@ -523,6 +540,7 @@ impl Check<'_> {
             let used = reading.used.saturating_add(reading.committed);
             let after = used.saturating_add(asked);
             let hit = |kind, used, alone| Hit {
+                period: None,
                 place: Place::Bucket(b),
                 kind,
                 limit: *limit,
@@ -545,9 +563,10 @@ impl Check<'_> {
             {
                 let used = used.saturating_add(kept);
                 see(hit(Kind::TurnBudget(at), used, false))?;
-            } else if let Some((used, asked)) = self.over_later(meter, *amount, *limit) {
+            } else if let Some((begin, used, asked)) = self.over_later(meter, *amount, *limit) {
                 see(Hit {
                     asked,
+                    period: Some(begin),
                     ..hit(Kind::Budget(at), used, false)
                 })?;
             }
@@ -564,11 +583,16 @@ impl Check<'_> {
     }
 
     /// What is promised and asked in the first later period that has not so much left: what runs on is charged there.
-    fn over_later(&self, meter: &Meter, amount: u64, limit: u128) -> Option<(u128, u128)> {
+    fn over_later(
+        &self,
+        meter: &Meter,
+        amount: u64,
+        limit: u128,
+    ) -> Option<(Timestamp, u128, u128)> {
         let later = meter.later(self.moment.now, self.duration?);
-        later.into_iter().find_map(|(committed, span)| {
+        later.into_iter().find_map(|(begin, committed, span)| {
             let asked = u128::from(amount).saturating_mul(span);
-            (committed.saturating_add(asked) > limit).then_some((committed, asked))
+            (committed.saturating_add(asked) > limit).then_some((begin, committed, asked))
         })
     }
 
@@ -598,6 +622,7 @@ impl Check<'_> {
             && let Err(early) = crate::ledger::arrive(rate, bucket.arrival, self.moment.now)
         {
             see(Hit {
+                period: None,
                 place: Place::Bucket(b),
                 kind: Kind::Rate,
                 limit: u128::from(rate.count),
@@ -629,6 +654,7 @@ impl Check<'_> {
             }
             if queued.saturating_add(1) > limit {
                 hits.push(Hit {
+                    period: None,
                     place: Place::Bucket(*b),
                     kind: Kind::Queued,
                     limit: u128::from(limit),
@@ -688,6 +714,7 @@ impl Check<'_> {
             let freed = freed.map_or(0, |f| f.on_cluster(self.seat.cluster, *r));
             let held = cluster.held.get(*r).saturating_sub(freed);
             let hit = |kind, limit: u64, used: u64, alone| Hit {
+                period: None,
                 place: Place::Cluster,
                 kind,
                 limit: u128::from(limit),
@@ -737,6 +764,7 @@ impl Check<'_> {
         }
         let held = self.held_anywhere(r);
         let hit = |kind, limit: u64, used: u64, alone| Hit {
+            period: None,
             place: Place::Cluster,
             kind,
             limit: u128::from(limit),

@@ -17,7 +17,7 @@ mod smaller;
 mod submit;
 mod violation;
 
-pub(crate) use check::{Freed, limits_of};
+pub(crate) use check::limits_of;
 
 pub use moment::{Gate, Moment};
 pub use outlook::{Begun, Outlook};

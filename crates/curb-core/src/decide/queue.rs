@@ -42,6 +42,9 @@ type Ranked = (Order, usize, Option<bool>);
 /// At the door so many classes are looked at to say whether one of them goes first.
 const LOOKED_AT: usize = 256;
 
+/// In one look so many borrowers are held against those that wait for the pace of a cluster, each against each.
+const PAIRS: usize = 4_096;
+
 /// What a look at the whole queue found.
 pub(super) struct Look<'a> {
     pub(super) state: &'a State,
@@ -66,13 +69,23 @@ pub fn next(state: &State, moment: &Moment) -> Vec<Event> {
     if state.mode() == Mode::Enforce {
         look.find_wanted();
     }
-    if let Some((job, borrowed)) = look.pick() {
-        return vec![Event::Granted {
-            id: job.new.id.clone(),
-            borrowed,
-        }];
-    }
-    look.reclaim()
+    let Some((ix, borrowed)) = look.pick() else {
+        return look.reclaim();
+    };
+    let class = &state.classes[ix];
+    let Some(job) = look.head(class) else {
+        return Vec::new();
+    };
+    let lent_by = if borrowed {
+        look.check(class, &look.nothing).lent_by()
+    } else {
+        Vec::new()
+    };
+    vec![Event::Granted {
+        id: job.new.id.clone(),
+        borrowed,
+        lent_by,
+    }]
 }
 
 impl<'a> Look<'a> {
@@ -158,6 +171,11 @@ impl Look<'_> {
         let mut wanted = Wanted::default();
         let mut blocked = Vec::with_capacity(self.state.classes.len());
         for (ix, class) in self.state.classes.iter().enumerate() {
+            // Who cannot start wherever they wait keeps nothing from others.
+            if self.gate(class) == Gate::Down {
+                blocked.push(None);
+                continue;
+            }
             let check = self.check(class, &self.nothing);
             let like = |h: &Hit| {
                 by_cluster(h).is_some()
@@ -291,10 +309,10 @@ impl Look<'_> {
     /// Who would start on borrowed capacity steps back for those behind who fit within their limits and would not fit after
     /// it, whatever its priority: capacity is lent while nobody else wants it. Else what was taken back for somebody would
     /// be lent again to the next in the order, and taken back again.
-    fn pick(&mut self) -> Option<(&'_ Job, bool)> {
+    fn pick(&mut self) -> Option<(usize, bool)> {
         let state = self.state;
         let budgets = state.rules.iter().any(|r| !r.budgets.is_empty());
-        let (mut fit, mut others) = (Vec::new(), Vec::new());
+        let (mut fit, mut others, mut paced) = (Vec::new(), Vec::new(), Vec::new());
         for (ix, class) in state.classes.iter().enumerate() {
             let gate = self.gate(class);
             if gate == Gate::Down {
@@ -303,7 +321,10 @@ impl Look<'_> {
             match self.fit(ix) {
                 Fit::Yes { borrowed } if gate == Gate::Open => fit.push((ix, borrowed)),
                 // It will start in a moment: what it is to have is kept all the same.
-                Fit::Yes { .. } => others.push((ix, None)),
+                Fit::Yes { borrowed } => {
+                    others.push((ix, None));
+                    paced.push((ix, borrowed));
+                }
                 Fit::No { first } => others.push((ix, Some(first))),
             }
         }
@@ -324,26 +345,38 @@ impl Look<'_> {
         }
         order.sort_unstable();
         let mut promised = Promised::default();
-        let mut steps_back = None;
+        let (mut steps_back, mut looked_at) = (None, 0);
+        let mut waits_for_paced = |class: &Class, promised: &Promised| {
+            looked_at += paced.len().min(LOOKED_AT);
+            let some = paced.iter().copied().take(LOOKED_AT);
+            // With too many to ask, nothing is lent until fewer wait for the pace.
+            looked_at > PAIRS || self.is_in_the_way(class, some, promised)
+        };
         for (at, (_, ix, fits)) in order.iter().enumerate() {
             let class = &state.classes[*ix];
             match fits.map(|_| self.fits_beside(class, &promised)) {
+                // Who waits only for the pace of another cluster is waited for.
+                Some(Fit::Yes { borrowed: true })
+                    if !paced.is_empty() && waits_for_paced(class, &promised) =>
+                {
+                    self.promise(class, &mut promised);
+                }
                 // Once one steps back so do all that borrow, until the one has started for whom it did: to ask of each of
                 // them would be to look at all behind each of all.
                 Some(Fit::Yes { borrowed: true })
                     if !self.lenders(class).is_empty()
                         && (steps_back.is_some()
-                            || self.is_in_the_way(class, &order[at + 1..], &promised)) =>
+                            || self.is_in_the_way(class, fit_in(&order[at + 1..]), &promised)) =>
                 {
-                    steps_back.get_or_insert(class);
+                    steps_back.get_or_insert(*ix);
                     self.keep_place(class, &mut promised);
                 }
-                Some(Fit::Yes { borrowed }) => return Some((self.head(class)?, borrowed)),
+                Some(Fit::Yes { borrowed }) => return Some((*ix, borrowed)),
                 Some(Fit::No { .. }) | None => self.promise(class, &mut promised),
             }
         }
         // Of those that it stepped back for none could start: others are before them.
-        Some((self.head(steps_back?)?, true))
+        Some((steps_back?, true))
     }
 
     /// Whether a class fits beside what is kept for others.
@@ -357,11 +390,19 @@ impl Look<'_> {
         }
     }
 
-    /// Whether a class that borrows would take from one behind it what that one could have within its limits. Who shares
+    /// Whether a class that borrows would take from one of those what that one could have within its limits. Who shares
     /// the quota that lends has no better right to the loan. On budgets the order holds: they are not lent.
-    fn is_in_the_way(&self, class: &Class, behind: &[Ranked], promised: &Promised) -> bool {
+    fn is_in_the_way(
+        &self,
+        class: &Class,
+        mut behind: impl Iterator<Item = (usize, bool)>,
+        promised: &Promised,
+    ) -> bool {
         let state = self.state;
         let lenders = self.lenders(class);
+        if lenders.is_empty() {
+            return false;
+        }
         let seat = &state.seats[class.seat as usize];
         let mut before = promised.clone();
         for b in &seat.buckets {
@@ -374,23 +415,20 @@ impl Look<'_> {
             }
             needs.add_on_cluster(seat.cluster, &class.ask);
         });
-        behind
-            .iter()
-            .filter(|(_, _, fits)| fits.is_some())
-            .any(|(_, ix, _)| {
-                let theirs = &state.classes[*ix];
-                let seats = &state.seats[theirs.seat as usize];
-                let of_the_same = |r: &u16| class.ask.iter().any(|(own, _)| own == r);
-                theirs.ask.iter().any(|(r, _)| of_the_same(r))
-                    && !lenders.are_among(&seats.buckets)
-                    && match self.fits_beside(theirs, &before) {
-                        Fit::Yes { borrowed } => {
-                            matches!(self.fits_beside(theirs, &after), Fit::No { .. })
-                                && (!borrowed || self.is_entitled(theirs))
-                        }
-                        Fit::No { .. } => false,
+        behind.any(|(ix, _)| {
+            let theirs = &state.classes[ix];
+            let seats = &state.seats[theirs.seat as usize];
+            let of_the_same = |r: &u16| class.ask.iter().any(|(own, _)| own == r);
+            theirs.ask.iter().any(|(r, _)| of_the_same(r))
+                && !lenders.are_among(&seats.buckets)
+                && match self.fits_beside(theirs, &before) {
+                    Fit::Yes { borrowed } => {
+                        matches!(self.fits_beside(theirs, &after), Fit::No { .. })
+                            && (!borrowed || self.is_entitled(theirs))
                     }
-            })
+                    Fit::No { .. } => false,
+                }
+        })
     }
 
     /// Keeps what one that steps back needs from those who have no better right to it.
@@ -484,6 +522,34 @@ impl Look<'_> {
             let asked = reading.would_add(now, *amount, class.duration);
             promised.keep_budget(b, at, asked);
         }
+    }
+
+    /// When a job that only a budget stops may next be within it: that may be before a new period begins. Of many classes
+    /// only the first are asked; the others start when somebody looks at the queue for another reason, a new period at the
+    /// latest.
+    fn next_in_budget(&self) -> Option<Timestamp> {
+        let classes = self.state.classes.iter();
+        let asked = classes.filter(|c| c.duration.is_some() && self.is_in_a_budget(c));
+        asked
+            .take(LOOKED_AT)
+            .filter_map(|class| {
+                let hits = self.check(class, &self.nothing).all();
+                let times = hits.iter().map(|h| self.fits_in_budget(class, h));
+                times.collect::<Option<Vec<_>>>()?.into_iter().max()
+            })
+            .filter(|at| *at > self.moment.now)
+            .min()
+    }
+
+    fn fits_in_budget(&self, class: &Class, hit: &Hit) -> Option<Timestamp> {
+        let (Place::Bucket(b), Kind::Budget(at), false) = (hit.place, hit.kind, hit.alone) else {
+            return None;
+        };
+        let bucket = &self.state.buckets[b as usize];
+        let (r, limit) = self.state.rules[bucket.quota].budgets.get(at)?;
+        let (_, amount) = class.ask.iter().find(|(of, _)| of == r)?;
+        let meter = bucket.meters.get(at).filter(|m| !m.rolls())?;
+        meter.fits_at(self.moment.now, *amount, class.duration, *limit)
     }
 
     /// The places of all that wait for a cluster.
@@ -752,6 +818,13 @@ pub(crate) fn ahead(state: &State, moment: &Moment, comer: &Comer<'_>) -> Ahead 
     }
 }
 
+/// Those that fit while nothing is kept for others, and whether they borrow.
+fn fit_in(order: &[Ranked]) -> impl Iterator<Item = (usize, bool)> {
+    order
+        .iter()
+        .filter_map(|(_, ix, fits)| Some((*ix, (*fits)?)))
+}
+
 fn asks_of_a_budget(rule: &Rule, ask: &[(ResIx, u64)]) -> bool {
     let mut budgets = rule.budgets.iter();
     budgets.any(|(r, _)| ask.iter().any(|(a, _)| a == r))
@@ -778,8 +851,12 @@ pub fn next_change(state: &State, moment: &Moment) -> Option<Timestamp> {
         .filter_map(|job| after(job.passed_since().after(state.policy().queue.pass_bound)))
         .min();
     let reclaimed = next_reclaim(&look);
-    [calendar, overrides, budgets, bound, reclaimed]
-        .into_iter()
-        .flatten()
-        .min()
+    let overdue = look.next_overdue_stop();
+    let fits = look.next_in_budget();
+    [
+        calendar, overrides, budgets, bound, reclaimed, overdue, fits,
+    ]
+    .into_iter()
+    .flatten()
+    .min()
 }

@@ -3,7 +3,8 @@
 //! The queue is walked in its order, as when it looks for who starts next, but as if all that are being stopped held
 //! nothing any more. Who fits then needs no further stop. For the first who does not, and has waited long enough, the
 //! fewest loans are chosen that make room, of these the youngest. Where even all of them would not make room, none is
-//! stopped.
+//! stopped. Of up to [`TRIED`] loans that hold something of what is lacking every set is tried; of more, the one that
+//! brings the most is taken first, which is the fewest where one resource is lacking in one place, and few otherwise.
 //!
 //! Entitled is who is within the limits of all their buckets once such loans are taken away: loans count in buckets that
 //! borrower and waiter share, as they do in the cluster's capacity. What a bucket was lent never comes back to that bucket
@@ -22,7 +23,7 @@ use super::promise::{Lenders, Promised};
 use super::queue::{Look, Order};
 use super::violation::Quantity;
 use crate::amount::Amount;
-use crate::ledger::{Class, Event, Job, Phase, ResIx, Seat, Slot};
+use crate::ledger::{Class, Event, Grant, Job, Phase, ResIx, Seat, Slot};
 use crate::policy::Reclaim;
 use crate::time::{Millis, Timestamp};
 
@@ -31,6 +32,12 @@ pub(super) const MEMBERS: usize = 32;
 
 /// So many jobs are looked at in all.
 const LOOKED_AT: usize = 256;
+
+/// So long a stop is counted on though its cluster cannot be reached.
+const COUNTED_ON: Millis = Millis::MINUTE;
+
+/// With so many loans that could help, every set of them is tried, the smallest first.
+const TRIED: usize = 10;
 
 /// So often a chosen loan is tried to be replaced by a younger one.
 const SWAPS: usize = 1_000;
@@ -81,7 +88,7 @@ type Amounts = HashMap<(u32, ResIx), u64>;
 
 impl Lent {
     pub(super) fn of(look: &Look<'_>) -> Lent {
-        let stopping = look.state.being_stopped();
+        let stopping = look.being_stopped();
         let mut lenders: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for loan in look.loans(&stopping, &Lending::All) {
             lenders.entry(loan.ix).or_default().push(loan.bucket);
@@ -144,7 +151,7 @@ impl<'a> Look<'a> {
         if self.wanted.is_empty() {
             return Vec::new();
         }
-        let freed = self.state.being_stopped();
+        let freed = self.being_stopped();
         let loans = self.loans(&freed, &Lending::TakenBack(&self.wanted));
         if loans.is_empty() {
             return Vec::new();
@@ -242,6 +249,8 @@ impl<'a> Look<'a> {
                 continue;
             }
             for (age, ix, slot) in self.borrowers(b as u32) {
+                // It is a loan, and takes its part of what was lent; but nobody can stop it now.
+                let stays = matches!(which, Lending::TakenBack(_)) && self.is_down(slot);
                 let mut lent = Vec::new();
                 for (r, a) in slot.ask.iter() {
                     if let Some((_, over)) = over.iter_mut().find(|(o, n)| o == r && *n > 0) {
@@ -249,7 +258,7 @@ impl<'a> Look<'a> {
                         lent.push(*r);
                     }
                 }
-                if !lent.is_empty() {
+                if !lent.is_empty() && !stays {
                     loans.push(Loan {
                         ix,
                         slot,
@@ -288,13 +297,52 @@ impl<'a> Look<'a> {
             .collect()
     }
 
-    /// The jobs of a bucket that were granted on borrowed capacity and are not being stopped, the youngest first.
+    /// What those hold that are being stopped. Of a cluster that cannot be reached, only as long as that may be a moment's
+    /// trouble: then another loan is taken back instead.
+    fn being_stopped(&self) -> Freed {
+        let mut freed = Freed::default();
+        let due = |s: &&Slot| {
+            self.stop_is_overdue_at(s)
+                .is_none_or(|at| self.moment.now < at)
+        };
+        for slot in self.state.stopping().filter(due) {
+            freed.add(self.state, slot);
+        }
+        freed
+    }
+
+    /// When a stop on a cluster that cannot be reached is not counted on any more.
+    fn stop_is_overdue_at(&self, slot: &Slot) -> Option<Timestamp> {
+        let stop = slot.job.stop.as_ref().filter(|_| self.is_down(slot))?;
+        Some(stop.at.after(COUNTED_ON))
+    }
+
+    /// When the next stop is overdue.
+    pub(super) fn next_overdue_stop(&self) -> Option<Timestamp> {
+        let stops = self.state.stopping();
+        stops
+            .filter_map(|s| self.stop_is_overdue_at(s))
+            .filter(|at| *at > self.moment.now)
+            .min()
+    }
+
+    fn is_down(&self, slot: &Slot) -> bool {
+        let cluster = self.state.seats[slot.seat as usize].cluster;
+        self.moment.gate(&self.state.cluster_at(cluster).name) == Gate::Down
+    }
+
+    /// The jobs of a bucket that were granted on borrowed capacity and are not being stopped, the youngest first. Who ran
+    /// above another quota's limit was lent nothing by this one.
     fn borrowers(&self, b: u32) -> Vec<((Timestamp, u64), u32, &'a Slot)> {
+        let lender = &self.state.rules[self.state.buckets[b as usize].quota].name;
+        let by_it = |g: &Grant| g.lent_by.is_empty() || g.lent_by.contains(lender);
         let holders = self.state.buckets[b as usize].holders.iter();
         let slots = holders.filter_map(|(_, ix)| Some((*ix, self.state.slot_at(*ix)?)));
         let mut all: Vec<_> = slots
             .filter_map(|(ix, slot)| match &slot.job.phase {
-                Phase::Reserved(g) | Phase::Running(g) if g.borrowed && slot.job.stop.is_none() => {
+                Phase::Reserved(g) | Phase::Running(g)
+                    if g.borrowed && by_it(g) && slot.job.stop.is_none() =>
+                {
                     Some(((g.since, slot.job.seq), ix, slot))
                 }
                 _ => None,
@@ -357,9 +405,15 @@ impl<'a> Look<'a> {
             .cloned()
             .collect();
         let mut freed = freed.clone();
-        let mut chosen = self.enough(waiter, &loans, &mut freed)?;
-        self.make_younger(waiter, &loans, &mut freed, &mut chosen);
-        self.drop_unneeded(waiter, &mut freed, &mut chosen);
+        let before = freed.clone();
+        let (mut chosen, useful) = self.enough(waiter, &loans, &mut freed)?;
+        if useful.len() <= TRIED {
+            chosen = self.fewest(waiter, &useful, &before, &chosen);
+        } else {
+            self.drop_unneeded(waiter, &mut freed, &mut chosen);
+            self.make_younger(waiter, &loans, &mut freed, &mut chosen);
+            self.drop_unneeded(waiter, &mut freed, &mut chosen);
+        }
         let stop = |l: &Loan<'a>| Event::StopRequested {
             id: l.slot.job.new.id.clone(),
             by: "curb".into(),
@@ -389,28 +443,65 @@ impl<'a> Look<'a> {
         self.as_if(waiter, freed).all().iter().map(lack).collect()
     }
 
-    /// Few loans that together are enough: the one that brings the most of what is lacking, and so on; of equal ones the
-    /// youngest.
+    /// Few loans that together are enough, the one that brings the most of what is lacking, and so on, of equal ones the
+    /// youngest; and all that bring something of what was lacking on the way, the youngest first.
     fn enough(
         &self,
         waiter: &Waiter<'_>,
         loans: &[Loan<'a>],
         freed: &mut Freed,
-    ) -> Option<Vec<Loan<'a>>> {
-        let mut chosen: Vec<Loan<'a>> = Vec::new();
+    ) -> Option<(Vec<Loan<'a>>, Vec<Loan<'a>>)> {
+        let (mut chosen, mut useful): (Vec<Loan<'a>>, Vec<bool>) = (Vec::new(), Vec::new());
+        useful.resize(loans.len(), false);
         while !self.fits(waiter, freed) {
             let lacks = self.lacks(waiter, freed)?;
-            let best = loans
-                .iter()
-                .filter(|l| chosen.iter().all(|c| c.ix != l.ix))
-                .map(|l| (self.brings(l, &lacks), l))
-                .filter(|(brings, _)| *brings > 0)
-                .max_by_key(|(brings, l)| (*brings, l.age));
+            let mut best: Option<(u128, &Loan<'a>)> = None;
+            for (loan, useful) in loans.iter().zip(&mut useful) {
+                let brings = self.brings(loan, &lacks);
+                *useful |= brings > 0;
+                let taken = brings == 0 || chosen.iter().any(|c| c.ix == loan.ix);
+                if !taken && best.is_none_or(|(b, l)| (brings, loan.age) > (b, l.age)) {
+                    best = Some((brings, loan));
+                }
+            }
             let (_, best) = best?;
             freed.add(self.state, best.slot);
             chosen.push(best.clone());
         }
-        Some(chosen)
+        let all = loans.iter().zip(useful).filter(|(_, useful)| *useful);
+        let mut useful: Vec<Loan<'a>> = Vec::new();
+        for (loan, _) in all {
+            // One that two buckets lent is stopped once.
+            if useful.iter().all(|u| u.ix != loan.ix) {
+                useful.push(loan.clone());
+            }
+        }
+        Some((chosen, useful))
+    }
+
+    /// The fewest loans that are enough; of such sets the one whose oldest is youngest, and so on. `enough` are some.
+    fn fewest(
+        &self,
+        waiter: &Waiter<'_>,
+        useful: &[Loan<'a>],
+        freed: &Freed,
+        enough: &[Loan<'a>],
+    ) -> Vec<Loan<'a>> {
+        let of = |set: u32| (0..useful.len()).filter(move |n| set >> n & 1 == 1);
+        // The youngest are the lowest bits: of equally many, the smallest number has the youngest.
+        let mut sets: Vec<u32> = (1..1u32 << useful.len())
+            .filter(|set| set.count_ones() as usize <= enough.len())
+            .collect();
+        sets.sort_by_key(|set| (set.count_ones(), *set));
+        let found = sets.into_iter().find(|set| {
+            let mut tried = freed.clone();
+            of(*set).for_each(|n| tried.add(self.state, useful[n].slot));
+            self.fits(waiter, &tried)
+        });
+        found.map_or_else(
+            || enough.to_vec(),
+            |set| of(set).map(|n| useful[n].clone()).collect(),
+        )
     }
 
     /// How much a loan brings of what is lacking, the sum of its parts of each in 2^-20; 0 when it is none of it.
@@ -511,13 +602,15 @@ impl<'a> Look<'a> {
             (counts && shared != Some(*b)).then_some(&rule.name)
         });
         // Where a quota that both share is used up, it is that which is told, and not the cluster.
-        let of = shared.map_or_else(
-            || format!("on cluster {}", state.cluster_at(seat.cluster).name),
-            |b| {
+        let by_guarantee = lacks.iter().all(|l| matches!(l.at, Where::Anywhere));
+        let of = match shared {
+            Some(b) => {
                 let quota = state.buckets[b as usize].quota;
                 format!("of quota {}", state.rules[quota].name)
-            },
-        );
+            }
+            None if by_guarantee => "beside what guarantees keep on all clusters".to_owned(),
+            None => format!("on cluster {}", state.cluster_at(seat.cluster).name),
+        };
         let entitled = entitles.map_or_else(
             || match shared {
                 Some(_) => "that no other quota limits in it".to_owned(),

@@ -63,6 +63,7 @@ impl Render<'_> {
             more_holders,
             reason: quota.and_then(|q| q.reason.as_deref()).map(short),
             note: self.note(hit, bucket),
+            period: hit.period,
         }
     }
 
@@ -134,14 +135,7 @@ impl Render<'_> {
                 let wait = u64::try_from(hit.used).unwrap_or(u64::MAX);
                 When::At(now.after(Millis(wait.max(1))))
             }
-            Kind::Budget(at) => {
-                bucket
-                    .and_then(|b| b.meters.get(at))
-                    .map_or(When::PolicyChange, |m| {
-                        m.fits_at(now, hit.asked, hit.limit)
-                            .map_or(When::JobsEnd(None), When::At)
-                    })
-            }
+            Kind::Budget(at) => self.when_in_budget(at, hit, bucket),
             Kind::Queued
             | Kind::Turn(_)
             | Kind::TurnJobs
@@ -157,6 +151,22 @@ impl Render<'_> {
             (When::JobsEnd(None), Some(at)) => When::At(at),
             _ => when,
         }
+    }
+
+    /// When the same would be within a budget.
+    fn when_in_budget(&self, at: usize, hit: &Hit, bucket: Option<&Bucket>) -> When {
+        let found = bucket.and_then(|b| {
+            let (r, _) = self.view.state.rules[b.quota].budgets.get(at)?;
+            let (_, amount) = self.view.ask.iter().find(|(of, _)| of == r)?;
+            Some((b.meters.get(at)?, *amount))
+        });
+        let Some((meter, amount)) = found else {
+            return When::PolicyChange;
+        };
+        let duration = self.view.submission.duration;
+        meter
+            .fits_at(self.view.moment.now, amount, duration, hit.limit)
+            .map_or(When::JobsEnd(None), When::At)
     }
 
     /// When enough of what is held has ended, or an override that lowers the limit.

@@ -246,6 +246,7 @@ fn denial(code: Code, bucket: String, note: String) -> Violation {
         rejects: true,
         holders: Vec::new(),
         more_holders: 0,
+        period: None,
         reason: None,
         note: Some(note),
     }

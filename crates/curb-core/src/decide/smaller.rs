@@ -285,7 +285,7 @@ fn room(view: &View<'_>, r: ResIx) -> u64 {
             };
             room = room.min(fits);
             let later = view.submission.duration.map(|d| meter.later(now, d));
-            for (committed, span) in later.into_iter().flatten() {
+            for (_, committed, span) in later.into_iter().flatten() {
                 let fits = limit.saturating_sub(committed) / span.max(1);
                 room = room.min(u64::try_from(fits).unwrap_or(u64::MAX));
             }

@@ -83,9 +83,15 @@ fn decide(view: &View<'_>, identity: &Identity) -> (Vec<Event>, Submitted) {
         let crowd = state.queued_count() > 0;
         let in_turn = !crowd || (moment.settled && !borrowed);
         if in_turn && view.others_first().is_empty() {
+            let lent_by = if borrowed {
+                view.check(Scope::Enforced, false).lent_by()
+            } else {
+                Vec::new()
+            };
             let event = Event::Admitted {
                 job: job(),
                 borrowed,
+                lent_by,
                 shadow: shadows(&view.with_queue(recorded, false)),
             };
             return (vec![event], Submitted::Admitted);
@@ -556,6 +562,7 @@ impl View<'_> {
             rejects,
             holders: Vec::new(),
             more_holders: 0,
+            period: None,
             reason: None,
             note: None,
         }

@@ -310,6 +310,10 @@ pub struct Violation {
     /// What else is to be said (which job types there are, which clusters are open).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Of a budget that has enough left in the present period: the begin of the period that has not, and to which the
+    /// numbers belong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period: Option<Timestamp>,
 }
 
 /// So many characters of a quota's reason are told with a violation.

@@ -40,10 +40,11 @@ impl State {
             Event::Admitted {
                 job,
                 borrowed,
+                lent_by,
                 shadow,
             } => {
                 if let Some(ix) = self.bring_in(job, false, shadow) {
-                    self.grant(ix, *borrowed);
+                    self.grant(ix, *borrowed, lent_by);
                 }
             }
             Event::Queued { job, shadow, .. } => {
@@ -51,11 +52,15 @@ impl State {
                     self.enqueue(ix);
                 }
             }
-            Event::Granted { id, borrowed } => {
+            Event::Granted {
+                id,
+                borrowed,
+                lent_by,
+            } => {
                 if let Some(ix) = self.find(id, |p| matches!(p, Phase::Queued)) {
                     self.dequeue(ix);
                     self.served(ix);
-                    self.grant(ix, *borrowed);
+                    self.grant(ix, *borrowed, lent_by);
                 }
             }
             Event::Confirmed {
@@ -209,7 +214,7 @@ impl State {
         recorded && shadow.iter().any(|s| s.refuse && counts(s))
     }
 
-    fn grant(&mut self, ix: u32, borrowed: bool) {
+    fn grant(&mut self, ix: u32, borrowed: bool, lent_by: &[String]) {
         let since = self.now;
         let Some(slot) = self.slot_at(ix) else { return };
         let cluster = self.seats[slot.seat as usize].cluster;
@@ -218,6 +223,7 @@ impl State {
             slot.job.phase = Phase::Reserved(Grant {
                 since,
                 borrowed,
+                lent_by: lent_by.to_vec(),
                 session,
             });
         }

@@ -66,6 +66,10 @@ pub enum Event {
         /// Whether it goes above a limit on borrowed capacity.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         borrowed: bool,
+        /// Above the limits of which quotas, by name. Empty where it borrows nothing, and where an older version of Curb
+        /// wrote it: then of all that may have lent it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lent_by: Vec<String>,
         /// What would have stopped it, had it been enforced.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         shadow: Vec<Shadow>,
@@ -87,6 +91,10 @@ pub enum Event {
         /// Whether it goes above a limit on borrowed capacity.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         borrowed: bool,
+        /// Above the limits of which quotas, by name. Empty where it borrows nothing, and where an older version of Curb
+        /// wrote it: then of all that may have lent it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lent_by: Vec<String>,
     },
     /// Ray has taken the job.
     Confirmed {

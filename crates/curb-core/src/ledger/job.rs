@@ -53,6 +53,9 @@ pub struct Grant {
     /// Whether it went above a limit on borrowed capacity.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub borrowed: bool,
+    /// Above the limits of which quotas, by name; empty where that was not recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lent_by: Vec<String>,
     /// Ray's session when it was reserved; the one that took it once that is known. Empty when none was known.
     pub session: String,
 }

@@ -175,14 +175,22 @@ impl Meter {
         }
     }
 
-    /// When so much of what is used and promised now is forgotten or reset that `asked` fits below `limit`, if nothing
-    /// more is used. `None` when no passing of time alone will do.
+    /// The first moment at which a job with this amount and duration would be within `limit`, in all periods that it would
+    /// reach into, by what is used and promised now and if nothing more is used. `None` when no passing of time alone will
+    /// do, as far as it is looked ahead.
     #[must_use]
-    pub fn fits_at(&self, now: Timestamp, asked: u128, limit: u128) -> Option<Timestamp> {
+    pub fn fits_at(
+        &self,
+        now: Timestamp,
+        amount: u64,
+        duration: Option<Millis>,
+        limit: u128,
+    ) -> Option<Timestamp> {
         let reading = self.read(now);
         let Period::Rolling(total) = self.period else {
-            return Some(reading.resets);
+            return self.fits_in_periods(now, &reading, amount, duration, limit);
         };
+        let asked = reading.would_add(now, amount, duration);
         let window = i64::try_from(SLOTS).ok()?;
         let mut copy = self.clone();
         copy.advance(now);
@@ -207,6 +215,48 @@ impl Meter {
         (copy.rate == 0).then(|| Timestamp(last.saturating_add(window.saturating_mul(width))))
     }
 
+    /// The same where periods begin anew. A job that starts later takes less of the period in which it starts, and more of
+    /// the next: of the first period that has not enough left, no start helps before only as much of it is ahead as it has.
+    fn fits_in_periods(
+        &self,
+        now: Timestamp,
+        reading: &Reading,
+        amount: u64,
+        duration: Option<Millis>,
+        limit: u128,
+    ) -> Option<Timestamp> {
+        let (mut begin, mut end) = (reading.begin, reading.horizon);
+        let mut taken = reading.used.saturating_add(reading.committed);
+        let mut at = now;
+        for _ in 0..LATER {
+            let left = limit.saturating_sub(taken);
+            match duration {
+                Some(d) if at.after(d) <= begin => return Some(at),
+                Some(d) => {
+                    let has = span(at.max(begin), at.after(d).min(end));
+                    let may = left / u128::from(amount.max(1));
+                    if has > may {
+                        at = Timestamp(end.0.saturating_sub(i64::try_from(may).ok()?));
+                    }
+                }
+                None if left > 0 => return Some(at.max(begin)),
+                None => {}
+            }
+            begin = end;
+            (_, end) = period_at(self.period, &self.tz, begin);
+            taken = self.committed_in(begin, end);
+        }
+        None
+    }
+
+    /// What those that run and said for how long will use between two moments that are ahead.
+    fn committed_in(&self, begin: Timestamp, end: Timestamp) -> u128 {
+        let ends = self.ends.range(Timestamp(begin.0.saturating_add(1))..);
+        ends.fold(0u128, |sum, (e, amount)| {
+            sum.saturating_add(amount.saturating_mul(span(begin, (*e).min(end))))
+        })
+    }
+
     /// When the period ends, or the oldest slot is dropped: [`Reading::resets`] without the rest.
     #[must_use]
     pub fn resets(&self, now: Timestamp) -> Timestamp {
@@ -217,20 +267,18 @@ impl Meter {
         }
     }
 
-    /// The periods after the present one that a job of this duration would reach into: what is committed in each already,
-    /// and how long the job would run in it, in milliseconds. None for a rolling period, which counts all that is ahead.
+    /// The periods after the present one that a job of this duration would reach into: the begin of each, what is committed
+    /// in it already, and how long the job would run in it, in milliseconds. None for a rolling period, which counts all
+    /// that is ahead.
     #[must_use]
-    pub fn later(&self, now: Timestamp, duration: Millis) -> Vec<(u128, u128)> {
+    pub fn later(&self, now: Timestamp, duration: Millis) -> Vec<(Timestamp, u128, u128)> {
         let mut later = Vec::new();
         let over = now.after(duration);
         let mut begin = self.resets(now);
         while !matches!(self.period, Period::Rolling(_)) && begin < over && later.len() < LATER {
             let (_, end) = period_at(self.period, &self.tz, begin);
-            let ends = self.ends.range(Timestamp(begin.0.saturating_add(1))..);
-            let committed = ends.fold(0u128, |sum, (e, amount)| {
-                sum.saturating_add(amount.saturating_mul(span(begin, (*e).min(end))))
-            });
-            later.push((committed, span(begin, over.min(end))));
+            let committed = self.committed_in(begin, end);
+            later.push((begin, committed, span(begin, over.min(end))));
             begin = end;
         }
         later
@@ -369,13 +417,19 @@ mod tests {
         m.hold(Timestamp(0), 1, None);
         m.release(Timestamp(10_000), 1, None);
         let now = Timestamp(20_500);
-        let at = m.fits_at(now, 5_000, 11_000).expect("it will fit");
+        let at = m
+            .fits_at(now, 1, Some(Millis(5_000)), 11_000)
+            .expect("it will fit");
         assert!(
             m.read(Timestamp(at.0 - 1)).used > 6_000,
             "not before {at:?}"
         );
         assert!(m.read(at).used <= 6_000);
-        assert_eq!(m.fits_at(now, 12_000, 11_000), None, "more than all of it");
+        assert_eq!(
+            m.fits_at(now, 1, Some(Millis(12_000)), 11_000),
+            None,
+            "more than all of it"
+        );
     }
 
     #[test]
@@ -430,7 +484,7 @@ mod tests {
                 // A window that is no multiple of a slot is rounded up by less than a millisecond a slot.
                 let most = window + slot(Millis(span)) + SLOTS as i64;
                 prop_assert!(said <= used_since(now - most), "more than a slot too much");
-                if let Some(at) = m.fits_at(Timestamp(now), 0, said / 2) {
+                if let Some(at) = m.fits_at(Timestamp(now), 0, None, said / 2) {
                     let mut later = m.clone();
                     later.rate = 0;
                     prop_assert!(later.read(at).used <= said / 2, "not when it was said");

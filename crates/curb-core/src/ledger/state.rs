@@ -15,7 +15,6 @@ use super::refusals::Refusals;
 use super::rules::{
     Ask, Denied, Dims, Held, Names, ResIx, Rule, Table, bucket_name, bucket_of, denied,
 };
-use crate::decide::Freed;
 use crate::policy::{Capacity, Match, Mode, Period, Policy};
 use crate::resource::{Resource, Resources};
 use crate::subject::{JobId, Subject};
@@ -383,14 +382,10 @@ impl State {
         &self.clusters[ix as usize]
     }
 
-    /// What those hold that are being stopped, where that is sure to come back: not in quarantine.
-    pub(crate) fn being_stopped(&self) -> Freed {
-        let mut freed = Freed::default();
+    /// Those that hold something and are being stopped, where that is sure to come back: not in quarantine.
+    pub(crate) fn stopping(&self) -> impl Iterator<Item = &Slot> {
         let slots = self.stopping.iter().filter_map(|ix| self.slot_at(*ix));
-        slots
-            .filter(|s| matches!(s.job.phase, Phase::Reserved(_) | Phase::Running(_)))
-            .for_each(|s| freed.add(self, s));
-        freed
+        slots.filter(|s| matches!(s.job.phase, Phase::Reserved(_) | Phase::Running(_)))
     }
 
     pub(super) fn cluster_number(&mut self, name: &str) -> u32 {
