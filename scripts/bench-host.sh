@@ -12,3 +12,5 @@ cargo build --quiet --release -p curb-cli
 } | tee "$out"
 printf '\n## curb run\n' | tee -a "$out"
 CURB="$PWD/target/release/curb" cargo bench --quiet --package curb-host --bench supervise 2>&1 | tee -a "$out"
+printf '\n## curb agent, beside process-exporter and earlyoom\n' | tee -a "$out"
+CURB="$PWD/target/release/curb" python3 scripts/bench_agent.py 2>&1 | tee -a "$out"
