@@ -4,6 +4,7 @@
 //! are new or have changed, and for which everything cheap of a rule holds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -17,7 +18,7 @@ use curb_host::scan::{Pages, Scan};
 use curb_host::totals::Totals;
 
 use crate::act::why;
-use crate::find::{About, Look};
+use crate::find::{About, Homes, Look};
 use crate::hands::{Hands, Lost};
 use crate::helper::PREFIX;
 use crate::limits_file::{LimitsFile, Reading};
@@ -81,6 +82,7 @@ pub struct Agent {
     settings: Settings2,
     host: Host,
     layout: Layout,
+    homes: Homes,
     rules: Rules,
     scan: Scan<About>,
     /// Groups whose rule is gone.
@@ -113,6 +115,7 @@ impl Agent {
                 cpus: cpus.and_then(|n| Some(CpuSet((0..u32::try_from(n).ok()?).collect()))),
             },
             layout,
+            homes: Homes::of(&fs::read_to_string("/proc/self/cgroup")?),
             rules: Rules::default(),
             scan: Scan::at(Path::new("/proc"))?,
             let_go: BTreeSet::new(),
@@ -310,6 +313,7 @@ impl Agent {
             .collect();
         let parents = self.parents();
         let mut look = Look {
+            homes: &self.homes,
             rules: &self.rules,
             hands: &mut self.hands,
             names: &names,

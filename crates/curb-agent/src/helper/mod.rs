@@ -19,6 +19,7 @@ use curb_host::privilege;
 
 use crate::wire::{Answer, LONGEST, Verb};
 
+pub(crate) use own::{ASIDE, HOME};
 pub use own::{Own, PREFIX, home};
 
 /// What it keeps: to signal processes of others (only those in its groups, by a descriptor), to see what they have mapped and

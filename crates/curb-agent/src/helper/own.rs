@@ -24,9 +24,9 @@ use crate::wire::{Answer, Name, Verb, Who};
 pub const PREFIX: &str = "curbagent-";
 /// All of them are below one group of this name. It is made while there are privileges, and belongs to the helper's user:
 /// no capability is needed to make groups in it.
-const HOME: &str = "curbagent.groups";
+pub(crate) const HOME: &str = "curbagent.groups";
 /// Where agent and helper go where a group with processes gives nothing to those below (version 2).
-const ASIDE: &str = "curbagent.self";
+pub(crate) const ASIDE: &str = "curbagent.self";
 /// So many groups at most.
 const MOST_GROUPS: usize = 1024;
 /// What is to end is looked at for so long; the caller asks again.

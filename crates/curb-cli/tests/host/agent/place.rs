@@ -1,5 +1,6 @@
 //! An agent in a place of its own: groups that only this test has, a user that only this test has, all of it gone afterwards.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -14,8 +15,11 @@ use serde_json::Value;
 
 /// A test that waits longer than that has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// Trees of version 1 in which a place is made.
-const TREES: [&str; 4] = ["memory", "cpu", "pids", "freezer"];
+/// Trees of version 1 in which a place is made: all that the agent makes groups in, else agents of two tests would have the
+/// same ones there.
+const TREES: [&str; 7] = [
+    "memory", "cpu", "cpuacct", "cpuset", "pids", "freezer", "blkio",
+];
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -39,6 +43,16 @@ impl Place {
             .collect();
         for dir in &groups {
             fs::create_dir(dir).expect("a group can be made: these tests run as root");
+            // A new set of CPUs is empty, and takes nobody in.
+            for file in ["cpuset.cpus", "cpuset.mems"] {
+                let (above, own) = (dir.with_file_name(file), dir.join(file));
+                if let Ok(all) = fs::read_to_string(above)
+                    && own.exists()
+                    && !dir.join("cgroup.controllers").exists()
+                {
+                    fs::write(own, all).expect("as the one above");
+                }
+            }
         }
         let dir = tempfile::tempdir().expect("a directory");
         // The agent reads its file as an ordinary user.
@@ -193,13 +207,12 @@ fn own_groups() -> Vec<PathBuf> {
         fs::write(base.join("cgroup.subtree_control"), controllers).expect("controllers are given");
         return vec![base.to_owned()];
     }
-    let mut all: Vec<PathBuf> = TREES
-        .iter()
-        .map(|tree| {
-            base.join(tree)
-                .join(path(tree).expect("this tree is there"))
-        })
-        .collect();
+    // Two names may be one tree.
+    let trees = TREES.iter().map(|tree| {
+        let tree_is_at = fs::canonicalize(base.join(tree)).expect("this tree is there");
+        tree_is_at.join(path(tree).expect("this tree is there"))
+    });
+    let mut all: Vec<PathBuf> = trees.collect::<BTreeSet<_>>().into_iter().collect();
     let unified = base.join("unified");
     if unified.is_dir() {
         all.push(unified);
