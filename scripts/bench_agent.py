@@ -4,6 +4,8 @@
 These are run from their packages, not installed as services, all on loopback. Needs root. CURB names the binary. CPU is
 the scheduler's own count, all threads together."""
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess
@@ -11,33 +13,36 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO, Self
 
 CURB = os.environ.get("CURB", "target/release/curb")
 USER = 61999
 SCRAPES = 100
 SECONDS = 30
-QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
-def cpu_ns(pid):
+def cpu_ns(pid: int) -> int:
     """CPU time of all threads that live, in nanoseconds."""
     tasks = Path(f"/proc/{pid}/task")
     return sum(int((t / "schedstat").read_text().split()[0]) for t in tasks.iterdir())
 
 
-def rss_kib(pid):
+def rss_kib(pid: int) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1])
 
 
-def scrape(url):
+def scrape(url: str) -> bytes:
     with urllib.request.urlopen(url, timeout=30) as answer:
-        return answer.read()
+        page: bytes = answer.read()
+        return page
 
 
-def scrape_cost(pid, url):
-    scrape(url)
+def scrape_cost(pid: int, url: str) -> tuple[float, int]:
+    """Of one scrape: CPU in microseconds, and bytes."""
+    size = len(scrape(url))
     before = cpu_ns(pid)
     for _ in range(SCRAPES):
         size = len(scrape(url))
@@ -47,15 +52,18 @@ def scrape_cost(pid, url):
 class Sleepers:
     """Processes of a user that nobody else is."""
 
-    def __init__(self, number):
-        become = {"user": USER, "group": USER, "extra_groups": []}
-        self.all = [subprocess.Popen(["/bin/sleep", "600"], cwd="/", **become) for _ in range(number)]
+    def __init__(self, number: int) -> None:
+        self.all = [self.one() for _ in range(number)]
 
-    def __enter__(self):
+    @staticmethod
+    def one() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(["/bin/sleep", "600"], cwd="/", user=USER, group=USER, extra_groups=[])
+
+    def __enter__(self) -> Self:
         time.sleep(1)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         for one in self.all:
             one.kill()
         for one in self.all:
@@ -63,7 +71,7 @@ class Sleepers:
 
 
 class Agent:
-    def __init__(self, directory, confine):
+    def __init__(self, directory: str, confine: bool) -> None:
         os.chmod(directory, 0o755)
         limits = Path(directory) / "limits.yaml"
         rule = f"version: 1\nworkloads:\n  - name: many\n    match: {{user: {USER}}}\n"
@@ -71,42 +79,52 @@ class Agent:
         command = [CURB, "agent", "--limits", str(limits), "--listen", "127.0.0.1:0"]
         command += [] if confine else ["--watch-only"]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        for line in self.process.stderr:
+        assert self.process.stderr is not None
+        self.talk: IO[str] = self.process.stderr
+        for line in self.talk:
             event = json.loads(line)
             if event["event"] == "agent_started":
                 break
         self.helper, self.url = event["helper"], f"http://{event['listen']}/metrics"
 
-    def __enter__(self):
-        os.set_blocking(self.process.stderr.fileno(), False)
+    def __enter__(self) -> Self:
+        os.set_blocking(self.talk.fileno(), False)
         time.sleep(4)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.process.terminate()
         self.process.wait(20)
 
 
-def remove_groups():
-    for path, _, _ in os.walk("/sys/fs/cgroup", topdown=False):
-        if os.path.basename(path).startswith("curbagent"):
+def groups_of_agents() -> list[str]:
+    """Groups within groups first."""
+    every = (path for path, _, _ in os.walk("/sys/fs/cgroup", topdown=False))
+    return [path for path in every if os.path.basename(path).startswith("curbagent")]
+
+
+def remove_groups(but: Sequence[str]) -> None:
+    """Those that came with the agents of this benchmark."""
+    for path in groups_of_agents():
+        if path not in but:
             os.rmdir(path)
 
 
-def packages(directory):
+def packages(directory: str) -> tuple[Path, Path]:
     """The rivals' binaries, out of their packages."""
     names = ["prometheus-process-exporter", "earlyoom"]
-    subprocess.run(["apt-get", "download", "-qq", *names], cwd=directory, check=True, **QUIET)
+    subprocess.run(["apt-get", "download", "-qq", *names], cwd=directory, check=True, stdout=subprocess.DEVNULL)
     for deb in Path(directory).glob("*.deb"):
         subprocess.run(["dpkg-deb", "-x", str(deb), directory], check=True)
     return Path(directory) / "usr/bin/prometheus-process-exporter", Path(directory) / "usr/bin/earlyoom"
 
 
-def met(good):
+def met(good: bool) -> str:
     return "" if good else "  NOT MET"
 
 
-def bench_agent(directory):
+def bench_agent(directory: str) -> float:
+    before_us = groups_of_agents()
     with Sleepers(200), Agent(directory, True) as agent:
         cost, size = scrape_cost(agent.process.pid, agent.url)
         rss, helper = rss_kib(agent.process.pid), rss_kib(agent.helper)
@@ -115,7 +133,7 @@ def bench_agent(directory):
         f" its helper {helper / 1024:.1f} MiB"
     )
     print(f"  a scrape: {cost:.0f} us of CPU, {size} bytes")
-    remove_groups()
+    remove_groups(before_us)
     for confine, word in ((True, "confined"), (False, "only watched, each looked at")):
         with Sleepers(1000), Agent(directory, confine) as agent:
             time.sleep(6)
@@ -129,22 +147,22 @@ def bench_agent(directory):
             f"agent, 1 Hz, 1,000 processes {word}: {percent:.2f}% of a core with its helper (aim 1%)"
             f"{met(percent <= 1)}, {rss / 1024:.1f} MiB"
         )
-        remove_groups()
+        remove_groups(before_us)
     return cost
 
 
-def bench_exporter(binary, directory, ours):
+def bench_exporter(binary: Path, directory: str, ours: float) -> None:
     config = Path(directory) / "exporter.yaml"
     config.write_text('process_names:\n  - name: "{{.Comm}}"\n    cmdline: [".+"]\n')
     listen = "127.0.0.1:19256"
     command = [
-        binary,
+        str(binary),
         f"-config.path={config}",
         "-threads=false",
         "-gather-smaps=false",
         f"-web.listen-address={listen}",
     ]
-    exporter = subprocess.Popen(command, **QUIET)
+    exporter = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         with Sleepers(200):
             time.sleep(2)
@@ -160,9 +178,10 @@ def bench_exporter(binary, directory, ours):
     print(f"  a scrape of the agent is {cost / ours:.0f} times cheaper (aim 5){met(cost >= 5 * ours)}")
 
 
-def bench_earlyoom(binary):
+def bench_earlyoom(binary: Path) -> None:
     # It only looks: far from its marks, and dry.
-    earlyoom = subprocess.Popen([binary, "-m", "1", "-s", "1", "--dryrun", "-r", "0"], **QUIET)
+    command = [str(binary), "-m", "1", "-s", "1", "--dryrun", "-r", "0"]
+    earlyoom = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         with Sleepers(200):
             before = cpu_ns(earlyoom.pid)
@@ -174,7 +193,7 @@ def bench_earlyoom(binary):
     print(f"earlyoom (looks at the machine's memory only): {rss / 1024:.1f} MiB resident, {percent:.2f}% of a core")
 
 
-def main():
+def main() -> int:
     if os.geteuid() != 0:
         print("DID NOT RUN: the agent's figures need root")
         return 0
