@@ -20,8 +20,8 @@ cat >"$work/init" <<INIT
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
-mount -t tmpfs tmpfs /tmp
-export PATH=/usr/bin:/bin:/usr/sbin:/sbin HOME=/ RUST_BACKTRACE=0
+mount -t tmpfs tmpfs /mnt
+export PATH=/usr/bin:/bin:/usr/sbin:/sbin HOME=/ TMPDIR=/mnt RUST_BACKTRACE=0
 echo "controllers: \$(cat /sys/fs/cgroup/cgroup.controllers)"
 cd '$PWD' && '$PWD/$binary' $TESTS --test-threads 1 --color never 2>&1
 echo o >/proc/sysrq-trigger
