@@ -4,7 +4,6 @@
 //! are new or have changed, and for which everything cheap of a rule holds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -18,9 +17,10 @@ use curb_host::scan::{Pages, Scan};
 use curb_host::totals::Totals;
 
 use crate::act::why;
-use crate::find::{About, Homes, Look};
+use crate::find::{About, Look};
 use crate::hands::{Hands, Lost};
 use crate::helper::PREFIX;
+use crate::homes::Homes;
 use crate::limits_file::{LimitsFile, Reading};
 use crate::log::{Log, What};
 use crate::rules::Rules;
@@ -38,7 +38,7 @@ const MOST_TOLD: usize = 20;
 
 /// How the agent looks and acts.
 #[derive(Clone, Debug)]
-pub struct Settings2 {
+pub struct AgentSettings {
     /// Nothing is confined.
     pub watch_only: bool,
     /// Processes of services and containers are taken out of where they are kept.
@@ -79,7 +79,7 @@ pub struct Agent {
     pub(crate) log: Log,
     /// Numbers about itself.
     pub own: Own,
-    settings: Settings2,
+    settings: AgentSettings,
     host: Host,
     layout: Layout,
     homes: Homes,
@@ -97,7 +97,7 @@ impl Agent {
     /// The file of limits is wrong, `/proc` cannot be read, or the helper is gone.
     pub fn begin(
         limits: &Path,
-        settings: Settings2,
+        settings: AgentSettings,
         layout: Layout,
         hands: Hands,
         log: Log,
@@ -115,7 +115,7 @@ impl Agent {
                 cpus: cpus.and_then(|n| Some(CpuSet((0..u32::try_from(n).ok()?).collect()))),
             },
             layout,
-            homes: Homes::of(&fs::read_to_string("/proc/self/cgroup")?),
+            homes: Homes::of_this_process()?,
             rules: Rules::default(),
             scan: Scan::at(Path::new("/proc"))?,
             let_go: BTreeSet::new(),

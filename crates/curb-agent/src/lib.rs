@@ -16,6 +16,7 @@ mod find;
 pub mod hands;
 pub mod helper;
 pub mod history;
+mod homes;
 pub mod http;
 pub mod limits_file;
 pub mod log;

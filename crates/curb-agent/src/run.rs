@@ -16,7 +16,7 @@ use curb_core::host::detect::Settings;
 use curb_host::layout::Layout;
 use curb_host::privilege;
 
-use crate::agent::{Agent, Settings2, wall};
+use crate::agent::{Agent, AgentSettings, wall};
 use crate::hands::Hands;
 use crate::http;
 use crate::log::{Format, Log, What};
@@ -119,7 +119,7 @@ fn run_here(options: &Options) -> io::Result<()> {
         None => privilege::keep_only(rustix::thread::CapabilitySet::empty())?,
     }
     let log = Log::new(options.format, Box::new(io::stderr()));
-    let settings = Settings2 {
+    let settings = AgentSettings {
         watch_only: options.watch_only || options.once,
         also_kept: options.also_kept,
         detect: options.detect,

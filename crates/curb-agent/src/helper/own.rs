@@ -17,6 +17,7 @@ use curb_host::limits::Limits;
 use curb_host::proc::{ProcId, Process, Procfs};
 
 use super::Orders;
+use crate::homes::Homes;
 use crate::rules::Place;
 use crate::wire::{Answer, Name, Verb, Who};
 
@@ -46,6 +47,7 @@ pub struct Own {
     layout: Layout,
     procfs: Procfs,
     groups: BTreeMap<Name, Group>,
+    homes: Homes,
     orders: Orders,
     /// Never touched: itself, and who asks.
     never: [u32; 2],
@@ -67,6 +69,7 @@ impl Own {
         let mut own = Own {
             procfs: Procfs::at(&root.join("proc"))?,
             groups: BTreeMap::new(),
+            homes: Homes::of_this_process()?,
             orders,
             never: [std::process::id(), std::os::unix::process::parent_id()],
             layout,
@@ -206,9 +209,9 @@ impl Own {
         if process.statm().map_err(unreadable)?.resident == 0 {
             return Err(format!("process {pid} is no program"));
         }
-        let place = Place::parse(&process.text("cgroup").map_err(unreadable)?);
-        match place.ours {
-            Some(other) if other != into => {
+        let groups = process.text("cgroup").map_err(unreadable)?;
+        match Place::parse(&groups).ours {
+            Some(other) if other != into || !self.homes.have(&groups) => {
                 Err(format!("process {pid} is in group {other} already"))
             }
             _ => Ok(()),

@@ -182,6 +182,23 @@ fn only_the_process_that_was_meant_is_taken_and_never_one_of_root_or_of_the_syst
 }
 
 #[test]
+fn a_process_in_another_agents_group_of_the_same_name_is_not_taken_from_it() {
+    let (place, elsewhere) = (Place::new(), Place::new());
+    let (helper, other) = (Helper::start(&place), Helper::start(&elsewhere));
+    let sleeper = sleeper(place.user);
+    let (pid, start) = (sleeper.pid(), start_of(sleeper.pid()));
+    for one in [&helper, &other] {
+        assert_eq!(one.make("chat"), json!("done"));
+    }
+    assert_eq!(helper.adopt("chat", pid, start), json!("done"));
+    let before = sleeper.cgroups();
+    assert!(is_refused(&other.adopt("chat", pid, start)));
+    assert_eq!(sleeper.cgroups(), before);
+    // Its own agent may say it twice.
+    assert_eq!(helper.adopt("chat", pid, start), json!("done"));
+}
+
+#[test]
 fn what_it_is_told_of_a_process_is_yes_or_no_and_nothing_else() {
     let place = Place::new();
     let helper = Helper::start(&place);
