@@ -44,14 +44,14 @@ export CURB_BIN
 
 check 'tests in Rust' nextest rust -E 'not package(curb-ray)'
 check 'tests of the client of Ray, with a real Ray' nextest_with_ray
-check 'tests of limits, on control groups of version 2' scripts/test_cgroup2.sh
+check 'tests of limits, on control groups of version 2' scripts/test_cgroup2.sh "$reports/cgroup2.xml"
 check 'examples in the documentation of the code' cargo test --workspace --doc --quiet
 check 'generated files' scripts/docs-check.sh
 check 'tests of the Python package and the scripts' python_tests python python/tests tests/tools
 check 'end-to-end tests with a real Ray' python_tests e2e tests/e2e
 
 echo
-"$PYTHON" scripts/did_not_run.py "$reports"/*.xml
+"$PYTHON" scripts/test_summary.py "$reports"/*.xml
 if [ "${#failed[@]}" -gt 0 ]; then
   die "failed after ${SECONDS} s: $(printf '%s; ' "${failed[@]}")"
 fi
