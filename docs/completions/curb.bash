@@ -1408,7 +1408,7 @@ _curb() {
             return 0
             ;;
         curb__subcmd__run)
-            opts="-h --workload --limits --memory --cpu --processes --open-files --duration --cpu-time --grace --events --pid --stop --watchdog --front --front-in-flight --front-queue --front-per-client --front-body --front-deadline --front-fallback --help"
+            opts="-h --workload --limits --memory --cpu --processes --open-files --duration --cpu-time --grace --events --pid --stop --watchdog --front --front-in-flight --front-queue --front-per-client --front-body --front-deadline --front-fallback --front-metrics --front-trust --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1483,6 +1483,14 @@ _curb() {
                     return 0
                     ;;
                 --front-fallback)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --front-metrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --front-trust)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

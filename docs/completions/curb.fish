@@ -263,6 +263,8 @@ complete -c curb -n "__fish_curb_using_subcommand run" -l front-per-client -d 'R
 complete -c curb -n "__fish_curb_using_subcommand run" -l front-body -d 'The largest body of a request [default: 8MiB]' -r
 complete -c curb -n "__fish_curb_using_subcommand run" -l front-deadline -d 'From a request\'s head to the last byte of its answer, waiting included [default: 2m]' -r
 complete -c curb -n "__fish_curb_using_subcommand run" -l front-fallback -d 'Another server that takes the requests while this one cannot' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -l front-metrics -d 'Serve the front\'s figures for Prometheus there, at /metrics; a loopback address, or a port' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -l front-trust -d 'Believe a proxy in this network, or at this address, when X-Forwarded-For says who asks; may be given several times' -r
 complete -c curb -n "__fish_curb_using_subcommand run" -l stop -d 'With --pid: end it when curb is asked to end'
 complete -c curb -n "__fish_curb_using_subcommand run" -l watchdog -d 'Make no control group: look often, and end it where it passes a limit'
 complete -c curb -n "__fish_curb_using_subcommand run" -s h -l help -d 'Print help'

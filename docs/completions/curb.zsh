@@ -447,6 +447,8 @@ _arguments "${_arguments_options[@]}" : \
 '--front-body=[The largest body of a request \[default\: 8MiB\]]:SIZE:_default' \
 '--front-deadline=[From a request'\''s head to the last byte of its answer, waiting included \[default\: 2m\]]:TIME:_default' \
 '--front-fallback=[Another server that takes the requests while this one cannot]:ADDRESS:_default' \
+'--front-metrics=[Serve the front'\''s figures for Prometheus there, at /metrics; a loopback address, or a port]:ADDRESS:_default' \
+'*--front-trust=[Believe a proxy in this network, or at this address, when X-Forwarded-For says who asks; may be given several times]:CIDR:_default' \
 '--stop[With --pid\: end it when curb is asked to end]' \
 '--watchdog[Make no control group\: look often, and end it where it passes a limit]' \
 '-h[Print help]' \

@@ -32,7 +32,10 @@ outcomes!(
     ClientShare, "client_share", "The client had all the places that it may have.";
     BodyTooLarge, "body_too_large", "The body was over its bound.";
     BodyNotRead, "body_not_read", "The body came too slowly, or broke off.";
-    Upgrade, "upgrade", "It asked for another protocol.";
+    Upgrade, "upgrade", "It asked for a websocket, and the server answered with something else of that kind.";
+    Websocket, "websocket", "A websocket was opened, and has ended.";
+    WebsocketIdle, "websocket_idle", "A websocket was ended since no message came for the deadline.";
+    WebsocketBroken, "websocket_broken", "A websocket was ended since its client did not keep to the protocol.";
     NotUp, "not_up", "The server was paused, over its limit, restarting or down.";
     Starting, "starting", "The server did not listen yet.";
     Unreachable, "unreachable", "Nothing listened where the server should.";
@@ -78,6 +81,8 @@ impl Histogram {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub(crate) ended: [u64; Outcome::ALL.len()],
+    /// From the head of a request to its turn, of those that had one.
+    pub wait: Histogram,
     /// From the head of a request to the head of its answer, of answers that were passed on.
     pub first_byte: Histogram,
     /// From the head of a request to the last byte of its answer, of answers that were passed on whole.
@@ -90,6 +95,10 @@ pub struct Counts {
     pub present: usize,
     /// Deaths of the server that were told.
     pub deaths: u64,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// Requests that were sent over another connection, of which a kept one had closed before a byte was sent.
+    pub retried: u64,
     /// Requests that are remembered from deaths.
     pub suspects: usize,
 }

@@ -1,7 +1,7 @@
 //! A request's way: bounds, body, suspicion, turn, server, answer.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -24,6 +24,7 @@ use crate::reply::Refusal;
 use crate::shared::{Client, Shared};
 use crate::state::{State, Target};
 use crate::suspects::{Fingerprint, Hasher, Standing};
+use crate::tunnel;
 use crate::upload::{Sent, Upload, gather};
 
 /// Between two attempts to reach a server that does not listen yet.
@@ -46,9 +47,10 @@ pub(crate) async fn exchange(
     }
     let method = request.method().clone();
     Ok(match pass(&shared, request, id).await {
-        Ok(response) => response.map(|body| Answer::Server(Box::new(body))),
+        Ok(response) => response,
         Err(refusal) => {
             tracing::debug!(?refusal, %method, "not passed on");
+            shared.answered_here(refusal.code());
             refusal.respond(&accept, id).map(Answer::Ours)
         }
     })
@@ -59,18 +61,27 @@ async fn pass(
     shared: &Arc<Shared>,
     request: Request<Incoming>,
     id: Option<RequestId>,
-) -> Result<Response<Download>, Refusal> {
+) -> Result<Response<Answer>, Refusal> {
     let counted = |refusal: Refusal| {
         shared.refused(refusal.outcome());
         refusal
     };
-    let body = enter(shared, &request).map_err(counted)?;
-    let client = client(&request);
-    let mut flight = shared.enter(Client::of(client.ip())).map_err(counted)?;
-    match fly(&mut flight, request, body, client, id).await {
-        Ok((response, target, lease, sent)) => {
-            Ok(response.map(|body| Download::new(body, target, flight, lease, sent)))
-        }
+    let body = enter(shared).map_err(counted)?;
+    let caller = Caller::of(&request, shared);
+    // The listener lets no other upgrade pass than that of a websocket.
+    let asks = request.headers().contains_key(header::UPGRADE);
+    let mut request = request;
+    let upgraded = asks.then(|| curb_http::upgrade::on(&mut request));
+    let mut flight = shared.enter(Client::of(caller.address)).map_err(counted)?;
+    match fly(&mut flight, request, body, caller, id).await {
+        Ok((response, target, lease, sent)) => Ok(match upgraded {
+            Some(client) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                tunnel::open(flight, lease, response, client).map(|()| Answer::Ours(Bytes::new()))
+            }
+            _ => response.map(|body| {
+                Answer::Server(Box::new(Download::new(body, target, flight, lease, sent)))
+            }),
+        }),
         Err(refusal) => {
             flight.end(refusal.outcome());
             Err(refusal)
@@ -78,16 +89,28 @@ async fn pass(
     }
 }
 
-fn client(request: &Request<Incoming>) -> SocketAddr {
-    let peer = request.extensions().get::<Peer>();
-    peer.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |peer| peer.0)
+/// Who asks.
+#[derive(Clone, Copy)]
+struct Caller {
+    address: IpAddr,
+    /// By the word of a proxy that is believed.
+    by_proxy: bool,
+}
+
+impl Caller {
+    fn of(request: &Request<Incoming>, shared: &Shared) -> Self {
+        let peer = request.extensions().get::<Peer>();
+        let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0.ip());
+        let trust = &shared.limits.trust;
+        Self {
+            address: headers::client(peer, request.headers(), trust),
+            by_proxy: trust.iter().any(|network| network.has(peer)),
+        }
+    }
 }
 
 /// What is refused before a byte of the body is read.
-fn enter(shared: &Shared, request: &Request<Incoming>) -> Result<BodyLimits, Refusal> {
-    if request.headers().contains_key(header::UPGRADE) {
-        return Err(Refusal::Upgrade);
-    }
+fn enter(shared: &Shared) -> Result<BodyLimits, Refusal> {
     let limits = BodyLimits {
         max_bytes: shared.limits.body,
         idle: BODY_IDLE,
@@ -101,7 +124,7 @@ async fn fly(
     flight: &mut Flight,
     request: Request<Incoming>,
     limits: BodyLimits,
-    client: SocketAddr,
+    caller: Caller,
     id: Option<RequestId>,
 ) -> Result<(Response<Incoming>, Target, Lease, Sent), Refusal> {
     let (mut head, body) = request.into_parts();
@@ -114,7 +137,9 @@ async fn fly(
             return Err(Refusal::Body(BodyError::Deadline { after }));
         }
     };
-    let print = gathered.print();
+    let asks = head.headers.contains_key(header::UPGRADE);
+    // What a websocket does is in its messages: its handshake says nothing of it, and is that of all others.
+    let print = gathered.print().filter(|_| !asks);
     let alone = match print.map(|print| flight.shared.standing(print)) {
         None | Some(Standing::Clean) => false,
         Some(Standing::Suspect) => true,
@@ -123,7 +148,11 @@ async fn fly(
         }
     };
     flight.turn(alone).await?;
-    headers::for_server(&mut head.headers, client.ip());
+    let expected = tunnel::expected(&head.headers);
+    headers::for_server(&mut head.headers, caller.address, caller.by_proxy);
+    if asks {
+        tunnel::ask(&mut head.headers);
+    }
     if let Some(id) = id {
         head.headers.insert(X_REQUEST_ID, id.header_value());
     }
@@ -134,6 +163,10 @@ async fn fly(
     *request.headers_mut() = head.headers;
     let bodiless = request.method() == Method::HEAD;
     let (mut response, target, lease) = send(flight, request, print, &sent).await?;
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if switches && !(asks && tunnel::agrees(&response, expected.as_deref())) {
+        return Err(Refusal::Upgrade);
+    }
     flight.shared.first_byte(flight.took());
     let no_body = bodiless || response.status() == StatusCode::NOT_MODIFIED;
     let sized = no_body || response.body().size_hint().exact().is_some();
@@ -167,6 +200,7 @@ async fn send(
             Err(Failed::Stale(back)) if !fresh => {
                 request = *back;
                 fresh = true;
+                flight.shared.retried();
             }
             Err(failed) => {
                 let why = match failed {
@@ -307,3 +341,7 @@ impl Body for Answer {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "exchange_tests.rs"]
+mod tests;

@@ -48,7 +48,10 @@ impl Flight {
         let (deadline, patience) = (self.deadline(), self.patience());
         for until in [patience.min(deadline), deadline] {
             match tokio::time::timeout_at(until, &mut called).await {
-                Ok(Ok(Called::Turn)) => return Ok(()),
+                Ok(Ok(Called::Turn)) => {
+                    self.shared.has_its_turn(self.took());
+                    return Ok(());
+                }
                 Ok(Ok(Called::Shut) | Err(_)) => {
                     return Err(Refusal::NotUp(self.shared.state()));
                 }

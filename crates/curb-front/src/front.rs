@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::counts::Counts;
 use crate::exchange::exchange;
+use crate::figures;
 use crate::limits::{BadFront, FrontLimits};
 use crate::reply::bounds_text;
 use crate::shared::Shared;
@@ -46,6 +47,7 @@ pub enum FrontError {
 pub struct Front {
     shared: Arc<Shared>,
     at: SocketAddr,
+    metrics_at: Option<SocketAddr>,
     stop: Option<oneshot::Sender<Duration>>,
     thread: Option<JoinHandle<Option<Served>>>,
 }
@@ -98,11 +100,8 @@ impl Front {
     /// The bounds make no sense, or it cannot listen there.
     pub fn start(limits: FrontLimits) -> Result<Front, FrontError> {
         limits.check()?;
-        let listen = limits.listen;
-        let refused = |why| FrontError::Listen { at: listen, why };
-        let listener = TcpListener::bind(listen).map_err(refused)?;
-        listener.set_nonblocking(true).map_err(refused)?;
-        let at = listener.local_addr().map_err(refused)?;
+        let (listener, at) = listen(limits.listen)?;
+        let (metrics, metrics_at) = limits.metrics.map(listen).transpose()?.unzip();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -115,11 +114,12 @@ impl Front {
         let served = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("curb-front".to_owned())
-            .spawn(move || runtime.block_on(run(listener, served, stopped)))
+            .spawn(move || runtime.block_on(run(listener, metrics, served, stopped)))
             .map_err(FrontError::System)?;
         Ok(Front {
             shared,
             at,
+            metrics_at,
             stop: Some(stop),
             thread: Some(thread),
         })
@@ -128,6 +128,11 @@ impl Front {
     /// Where it listens: the port that the system chose, where none was named.
     pub fn at(&self) -> SocketAddr {
         self.at
+    }
+
+    /// Where its figures are read, if anywhere.
+    pub fn metrics_at(&self) -> Option<SocketAddr> {
+        self.metrics_at
     }
 
     /// What steers it.
@@ -178,6 +183,14 @@ impl Drop for Front {
     }
 }
 
+fn listen(at: SocketAddr) -> Result<(TcpListener, SocketAddr), FrontError> {
+    let refused = |why| FrontError::Listen { at, why };
+    let listener = TcpListener::bind(at).map_err(refused)?;
+    listener.set_nonblocking(true).map_err(refused)?;
+    let at = listener.local_addr().map_err(refused)?;
+    Ok((listener, at))
+}
+
 fn options(limits: &FrontLimits) -> ServeOptions {
     let places = limits.in_flight + limits.queue;
     let max_connections = places * 2 + SPARE_CONNECTIONS;
@@ -195,6 +208,7 @@ fn options(limits: &FrontLimits) -> ServeOptions {
 
 async fn run(
     listener: TcpListener,
+    metrics: Option<TcpListener>,
     shared: Arc<Shared>,
     stopped: oneshot::Receiver<Duration>,
 ) -> Option<Served> {
@@ -205,6 +219,13 @@ async fn run(
             return None;
         }
     };
+    if let Some(metrics) = metrics {
+        match tokio::net::TcpListener::from_std(metrics) {
+            // It ends with the runtime.
+            Ok(metrics) => drop(tokio::spawn(figures::serve(metrics, Arc::clone(&shared)))),
+            Err(error) => tracing::error!(%error, "the front's figures cannot be served"),
+        }
+    }
     let requests = Arc::clone(&shared);
     let service = tower::service_fn(move |request| {
         let shared = Arc::clone(&requests);

@@ -20,8 +20,10 @@ mod counts;
 pub mod desk;
 mod download;
 mod exchange;
+mod figures;
 mod flight;
 mod follow;
+mod frames;
 mod front;
 mod headers;
 mod limits;
@@ -30,6 +32,7 @@ mod reply;
 mod shared;
 pub mod state;
 pub mod suspects;
+mod tunnel;
 mod upload;
 
 pub use counts::{BUCKETS_MS, Counts, Histogram, Outcome};

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use curb_core::host::limits::Front as Model;
+use curb_core::host::limits::{Front as Model, Network};
 
 use crate::suspects::Rules;
 
@@ -33,6 +33,10 @@ pub struct FrontLimits {
     pub deadline: Duration,
     /// Where requests go while the server is not up, if anywhere. Default nowhere.
     pub fallback: Option<SocketAddr>,
+    /// Where its figures are read, on a loopback address. Default nowhere.
+    pub metrics: Option<SocketAddr>,
+    /// Proxies that are believed when they say who asks. Default nobody.
+    pub trust: Vec<Network>,
     /// How long a request waits for a server that does not listen yet. Default 10 seconds.
     pub start_patience: Duration,
     /// A server that has not listened for so long after its start is told as one that is not there. Default 10 minutes.
@@ -58,6 +62,11 @@ pub enum BadFront {
         /// In flight and queue together.
         given: usize,
     },
+    /// Whoever reads the figures has to prove nothing.
+    #[error(
+        "the front's figures at {0} could be read from other machines: choose a loopback address, such as 127.0.0.1:9180"
+    )]
+    Figures(SocketAddr),
     /// It would call itself.
     #[error("the front listens at {0} and cannot pass requests to itself there")]
     Itself(SocketAddr),
@@ -75,6 +84,8 @@ impl FrontLimits {
             per_client: None,
             deadline: Duration::from_millis(Model::DEADLINE.0),
             fallback: None,
+            metrics: None,
+            trust: Vec::new(),
             start_patience: Duration::from_secs(10),
             start_within: Duration::from_secs(600),
             suspicion: Rules::default(),
@@ -105,6 +116,11 @@ impl FrontLimits {
         if given > MOST_PLACES {
             return Err(BadFront::TooMany { given });
         }
+        if let Some(at) = self.metrics
+            && !at.ip().to_canonical().is_loopback()
+        {
+            return Err(BadFront::Figures(at));
+        }
         let calls_itself = |to: &SocketAddr| {
             to.port() == self.listen.port()
                 && to.port() != 0
@@ -131,6 +147,8 @@ impl From<&Model> for FrontLimits {
             per_client: Some(front.per_client as usize),
             deadline: Duration::from_millis(front.deadline.0),
             fallback: front.fallback,
+            metrics: front.metrics,
+            trust: front.trust.clone(),
             ..Self::new(front.listen, front.to)
         }
     }
@@ -149,12 +167,16 @@ mod tests {
     fn bounds_that_let_nothing_pass_or_call_the_front_itself_are_refused_by_name() {
         assert_eq!(limits().check(), Ok(()));
         type Change = fn(&mut FrontLimits);
-        let wrong: [(Change, &str); 7] = [
+        let wrong: [(Change, &str); 8] = [
             (|l| l.in_flight = 0, "requests in flight"),
             (|l| l.body = 0, "the largest body"),
             (|l| l.per_client = Some(0), "requests of a client"),
             (|l| l.deadline = Duration::ZERO, "the deadline"),
             (|l| l.queue = 20_000, "not 20008"),
+            (
+                |l| l.metrics = Some(([0, 0, 0, 0], 1).into()),
+                "loopback address",
+            ),
             (|l| l.to = l.listen, "to itself"),
             (|l| l.fallback = Some(l.listen), "to itself"),
         ];

@@ -13,6 +13,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
@@ -129,13 +130,21 @@ impl Pool {
                 std::io::Error::new(std::io::ErrorKind::TimedOut, why)
             })??;
         stream.set_nodelay(true)?;
+        self.over(stream).await
+    }
+
+    /// A connection over a stream.
+    async fn over<T>(&self, stream: T) -> std::io::Result<Lease>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (sender, connection) = Builder::new()
             .max_buf_size(READ_AHEAD)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(std::io::Error::other)?;
         let task = tokio::spawn(async move {
-            let _told_to_the_request = connection.await;
+            let _told_to_the_request = connection.with_upgrades().await;
         });
         let abort = task.abort_handle();
         let mut open = self.open();
@@ -150,6 +159,18 @@ impl Pool {
             reused: false,
             kept: false,
         })
+    }
+
+    /// Keeps one over this stream, as after a whole answer.
+    #[cfg(test)]
+    pub(crate) async fn keep_this<T>(&self, stream: T)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let lease = self.over(stream).await.expect("nothing is sent");
+        // It has been looked at once, and nothing was there.
+        tokio::task::yield_now().await;
+        lease.give_back();
     }
 
     /// Cuts all connections.

@@ -130,12 +130,12 @@ impl Refusal {
             }
             Self::Body(error) => error.problem(),
             Self::Upgrade => Problem::new(
-                StatusCode::NOT_IMPLEMENTED,
+                StatusCode::BAD_GATEWAY,
                 "front-upgrade",
-                "No other protocol is passed on",
+                "The server's answer opens no websocket",
             )
-            .line("this front passes HTTP/1.1 on, and no websocket")
-            .next("stream the answer over HTTP (server-sent events), or ask the server itself"),
+            .line("the server changed the protocol, and not to the websocket that was asked for")
+            .next("check the request's Sec-WebSocket-Key; else have the operator look at the server"),
             Self::NotUp(state) => of_state(state),
             Self::NoFallback { state, at } => {
                 let mut problem = of_state(state);
@@ -184,6 +184,11 @@ impl Refusal {
             .line("the server died while it had this very request; it is tried alone, and another such is being tried")
             .next("come back after the time in Retry-After"),
         }
+    }
+
+    /// Its code: one of a handful of words.
+    pub(crate) fn code(&self) -> String {
+        self.problem().code.into_owned()
     }
 
     /// The answer: JSON, but for those who name plain text and not JSON.

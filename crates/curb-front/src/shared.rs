@@ -1,6 +1,6 @@
 //! What all requests of a front share with whoever steers it: one lock, held for microseconds and never across a wait.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -52,7 +52,8 @@ pub(crate) enum Called {
 struct Sent {
     target: Target,
     print: Option<Fingerprint>,
-    deadline: Instant,
+    /// A websocket has none; it ends by itself.
+    deadline: Option<Instant>,
     connection: AbortHandle,
 }
 
@@ -61,6 +62,8 @@ struct Inner {
     desk: Desk<Client>,
     suspects: Suspects,
     counts: Counts,
+    /// Requests that were answered here, by code: a handful.
+    refusals: BTreeMap<String, u64>,
     callers: HashMap<Place, oneshot::Sender<Called>>,
     sent: HashMap<Place, Sent>,
     lost: VecDeque<(Instant, Target, Fingerprint)>,
@@ -93,6 +96,7 @@ impl Shared {
             desk: Desk::new(room, true),
             suspects: Suspects::new(limits.suspicion),
             counts: Counts::default(),
+            refusals: BTreeMap::new(),
             callers: HashMap::new(),
             sent: HashMap::new(),
             lost: VecDeque::new(),
@@ -151,6 +155,9 @@ impl Shared {
             inner.up_since = Instant::now();
             inner.listened = false;
         }
+        if starts(&state) && matches!(inner.state, State::Restarting { .. }) {
+            inner.counts.restarts += 1;
+        }
         inner.state = state;
         self.state_changed(inner);
     }
@@ -195,7 +202,19 @@ impl Shared {
                 retry_after: Duration::from_secs(1),
             };
         }
+        let tunnels =
+            |(_, sent): &(&Place, &Sent)| sent.deadline.is_none() && state.supervises(sent.target);
+        let tunnels: Vec<Place> = inner
+            .sent
+            .iter()
+            .filter(tunnels)
+            .inspect(|(_, sent)| sent.connection.abort())
+            .map(|(place, _)| *place)
+            .collect();
         self.state_changed(inner);
+        for place in tunnels {
+            self.leave(place, Outcome::Died, Duration::ZERO);
+        }
         self.primary.cut_all();
         if let Some(fallback) = self.fallback.as_ref().filter(|_| state == State::Fallback) {
             fallback.cut_all();
@@ -307,10 +326,20 @@ impl Shared {
         let sent = Sent {
             target,
             print,
-            deadline,
+            deadline: Some(deadline),
             connection,
         };
         self.inner().sent.insert(place, sent);
+    }
+
+    /// What it has is a websocket from now on: it has no deadline but what it keeps by itself, and nothing is known of it by
+    /// which it could be suspected.
+    pub(crate) fn is_tunnel(&self, place: Place, task: AbortHandle) {
+        if let Some(sent) = self.inner().sent.get_mut(&place) {
+            sent.deadline = None;
+            sent.print = None;
+            sent.connection = task;
+        }
     }
 
     /// Frees the places of those whose time is over and whose clients take so little of the answer that nobody noticed.
@@ -318,7 +347,7 @@ impl Shared {
         let now = Instant::now();
         let late: Vec<Place> = {
             let inner = self.inner();
-            let late = |(_, sent): &(&Place, &Sent)| now > sent.deadline + LATE;
+            let late = |(_, sent): &(&Place, &Sent)| sent.deadline.is_some_and(|d| now > d + LATE);
             let late = inner.sent.iter().filter(late);
             late.inspect(|(_, sent)| sent.connection.abort())
                 .map(|(place, _)| *place)
@@ -356,6 +385,26 @@ impl Shared {
                 Ok(Some(called))
             }
         }
+    }
+
+    /// It is its turn.
+    pub(crate) fn has_its_turn(&self, took: Duration) {
+        self.inner().counts.wait.add(took);
+    }
+
+    /// It is sent over another connection.
+    pub(crate) fn retried(&self) {
+        self.inner().counts.retried += 1;
+    }
+
+    /// A request was answered here.
+    pub(crate) fn answered_here(&self, code: String) {
+        *self.inner().refusals.entry(code).or_default() += 1;
+    }
+
+    /// Requests that were answered here, by code.
+    pub(crate) fn refusals(&self) -> BTreeMap<String, u64> {
+        self.inner().refusals.clone()
     }
 
     /// The head of an answer has come.

@@ -87,6 +87,18 @@ impl State {
         *self == State::Fallback || target == Target::Primary
     }
 
+    /// All the names.
+    pub const WORDS: [&str; 8] = [
+        "starting",
+        "up",
+        "paused",
+        "over_limit",
+        "restarting",
+        "stopping",
+        "fallback",
+        "down",
+    ];
+
     /// A stable name, for events and metrics.
     pub fn as_str(&self) -> &'static str {
         match self {

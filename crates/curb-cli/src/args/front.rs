@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use curb_core::amount::{Amount, Unit};
-use curb_core::host::limits::Front as Model;
+use curb_core::host::limits::{Front as Model, Network};
 use curb_core::time::Millis;
 use curb_front::FrontLimits;
 
@@ -35,6 +35,13 @@ pub struct FrontArgs {
     /// Another server that takes the requests while this one cannot
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub front_fallback: Option<SocketAddr>,
+    /// Serve the front's figures for Prometheus there, at /metrics; a loopback address, or a port
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    pub front_metrics: Option<SocketAddr>,
+    /// Believe a proxy in this network, or at this address, when X-Forwarded-For says who asks; may be given several
+    /// times
+    #[arg(long, value_name = "CIDR")]
+    pub front_trust: Vec<Network>,
 }
 
 /// Where it listens, and where it passes to.
@@ -69,6 +76,10 @@ impl FrontArgs {
             .or(limits.per_client);
         limits.body = self.front_body.map_or(limits.body, |Amount(bytes)| bytes);
         limits.fallback = self.front_fallback.or(limits.fallback);
+        limits.metrics = self.front_metrics.or(limits.metrics);
+        if !self.front_trust.is_empty() {
+            limits.trust.clone_from(&self.front_trust);
+        }
         if let Some(Millis(deadline)) = self.front_deadline {
             limits.deadline = Duration::from_millis(deadline);
         }
@@ -84,6 +95,8 @@ impl FrontArgs {
             ("--front-body", self.front_body.is_some()),
             ("--front-deadline", self.front_deadline.is_some()),
             ("--front-fallback", self.front_fallback.is_some()),
+            ("--front-metrics", self.front_metrics.is_some()),
+            ("--front-trust", !self.front_trust.is_empty()),
         ];
         given.iter().find(|(_, is)| *is).map(|(name, _)| *name)
     }
@@ -166,6 +179,8 @@ mod tests {
             per_client: 5,
             deadline: Millis(6000),
             fallback: Some(at(7)),
+            metrics: Some(at(11)),
+            trust: vec!["10.0.0.0/8".parse().expect("a network")],
         };
         let nothing = FrontArgs {
             front: None,
@@ -175,6 +190,8 @@ mod tests {
             front_body: None,
             front_deadline: None,
             front_fallback: None,
+            front_metrics: None,
+            front_trust: Vec::new(),
         };
         assert_eq!(nothing.limits(None), Ok(None));
         assert_eq!(
@@ -184,6 +201,7 @@ mod tests {
         let more = FrontArgs {
             front: Some(pair("8=9").expect("two ports")),
             front_queue: Some(10),
+            front_trust: vec!["::1".parse().expect("an address")],
             ..nothing
         };
         let limits = more.limits(Some(&file)).expect("a front").expect("a front");
@@ -195,6 +213,10 @@ mod tests {
         assert_eq!(
             (limits.deadline, limits.fallback),
             (Duration::from_secs(6), Some(at(7)))
+        );
+        assert_eq!(
+            (limits.metrics, limits.trust),
+            (Some(at(11)), more.front_trust.clone())
         );
         let lonely = FrontArgs {
             front: None,

@@ -30,6 +30,7 @@ pub fn start(
         return Ok(None);
     };
     let any_port = limits.listen.port() == 0;
+    let any_metrics = limits.metrics.is_some_and(|at| at.port() == 0);
     let front = Front::start(limits).map_err(|error| match error {
         FrontError::Bad(_) => usage(error.to_string()),
         FrontError::Listen { .. } | FrontError::System(_) => {
@@ -38,6 +39,9 @@ pub fn start(
     })?;
     if any_port {
         ctx.say(&format!("curb: the front listens at {}", front.at()));
+    }
+    if let Some(at) = front.metrics_at().filter(|_| any_metrics) {
+        ctx.say(&format!("curb: its figures are at http://{at}/metrics"));
     }
     Ok(Some(front))
 }

@@ -144,6 +144,81 @@ fn the_bounds_of_the_command_line_hold() {
 }
 
 #[test]
+fn its_figures_are_what_a_strict_parser_takes_and_add_up() {
+    let mut run = Run::start("0", &["--front-metrics", "0", "--front-body", "1KiB"]);
+    let mut line = String::new();
+    run.err.read_line(&mut line).expect("a line");
+    let at = line
+        .trim_end()
+        .strip_prefix("curb: its figures are at http://");
+    let at = at.and_then(|at| at.strip_suffix("/metrics"));
+    let at: SocketAddr = at.unwrap_or_else(|| panic!("{line}")).parse().expect("it");
+    assert!(at.ip().is_loopback() && at != run.at);
+    for _ in 0..3 {
+        assert_eq!(run.post("/echo", "hello").0, 200);
+    }
+    assert_eq!(run.post("/echo", &"x".repeat(1025)).0, 413);
+    let page = |accept: &str, path: &str| {
+        let mut stream = TcpStream::connect(at).expect("it is served");
+        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+        let head = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{accept}\r\n");
+        stream.write_all(head.as_bytes()).expect("it is taken");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("text");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        (head.to_owned(), body.to_owned())
+    };
+    let (head, plain) = page("", "/metrics");
+    assert!(
+        head.contains("content-type: text/plain; version=0.0.4"),
+        "{head}"
+    );
+    let (head, open) = page("accept: application/openmetrics-text\r\n", "/metrics");
+    assert!(
+        head.contains("content-type: application/openmetrics-text"),
+        "{head}"
+    );
+    assert!(page("", "/elsewhere").0.starts_with("HTTP/1.1 404 "));
+    let place = tempfile::tempdir().expect("a directory");
+    for (module, text) in [
+        ("prometheus_client.parser", plain),
+        ("prometheus_client.openmetrics.parser", open),
+    ] {
+        let file = place.path().join("page.txt");
+        std::fs::write(&file, &text).expect("it is written");
+        let program = format!(
+            r#"
+import sys
+from {module} import text_string_to_metric_families as parse
+families = list(parse(open(sys.argv[1]).read()))
+names = [f.name for f in families]
+assert len(names) == len(set(names)) and len(names) == 15, names
+samples = {{(s.name, *s.labels.values()): s.value for f in families for s in f.samples}}
+assert samples["curb_front_requests_total", "passed"] == 3, samples
+assert samples["curb_front_requests_total", "body_too_large"] == 1, samples
+assert samples["curb_front_refused_total", "body-too-large"] == 1, samples
+assert samples["curb_front_server_state", "up"] == 1, samples
+assert samples["curb_front_server_state", "paused"] == 0, samples
+assert samples["curb_front_in_flight_limit",] == 8, samples
+for name in ("wait", "first_byte", "answer"):
+    of = f"curb_front_{{name}}_seconds"
+    assert samples[of + "_count",] == samples[of + "_bucket", "+Inf"] == 3, samples
+    buckets = [s.value for f in families if f.name == of for s in f.samples if s.name.endswith("_bucket")]
+    assert buckets == sorted(buckets) and len(buckets) == 16, buckets
+    assert 0 < samples[of + "_sum",] < 30, samples
+"#
+        );
+        let ran = Command::new(crate::agent::place::python())
+            .args(["-c", &program])
+            .arg(&file)
+            .output()
+            .expect("it runs");
+        let err = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{module}: {err}\n{text}");
+    }
+}
+
+#[test]
 fn a_front_that_cannot_be_is_told_before_anything_is_run() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("an address").to_string();

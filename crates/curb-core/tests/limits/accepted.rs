@@ -182,6 +182,11 @@ fn everything_else_of_a_workload_means_what_is_written() {
             per_client: 4,
             deadline: Millis(120_000),
             fallback: Some("127.0.0.1:8082".parse().expect("an address")),
+            metrics: Some("127.0.0.1:9180".parse().expect("an address")),
+            trust: vec![
+                "127.0.0.1".parse().expect("a network"),
+                "10.0.0.0/8".parse().expect("a network")
+            ],
         })
     );
     let other = &file.workloads[1];

@@ -241,6 +241,11 @@ fn front() -> BoxedStrategy<Front> {
                 per_client: in_flight + queue,
                 deadline,
                 fallback: fallback.then(|| address(port + 20_000)),
+                metrics: fallback.then(|| address(port + 30_000)),
+                trust: ["10.0.0.0/8", "::1", "192.0.2.4"][usize::from(fallback)..]
+                    .iter()
+                    .map(|n| n.parse().expect("a network"))
+                    .collect(),
             },
         )
         .boxed()

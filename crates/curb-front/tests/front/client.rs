@@ -91,6 +91,32 @@ impl Client {
         ))
     }
 
+    /// Sends, whether anybody takes it or not.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _it_may_be_closed = self.reader.get_mut().write_all(bytes.as_ref());
+    }
+
+    /// A frame of a websocket server: its first byte and what it holds; what answers a ping is passed over.
+    #[track_caller]
+    pub fn frame(&mut self) -> (u8, Vec<u8>) {
+        loop {
+            let mut head = [0; 2];
+            self.reader.read_exact(&mut head).expect("a frame in time");
+            let mut length = usize::from(head[1]);
+            assert!(length < 127, "masked, or longer than these tests send");
+            if length == 126 {
+                let mut long = [0; 2];
+                self.reader.read_exact(&mut long).expect("a length");
+                length = usize::from(u16::from_be_bytes(long));
+            }
+            let mut payload = vec![0; length];
+            self.reader.read_exact(&mut payload).expect("all of it");
+            if head[0] != 0x8a {
+                return (head[0], payload);
+            }
+        }
+    }
+
     fn line(&mut self) -> String {
         let mut line = String::new();
         let n = self.reader.read_line(&mut line).expect("an answer in time");

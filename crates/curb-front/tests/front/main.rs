@@ -8,6 +8,8 @@ mod model;
 mod passes;
 mod states;
 mod streams;
+mod trust;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

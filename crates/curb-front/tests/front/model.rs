@@ -30,6 +30,8 @@ struct Facts {
     /// Answers whose reader went away before their end.
     left: usize,
     dead: bool,
+    /// Messages that came over websockets.
+    messages: Vec<Vec<u8>>,
 }
 
 struct Shared {
@@ -131,6 +133,10 @@ impl Model {
         self.facts(|facts| facts.seen.clone())
     }
 
+    pub fn messages(&self) -> Vec<Vec<u8>> {
+        self.facts(|facts| facts.messages.clone())
+    }
+
     /// How often a path was asked for.
     pub fn count(&self, path: &str) -> usize {
         let asked = self.seen();
@@ -201,7 +207,10 @@ impl Shared {
             facts.most_running = facts.most_running.max(facts.running);
             drop(facts);
             self.changed.notify_all();
-            let go_on = self.answer(&path, &echo, head, &mut reader, &mut out);
+            let go_on = match path.starts_with("/ws") {
+                true => self.websocket(&path, &mut reader, &mut out),
+                false => self.answer(&path, &echo, head, &mut reader, &mut out),
+            };
             self.facts.lock().unwrap().running -= 1;
             self.changed.notify_all();
             if !go_on? {
@@ -209,6 +218,65 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// Opens a websocket and echoes its messages; or does not, or something else.
+    fn websocket(
+        &self,
+        path: &str,
+        reader: &mut BufReader<TcpStream>,
+        out: &mut TcpStream,
+    ) -> std::io::Result<bool> {
+        let seen = self.facts.lock().unwrap().seen.last().cloned().unwrap();
+        let known = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+        let key = seen.headers.get("sec-websocket-key").map_or("", |k| k);
+        let digest = <sha1::Sha1 as sha1::Digest>::digest(format!("{key}{known}"));
+        let accept = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, digest);
+        let (accept, more, first) = match path {
+            "/ws-no" => {
+                whole(out, "403 Forbidden\r\nupgrade: websocket", "not here")?;
+                return Ok(true);
+            }
+            "/ws-lies" => ("AAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned(), "", ""),
+            "/ws-compresses" => (
+                accept,
+                "sec-websocket-extensions: permessage-deflate\r\n",
+                "",
+            ),
+            "/ws-twice" => (accept, "upgrade: h2c\r\n", ""),
+            "/ws-speaks-first" => (accept, "", "\u{7}welcome"),
+            _ => (accept, "", ""),
+        };
+        let mut answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {accept}\r\n{more}\r\n"
+        )
+        .into_bytes();
+        if !first.is_empty() {
+            answer.push(0x81);
+            answer.extend(first.as_bytes());
+        }
+        out.write_all(&answer)?;
+        while let Some((first, payload)) = read_frame(reader)? {
+            let first = match first {
+                0x89 => 0x8a,
+                0x88 => return Ok(false),
+                other => {
+                    self.facts.lock().unwrap().messages.push(payload.clone());
+                    other
+                }
+            };
+            let mut frame = vec![first];
+            match payload.len() {
+                n @ 0..126 => frame.push(n as u8),
+                n => {
+                    frame.push(126);
+                    frame.extend((n as u16).to_be_bytes());
+                }
+            }
+            frame.extend(&payload);
+            out.write_all(&frame)?;
+        }
+        Ok(false)
     }
 
     /// Whether the connection goes on.
@@ -327,6 +395,28 @@ fn whole(out: &mut TcpStream, status: &str, body: &str) -> std::io::Result<()> {
         out,
         "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nx-model: tiny\r\n\r\n{body}"
     )
+}
+
+/// One frame of a client; `None` where the connection ends.
+fn read_frame(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<(u8, Vec<u8>)>> {
+    let mut head = [0; 2];
+    if reader.read_exact(&mut head).is_err() {
+        return Ok(None);
+    }
+    assert!(head[1] >= 0x80, "a client that does not mask: {head:?}");
+    let mut length = usize::from(head[1] & 0x7f);
+    assert!(length < 127, "longer than these tests send");
+    if length == 126 {
+        let mut long = [0; 2];
+        reader.read_exact(&mut long)?;
+        length = usize::from(u16::from_be_bytes(long));
+    }
+    let mut mask = [0; 4];
+    reader.read_exact(&mut mask)?;
+    assert_eq!(mask, [0; 4], "these tests mask with nothing");
+    let mut payload = vec![0; length];
+    reader.read_exact(&mut payload)?;
+    Ok(Some((head[0], payload)))
 }
 
 /// Reads one request whole; `None` where the connection ends before one.

@@ -134,21 +134,6 @@ fn what_could_be_read_in_two_ways_or_is_no_http_never_reaches_the_server() {
 }
 
 #[test]
-fn another_protocol_is_refused_with_the_reason() {
-    let model = Model::start();
-    let front = front(&model, |_| {});
-    let mut client = Client::to(front.at());
-    client.send("GET /ws HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
-    let reply = client.reply();
-    assert_eq!(
-        (reply.status, reply.code().as_str()),
-        (501, "front-upgrade")
-    );
-    assert!(client.is_closed());
-    assert_eq!(model.connections(), 0);
-}
-
-#[test]
 fn connections_to_the_server_are_used_again_and_a_server_that_closes_them_is_no_error() {
     let model = Model::start();
     let front = front(&model, |_| {});

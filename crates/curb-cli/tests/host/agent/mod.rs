@@ -3,5 +3,5 @@
 mod hostile;
 mod life;
 mod mlx;
-mod place;
+pub mod place;
 mod unit;

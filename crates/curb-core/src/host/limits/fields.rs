@@ -397,6 +397,16 @@ pub(super) const FRONT: &[Field] = &[
         address,
         "Where requests go while the server is over its limit, restarting or paused. Default: they are answered with 503.",
     ),
+    field(
+        "metrics",
+        address,
+        "Where its figures are read, on a loopback address: \"127.0.0.1:9180\". Default: nowhere.",
+    ),
+    field(
+        "trust",
+        || json!({"type": "array", "maxItems": MAX_SMALL_LIST, "items": {"type": "string", "pattern": r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$"}}),
+        "Proxies, by address or network, that are believed when they say in `X-Forwarded-For` who asks: [\"127.0.0.1\", \"10.0.0.0/8\"]. Default: nobody is.",
+    ),
 ];
 
 /// In which map a field lives, for who wrote it elsewhere.

@@ -5,6 +5,7 @@ mod diff;
 mod fields;
 mod key;
 mod model;
+mod network;
 mod parse;
 mod render;
 mod show;
@@ -14,6 +15,7 @@ pub use diff::{Change, Way, diff};
 pub use fields::{field_names, schema, schema_draft07};
 pub use key::{Hold, Key, Row, Takes, Value};
 pub use model::*;
+pub use network::{BadNetwork, Network};
 pub use parse::{
     Host, MAX_ARGUMENTS, MAX_LADDER, MAX_TEXT, MAX_WEIGHT, MAX_WHY, MAX_WORKLOADS, Parsed,
 };

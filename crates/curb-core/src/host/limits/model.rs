@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::network::Network;
 use crate::host::{Bytes, BytesPerSecond, MilliCpu, Percent, Permille};
 use crate::time::Millis;
 
@@ -303,6 +304,12 @@ pub struct Front {
     pub deadline: Millis,
     /// Where requests go while the server is over its limit, restarting or paused.
     pub fallback: Option<SocketAddr>,
+    /// Where its figures are read, on this machine alone.
+    #[serde(default)]
+    pub metrics: Option<SocketAddr>,
+    /// Proxies that are believed when they say who asks.
+    #[serde(default)]
+    pub trust: Vec<Network>,
 }
 
 impl File {

@@ -202,5 +202,10 @@ pub(super) fn front(f: &Front) -> String {
         format!("deadline: {}", span(f.deadline)),
     ];
     fields.extend(f.fallback.map(|a| format!("fallback: \"{a}\"")));
+    fields.extend(f.metrics.map(|a| format!("metrics: \"{a}\"")));
+    if !f.trust.is_empty() {
+        let trust: Vec<String> = f.trust.iter().map(|n| format!("\"{n}\"")).collect();
+        fields.push(format!("trust: [{}]", trust.join(", ")));
+    }
     map(&fields)
 }

@@ -365,6 +365,21 @@ fn front(r: &mut Reader<'_>, at: &Place<'_>, f: &Front) {
             );
         }
     }
+    if let Some(metrics) = f.metrics {
+        if !metrics.ip().to_canonical().is_loopback() {
+            let message = format!("{metrics} can be read from other machines");
+            let help =
+                "write 127.0.0.1 or [::1] with a port: nobody has to prove who they are there";
+            say(r, "metrics", &message, help);
+        } else if [Some(f.listen), Some(f.to), f.fallback]
+            .into_iter()
+            .flatten()
+            .any(|other| same_door(metrics, other))
+        {
+            let help = "give the figures a port of their own";
+            say(r, "metrics", "something else of this front is there", help);
+        }
+    }
     let most = f.in_flight + f.queue;
     if f.per_client > most {
         let message = format!(

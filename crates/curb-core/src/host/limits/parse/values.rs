@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::{MAX_ARGUMENTS, MAX_TEXT};
 use crate::amount::{Amount, AmountError, Unit};
+use crate::host::limits::Network;
 use crate::host::limits::model::{Condition, CpuSet, CpuSetError, Gpu, Reach, Resource};
 use crate::host::{Bytes, BytesPerSecond, MilliCpu, Percent, Permille};
 use crate::time::Millis;
@@ -310,6 +311,14 @@ pub fn address(r: &mut Reader<'_>, at: &Place<'_>) -> Option<SocketAddr> {
             _ => "write the IP address and the port; names are not looked up".to_owned(),
         };
         wrong(format!("wanted {FORM}, got {}", quoted(text)), &help)
+    })
+}
+
+/// `10.0.0.0/8`, or one address.
+pub fn network(r: &mut Reader<'_>, at: &Place<'_>) -> Option<Network> {
+    value(r, at, "a network such as \"10.0.0.0/8\"", |text| {
+        let network = text.trim().parse::<Network>();
+        network.or_else(|why| wrong(why.to_string(), "names are not looked up"))
     })
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::{ladder, limits, values};
 use crate::host::Permille;
+use crate::host::limits::Network;
 use crate::host::limits::fields;
 use crate::host::limits::model::{Fallback, Front, Glob, Match, Retry, User, Workload};
 use crate::time::Millis;
@@ -306,6 +307,8 @@ fn front(r: &mut Reader<'_>, at: &Place<'_>) -> Option<Front> {
     };
     let (listen, to) = (address(r, "listen"), address(r, "to"));
     let fallback = address(r, "fallback");
+    let metrics = address(r, "metrics");
+    let trust = at.field("trust").map(|f| networks(r, &f));
     let in_flight = count(r, "in_flight", 1, Front::IN_FLIGHT);
     let queue = count(r, "queue", 0, Front::QUEUE);
     let per_client = count(r, "per_client", 1, (in_flight + queue).div_ceil(2));
@@ -322,7 +325,20 @@ fn front(r: &mut Reader<'_>, at: &Place<'_>) -> Option<Front> {
         per_client,
         deadline: deadline.unwrap_or(Front::DEADLINE),
         fallback,
+        metrics,
+        trust: trust.unwrap_or_default(),
     })
+}
+
+fn networks(r: &mut Reader<'_>, at: &Place<'_>) -> Vec<Network> {
+    if !r.is_list(at, "a list of networks, such as `[\"10.0.0.0/8\"]`") {
+        return Vec::new();
+    }
+    let given: Vec<Place<'_>> = at.items().collect();
+    if too_many(r, at, given.len(), "networks") {
+        return Vec::new();
+    }
+    given.iter().filter_map(|n| values::network(r, n)).collect()
 }
 
 /// Whether a field of a place is there with a value of some kind.
