@@ -382,6 +382,29 @@ impl Agent {
         })
     }
 
+    /// At its limit the kernel may go on for ever taking back what is wanted at once, and kill nobody: then we do.
+    pub(crate) fn mind_thrashing(&mut self, i: usize, now: Millis) {
+        let watch = &mut self.watches[i];
+        let ended_after = watch.workload.ended_for_thrashing();
+        let Some(how) = watch.thrashing() else {
+            if let Some(Millis(lasted_ms)) = watch.thrashes.take() {
+                let outcome = Outcome::Done;
+                self.tell_ladder(i, What::ThrashingOver { lasted_ms, outcome });
+            }
+            return;
+        };
+        let ends = watch.kill_at.is_none() && ended_after.is_some_and(|after| how.lasted >= after);
+        if ends && watch.in_a_group().is_ok() {
+            watch.kill_at = Some(now);
+            watch.thrashes = None;
+            watch.figures.ended_for_thrashing += 1;
+            let (lasted_ms, outcome) = (how.lasted.0, Outcome::Ended("memory".to_owned()));
+            self.tell_ladder(i, What::ThrashingOver { lasted_ms, outcome });
+        } else if watch.kill_at.is_none() && watch.thrashes.replace(how.lasted).is_none() {
+            self.tell_ladder(i, What::thrashing(&how, ended_after));
+        }
+    }
+
     /// After the grace what is left is ended, again and again until it is empty.
     ///
     /// # Errors

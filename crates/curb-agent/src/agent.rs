@@ -556,6 +556,7 @@ impl Agent {
         watch.held_before = Bytes(0);
         watch.kill_at = None;
         watch.pausing = None;
+        watch.thrashes = None;
         watch.cpu = None;
         watch.keep_counts();
         for order in orders {
@@ -615,6 +616,7 @@ impl Agent {
             self.carry_out(i, order, now)?;
         }
         self.try_to_raise(i, now)?;
+        self.mind_thrashing(i, now);
         self.end_what_is_left(i, now)
     }
 

@@ -270,6 +270,20 @@ fn workloads(page: &mut Page, all: &[Watch]) {
     );
     page.each(
         all,
+        "curb_workload_thrashing",
+        Gauge,
+        "Whether it is at its limit on memory and only reads its own program back from disk: 1, else 0.",
+        |w| Some(Value::Whole(u64::from(w.thrashes.is_some()))),
+    );
+    page.each(
+        all,
+        "curb_workload_ended_for_thrashing",
+        Counter,
+        "How often it was ended for that.",
+        |w| Some(Value::Whole(w.figures.ended_for_thrashing)),
+    );
+    page.each(
+        all,
         "curb_workload_fork_refusals",
         Counter,
         "Forks that its limit on processes refused.",

@@ -99,6 +99,7 @@ fn workload(watch: &Watch) -> Value {
         "tasks": counts.tasks,
         "tasks_limit": watch.limits.processes.as_ref().map(|l| l.value),
         "oom_kills": counts.oom_kills,
+        "thrashing": watch.thrashes.is_some(),
         "anomalies": watch.detector.active().map(|k| k.name()).collect::<Vec<_>>(),
         "limit_met_in_ms": watch.detector.meets().map(|m| m.within.0),
     })

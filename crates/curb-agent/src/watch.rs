@@ -6,6 +6,7 @@ use std::time::Duration;
 use curb_core::host::detect::{Change, Detector, Kind, Progress, Reading, Settings, Usual};
 use curb_core::host::ladder::{HeldBy, Ladder, Order, State};
 use curb_core::host::limits::{Action, Condition, LimitSet, Reach, Resource, Step, Workload};
+use curb_core::host::thrash::Thrashing;
 use curb_core::host::{Bytes, MilliCpu, Permille};
 use curb_core::time::Millis;
 use curb_host::group::Counts;
@@ -49,6 +50,8 @@ pub struct Figures {
     pub exceedances: BTreeMap<Resource, u64>,
     /// Steps that were taken, by limit and step.
     pub steps: BTreeMap<(Resource, &'static str), u64>,
+    /// How often it was ended for thrashing at its limit.
+    pub ended_for_thrashing: u64,
     /// Anomalies that began.
     pub anomalies: BTreeMap<Kind, u64>,
     /// Of groups that are gone.
@@ -99,6 +102,8 @@ pub struct Watch {
     pub kill_at: Option<Millis>,
     /// Being paused.
     pub pausing: Option<Pausing>,
+    /// It was told that it thrashes, for how long at the last look.
+    pub thrashes: Option<Millis>,
     /// What is done at its limits.
     pub ladder: Ladder,
     /// What was counted at the last look.
@@ -138,6 +143,7 @@ impl Watch {
             began: None,
             kill_at: None,
             pausing: None,
+            thrashes: None,
             ladder: Ladder::new(steps(workload)),
             counts: Counts::default(),
             cpu: None,
@@ -188,9 +194,7 @@ impl Watch {
     /// Whether who meets its limit on memory waits there to be given more.
     #[must_use]
     pub fn waits(&self) -> bool {
-        let pauses =
-            |s: &Step| matches!(s.action, Action::Pause { .. }) && s.when.what == Resource::Memory;
-        self.workload.ladder.iter().any(pauses)
+        self.workload.ladder.iter().any(Step::pauses_at_the_limit)
     }
 
     /// The limits that the kernel is told: what was held before is taken off.
@@ -236,6 +240,7 @@ impl Watch {
         self.began = Some(Millis(began.min(now.0)));
         self.kill_at = None;
         self.pausing = None;
+        self.thrashes = None;
         self.ladder = self.ladder.anew();
         self.before = Before::default();
         self.last = None;
@@ -291,7 +296,7 @@ impl Watch {
             .zip(limit)
             .is_some_and(|(m, l)| m.0 >= l - l / 4);
         if near && let Some(group) = &self.group {
-            counts.memory_idle_cache = group.idle_cache();
+            group.add_cache(&mut counts);
         }
         // The limit that it was given, not what is left of it for the kernel to hold.
         counts.memory_limit = limit.map(Bytes);
@@ -348,6 +353,12 @@ impl Watch {
         let limits = self.limits_now();
         let reading = self.before.reading(sample, &limits);
         self.ladder.read(now, &reading)
+    }
+
+    /// Whether it thrashed at this look.
+    #[must_use]
+    pub fn thrashing(&self) -> Option<Thrashing> {
+        self.before.thrashing()
     }
 
     /// What is odd after this look.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use curb_core::host::limits::Resource;
+use curb_core::host::thrash::Thrashing;
 
 use crate::group::Counts;
 use crate::limits::{Limits, size};
@@ -48,6 +49,8 @@ pub enum OurStop {
     CpuTime,
     /// A step of its ladder, for this limit.
     Ladder(Resource),
+    /// It was at its limit on memory, where the kernel killed nobody, and only read its own program back from disk.
+    Thrashing(Thrashing),
     /// It passed this limit where no control group holds it.
     Watchdog(Resource),
     /// We were asked to end (SIGTERM, SIGHUP), and passed that on.
@@ -86,6 +89,8 @@ impl Cause {
             Cause::Stopped(OurStop::CpuTime) => "cpu_time",
             Cause::Stopped(OurStop::Ladder(_)) => "ladder",
             Cause::Stopped(OurStop::Watchdog(_)) => "watchdog",
+            // As the kernel would have, had it not gone on taking back what was wanted at once.
+            Cause::Stopped(OurStop::Thrashing(_)) => "memory",
             Cause::Stopped(OurStop::Asked) => "asked",
             Cause::Segfault => "segfault",
             Cause::Signal(_) => "signal",
@@ -98,7 +103,10 @@ impl Cause {
     pub fn is_a_limit(self) -> bool {
         match self {
             Cause::Memory | Cause::MemoryOfAnother => true,
-            Cause::Stopped(stop) => matches!(stop, OurStop::Ladder(_) | OurStop::Watchdog(_)),
+            Cause::Stopped(stop) => matches!(
+                stop,
+                OurStop::Ladder(_) | OurStop::Watchdog(_) | OurStop::Thrashing(_)
+            ),
             _ => false,
         }
     }
@@ -198,6 +206,14 @@ impl Ending {
                 ));
                 lines.push("next: give it more, or less to do at once; the ladder is in the file of limits".to_owned());
             }
+            Cause::Stopped(OurStop::Thrashing(how)) => {
+                lines.push(format!(
+                    "the kernel killed it, at curb's word: it was thrashing: all its processes together may hold {memory}{peak}, and for {} \
+                     they did nothing but read their own program back from disk, {} pages a second",
+                    how.lasted, how.pages_a_second
+                ));
+                lines.push("next: give it more with --memory, or less to do at once (a smaller batch or context)".to_owned());
+            }
             Cause::Stopped(OurStop::Watchdog(Resource::Memory)) => {
                 lines.push(format!(
                     "it was ended by the watchdog: all its processes together may hold {memory}, and held more"
@@ -261,6 +277,7 @@ impl Ending {
 mod tests {
     use super::*;
     use crate::limits::Bytes;
+    use curb_core::time::Millis;
 
     fn counts(oom_kills: Option<u64>) -> Counts {
         Counts {
@@ -307,6 +324,41 @@ mod tests {
                 "{exit:?} {counts:?} {stop:?}"
             );
         }
+    }
+
+    #[test]
+    fn who_was_ended_for_thrashing_died_of_its_memory_and_is_told_how() {
+        let how = Thrashing {
+            since: Millis(1000),
+            lasted: Millis(30_000),
+            used: Bytes(256 << 20),
+            limit: Bytes(256 << 20),
+            pages_a_second: 15_600,
+            stalled: None,
+        };
+        let stop = OurStop::Thrashing(how);
+        let cause = cause(Exit::Signal(9), &counts(Some(0)), Some(stop));
+        assert_eq!((cause.word(), cause.is_a_limit()), ("memory", true));
+        let ending = Ending {
+            exit: Exit::Signal(9),
+            cause,
+            counts: counts(Some(0)),
+            ran: Duration::from_secs(60),
+            left_behind: 0,
+            stop: Some(stop),
+        };
+        let limits = Limits {
+            memory: Some(Bytes(256 << 20)),
+            ..Limits::default()
+        };
+        assert_eq!(
+            ending.text(&limits).as_deref(),
+            Some(
+                "the kernel killed it, at curb's word: it was thrashing: all its processes together may hold 256 MiB (peak 256 MiB), \
+                 and for 30s they did nothing but read their own program back from disk, 15600 pages a second\n  \
+                 next: give it more with --memory, or less to do at once (a smaller batch or context)"
+            )
+        );
     }
 
     #[test]

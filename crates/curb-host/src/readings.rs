@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use curb_core::host::ladder::{Reading, Use};
 use curb_core::host::limits::Resource;
+use curb_core::host::thrash::{Look, Thrash, Thrashing};
+use curb_core::time::Millis;
 
 use crate::group::Counts;
 use crate::limits::{Bytes, Limits};
@@ -33,6 +35,8 @@ pub struct Before {
     /// Where it is slowed down short of the limit so that it can be paused there (version 2 kills at the limit itself): to be
     /// slowed down is to meet the limit then.
     pub slowed_at: Option<Bytes>,
+    thrash: Thrash,
+    thrashing: Option<Thrashing>,
 }
 
 impl Before {
@@ -40,10 +44,13 @@ impl Before {
     pub fn reading(&mut self, sample: Sample, limits: &Limits) -> Reading {
         let last = self.last.replace(sample).unwrap_or_default();
         self.measure_cpu(sample);
+        let limit = sample.counts.memory_limit.or(limits.memory);
+        self.thrashing = self.thrash.read(look(&sample, limit));
+        let thrashing = self.thrashing.is_some();
         let mut reading = Reading::new();
         reading.extend(
             memory(&last.counts, &sample.counts, limits, self.slowed_at)
-                .map(|u| (Resource::Memory, u)),
+                .map(|u| (Resource::Memory, Use { thrashing, ..u })),
         );
         reading.extend(self.cpu(&last, &sample, limits).map(|u| (Resource::Cpu, u)));
         reading
@@ -51,7 +58,12 @@ impl Before {
         let time = |limit: Option<Duration>, used: Option<u64>| {
             let (limit, used) = (ms(limit?), used?);
             let met = used >= limit;
-            Some(Use { used, limit, met })
+            Some(Use {
+                used,
+                limit,
+                met,
+                thrashing: false,
+            })
         };
         let ran = time(limits.duration, Some(ms(sample.at)));
         reading.extend(ran.map(|u| (Resource::Duration, u)));
@@ -61,6 +73,12 @@ impl Before {
         );
         reading.extend(cpu.map(|u| (Resource::CpuTime, u)));
         reading
+    }
+
+    /// Whether it thrashed at the last reading.
+    #[must_use]
+    pub fn thrashing(&self) -> Option<Thrashing> {
+        self.thrashing
     }
 
     fn measure_cpu(&mut self, sample: Sample) {
@@ -84,6 +102,7 @@ impl Before {
             used: self.cpu_milli?,
             limit: limits.cpu?.0,
             met: rose(last.counts.throttled, now.counts.throttled),
+            thrashing: false,
         })
     }
 }
@@ -102,14 +121,38 @@ fn memory(last: &Counts, now: &Counts, limits: &Limits, slowed_at: Option<Bytes>
     let slowed = rose(last.high_hits, now.high_hits) && slowed_at.is_some_and(|Bytes(h)| near(h));
     let killed = rose(last.oom_kills, now.oom_kills);
     let met = used >= limit || hit || slowed || killed || now.waits_for_memory == Some(true);
-    Some(Use { used, limit, met })
+    Some(Use {
+        used,
+        limit,
+        met,
+        thrashing: false,
+    })
 }
 
 fn tasks(last: &Counts, now: &Counts, limits: &Limits) -> Option<Use> {
     let (used, limit) = (now.tasks?, limits.tasks?);
     // To have as many as it may is no harm: that one was refused is.
     let met = rose(last.fork_refusals, now.fork_refusals) || used > limit;
-    Some(Use { used, limit, met })
+    Some(Use {
+        used,
+        limit,
+        met,
+        thrashing: false,
+    })
+}
+
+fn look(sample: &Sample, limit: Option<Bytes>) -> Look {
+    let counts = &sample.counts;
+    Look {
+        at: Millis(ms(sample.at)),
+        used: counts.memory,
+        limit,
+        hits: counts.memory_hits,
+        cache: counts.memory_cache,
+        refaults: counts.refaults,
+        major_faults: counts.major_faults,
+        stalled: counts.stalled_micros,
+    }
 }
 
 fn rose(last: Option<u64>, now: Option<u64>) -> bool {
@@ -173,6 +216,27 @@ mod tests {
         assert!(read(&mut before, 100, full)[&Resource::Memory].met);
         let again = read(&mut before, 200, full)[&Resource::Memory];
         assert!(!again.met, "it was met once");
+    }
+
+    #[test]
+    fn who_only_reads_its_program_back_at_its_limit_is_told_as_thrashing() {
+        let mut before = Before::default();
+        let mut at = |s: u64| {
+            let counts = Counts {
+                memory: Some(Bytes(1000)),
+                memory_hits: Some(s * 100),
+                memory_cache: Some(Bytes(10)),
+                refaults: Some(s * 5000),
+                major_faults: Some(s * 100),
+                ..Counts::default()
+            };
+            let reading = read(&mut before, s * 1000, counts);
+            (reading[&Resource::Memory].thrashing, before.thrashing())
+        };
+        assert!((0..10).all(|s| at(s) == (false, None)));
+        let (thrashing, told) = at(10);
+        assert!(thrashing);
+        assert_eq!(told.expect("told").pages_a_second, 5000);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::group::Counts;
+use crate::group::{Counts, stalled_of, stat_of};
 use crate::layout::{Controller, Layout};
 use crate::limits::Bytes;
 
@@ -28,6 +28,7 @@ pub struct Totals {
     tasks: Option<OwnedFd>,
     refusals: Option<OwnedFd>,
     stat: Option<OwnedFd>,
+    pressure: Option<OwnedFd>,
     v2_memory: bool,
     v2_cpu: bool,
 }
@@ -57,6 +58,7 @@ impl Totals {
             hits: memory("memory.failcnt", "memory.events"),
             kills: memory("memory.oom_control", "memory.events"),
             stat: memory("memory.stat", "memory.stat"),
+            pressure: in_v2("memory.pressure").filter(|_| v2_memory),
             cpu: cpu_v2.or_else(|| in_v1(Controller::Cpuacct, "cpuacct.usage")),
             cpu_stat: in_v1(Controller::Cpu, "cpu.stat").or_else(|| in_v2("cpu.stat")),
             tasks: in_v1(Controller::Pids, "pids.current").or_else(|| in_v2("pids.current")),
@@ -112,20 +114,17 @@ impl Totals {
                 true => None,
                 false => field(&self.kills, "under_oom").map(|n| n != 0),
             },
-            memory_idle_cache: None,
+            ..Counts::default()
         }
     }
 
-    /// Page cache that it has not used for a while, and that is given back before anything is refused. Dearer than the rest.
-    #[must_use]
-    pub fn idle_cache(&self) -> Option<Bytes> {
+    /// Adds what there is of page cache, and what is read back of it. Dearer than the rest.
+    pub fn add_cache(&self, counts: &mut Counts) {
         let mut buffer = [0_u8; LONGEST];
-        let name = if self.v2_memory {
-            "inactive_file"
-        } else {
-            "total_inactive_file"
-        };
-        field(text(&self.stat, &mut buffer)?, name).map(Bytes)
+        if let Some(text) = text(&self.stat, &mut buffer) {
+            stat_of(text, self.v2_memory, counts);
+        }
+        counts.stalled_micros = text(&self.pressure, &mut buffer).and_then(stalled_of);
     }
 }
 
@@ -174,7 +173,11 @@ mod tests {
                 "g/memory.events",
                 "low 0\nhigh 3\nmax 7\noom 1\noom_kill 2\n",
             ),
-            ("g/memory.stat", "anon 1\ninactive_file 4096\n"),
+            (
+                "g/memory.stat",
+                "anon 1\ninactive_file 4096\nworkingset_refault_file 7\n",
+            ),
+            ("g/memory.pressure", "full avg10=0.00 total=12\n"),
             (
                 "g/cpu.stat",
                 "usage_usec 123\nuser_usec 100\nnr_throttled 9\n",
@@ -204,10 +207,13 @@ mod tests {
                 fork_refusals: Some(1),
                 high_hits: Some(3),
                 waits_for_memory: None,
-                memory_idle_cache: None,
+                ..Counts::default()
             }
         );
-        assert_eq!(totals.idle_cache(), Some(Bytes(4096)));
+        let mut near = Counts::default();
+        totals.add_cache(&mut near);
+        assert_eq!(near.memory_idle_cache, Some(Bytes(4096)));
+        assert_eq!((near.refaults, near.stalled_micros), (Some(7), Some(12)));
     }
 
     #[test]

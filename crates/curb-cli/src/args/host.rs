@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use curb_core::amount::{Amount, Unit};
+use curb_core::host::limits::{EndThrashing, EndThrashingError};
 use curb_core::time::Millis;
 
 pub use agent::*;
@@ -60,6 +61,10 @@ pub struct RunArgs {
     /// CPU time that all its processes may use together, such as 10h; then it is asked to end
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub cpu_time: Option<Millis>,
+    /// When it is ended for thrashing: it is at its limit on memory and only reads its own program back from disk; 10s at
+    /// least, or `never` [default: as the file of limits says, else 30s]
+    #[arg(long, value_name = "TIME", value_parser = end_thrashing)]
+    pub end_thrashing: Option<EndThrashing>,
     /// From being asked to end until it is killed
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
     pub grace: Millis,
@@ -89,6 +94,10 @@ fn memory(text: &str) -> Result<Amount, String> {
 
 fn cpu(text: &str) -> Result<Amount, String> {
     Amount::parse_count(text).map_err(|e| e.to_string())
+}
+
+fn end_thrashing(text: &str) -> Result<EndThrashing, String> {
+    text.parse().map_err(|e: EndThrashingError| e.to_string())
 }
 
 fn time(text: &str) -> Result<Millis, String> {

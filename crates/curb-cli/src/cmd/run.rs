@@ -70,6 +70,7 @@ fn prepare(args: RunArgs, ctx: &mut Ctx) -> Result<(Plan, Option<Front>), (Failu
 /// What the command line says, on top of what the file does.
 fn plan(args: RunArgs, mut plan: Plan) -> Result<Plan, Failure> {
     override_limits(&mut plan.limits, &args);
+    plan.end_thrashing = args.end_thrashing.or(plan.end_thrashing);
     plan.grace = Duration::from_millis(args.grace.0);
     plan.stop_attached = args.stop;
     plan.watchdog = args.watchdog;
@@ -109,6 +110,7 @@ fn of_workload(path: &Path, name: &str) -> Result<(Plan, Option<Model>), Failure
         workload: workload.name.clone(),
         limits: Limits::from(&workload.limits),
         ladder: workload.ladder.clone(),
+        end_thrashing: workload.end_thrashing,
         on_warn: workload.on_warn.clone(),
         retry: workload.retry,
         fallback,

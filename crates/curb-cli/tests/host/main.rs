@@ -13,5 +13,6 @@ mod limits;
 mod profile;
 mod run;
 mod supervise;
+mod thrashing;
 mod top;
 mod watchdog;

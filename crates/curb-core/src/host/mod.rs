@@ -10,6 +10,7 @@ pub mod drill;
 pub mod ladder;
 pub mod limits;
 pub mod sample;
+pub mod thrash;
 pub mod top;
 mod units;
 

@@ -1,6 +1,7 @@
 //! What the kernel has counted of a group.
 
 use std::fs;
+use std::path::Path;
 
 use super::files::{field, field_of, number};
 use super::{Group, Place};
@@ -17,6 +18,14 @@ pub struct Counts {
     pub memory: Option<Bytes>,
     /// Of that, page cache that has not been used for long: given back as soon as another needs it.
     pub memory_idle_cache: Option<Bytes>,
+    /// Of that, page cache of files in all; what is in memory alone (shared memory) is no part of it.
+    pub memory_cache: Option<Bytes>,
+    /// Pages of files that were read back after they had been given up for want of memory.
+    pub refaults: Option<u64>,
+    /// Faults that waited for a disk.
+    pub major_faults: Option<u64>,
+    /// For how long all of it stood still for want of memory, in microseconds (pressure stall information; version 2).
+    pub stalled_micros: Option<u64>,
     /// The limit on memory that is in force.
     pub memory_limit: Option<Bytes>,
     /// The most memory at once.
@@ -73,7 +82,9 @@ impl Group {
 fn memory_v2(place: &Place, counts: &mut Counts) {
     let bytes = |file: &str| number(&place.dir.join(file)).map(Bytes);
     counts.memory = bytes("memory.current");
-    counts.memory_idle_cache = field(&place.dir.join("memory.stat"), "inactive_file").map(Bytes);
+    take_stat(&place.dir, true, counts);
+    let pressure = fs::read_to_string(place.dir.join("memory.pressure"));
+    counts.stalled_micros = pressure.ok().and_then(|text| stalled_of(&text));
     counts.memory_limit = bytes("memory.max");
     counts.memory_peak = bytes("memory.peak");
     if let Ok(events) = fs::read_to_string(place.dir.join("memory.events")) {
@@ -86,13 +97,99 @@ fn memory_v2(place: &Place, counts: &mut Counts) {
 fn memory_v1(place: &Place, counts: &mut Counts) {
     let bytes = |file: &str| number(&place.dir.join(file)).map(Bytes);
     counts.memory = bytes("memory.usage_in_bytes");
-    let stat = place.dir.join("memory.stat");
-    counts.memory_idle_cache = field(&stat, "total_inactive_file").map(Bytes);
+    take_stat(&place.dir, false, counts);
     counts.memory_limit = bytes("memory.limit_in_bytes").filter(|b| b.0 < NO_LIMIT_V1);
     counts.memory_peak = bytes("memory.max_usage_in_bytes");
     counts.memory_hits = number(&place.dir.join("memory.failcnt"));
     if let Ok(oom) = fs::read_to_string(place.dir.join("memory.oom_control")) {
         counts.oom_kills = field_of(&oom, "oom_kill");
         counts.waits_for_memory = field_of(&oom, "under_oom").map(|n| n > 0);
+    }
+}
+
+fn take_stat(dir: &Path, v2: bool, counts: &mut Counts) {
+    if let Ok(text) = fs::read_to_string(dir.join("memory.stat")) {
+        stat_of(&text, v2, counts);
+    }
+}
+
+/// What `memory.stat` tells; of version 1 with the groups below it.
+pub(crate) fn stat_of(text: &str, v2: bool, counts: &mut Counts) {
+    let (mut active, mut before_5_9) = (None, None);
+    for line in text.lines() {
+        let Some((name, value)) = line.split_once(' ') else {
+            continue;
+        };
+        let name = match v2 {
+            true => Some(name),
+            false => name.strip_prefix("total_"),
+        };
+        let value = || value.trim().parse::<u64>().ok();
+        match name {
+            Some("inactive_file") => counts.memory_idle_cache = value().map(Bytes),
+            Some("active_file") => active = value(),
+            Some("workingset_refault_file") => counts.refaults = value(),
+            Some("workingset_refault") => before_5_9 = value(),
+            Some("pgmajfault") => counts.major_faults = value(),
+            _ => {}
+        }
+    }
+    counts.refaults = counts.refaults.or(before_5_9);
+    let idle = counts.memory_idle_cache;
+    counts.memory_cache = idle.zip(active).map(|(i, a)| Bytes(i.0.saturating_add(a)));
+}
+
+/// For how long all of a group stood still, of `memory.pressure`.
+pub(crate) fn stalled_of(text: &str) -> Option<u64> {
+    let full = text.lines().find_map(|line| line.strip_prefix("full "))?;
+    full.split(' ')
+        .find_map(|word| word.strip_prefix("total="))?
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str, v2: bool) -> Counts {
+        let mut counts = Counts::default();
+        stat_of(text, v2, &mut counts);
+        counts
+    }
+
+    #[test]
+    fn the_cache_and_what_is_read_back_of_it_are_told_by_both_versions() {
+        let expected = Counts {
+            memory_idle_cache: Some(Bytes(4096)),
+            memory_cache: Some(Bytes(12288)),
+            refaults: Some(7),
+            major_faults: Some(3),
+            ..Counts::default()
+        };
+        let text = "anon 1\nfile 99\nshmem 9\ninactive_file 4096\nactive_file 8192\nworkingset_refault_anon 5\nworkingset_refault_file 7\npgmajfault 3\n";
+        assert_eq!(of(text, true), expected);
+        let of_all: String = text.lines().map(|l| format!("total_{l}\n")).collect();
+        let own = text.replace(' ', " 1");
+        assert_eq!(of(&format!("{own}{of_all}"), false), expected);
+        // Before Linux 5.9 the two kinds were one count.
+        let old = text.replace("refault_file", "refault");
+        assert_eq!(of(&old, true), expected);
+    }
+
+    #[test]
+    fn what_is_not_told_is_not_known() {
+        assert_eq!(
+            of("inactive_file x\nactive_file 1\n", true),
+            Counts::default()
+        );
+        assert_eq!(of("", false), Counts::default());
+        assert_eq!(stalled_of("some avg10=1.00 total=5\n"), None);
+    }
+
+    #[test]
+    fn only_what_stood_still_as_a_whole_counts_as_stalled() {
+        let text = "some avg10=1.00 avg60=1.00 avg300=1.00 total=9\nfull avg10=0.50 avg60=0.00 avg300=0.00 total=8123\n";
+        assert_eq!(stalled_of(text), Some(8123));
     }
 }

@@ -22,6 +22,7 @@ use crate::layout::{Controller, Layout, Unified};
 use crate::limits::Limits;
 
 pub use counts::Counts;
+pub(crate) use counts::{stalled_of, stat_of};
 pub use notice::Notice;
 pub use save::Saved;
 

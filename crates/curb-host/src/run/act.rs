@@ -45,9 +45,7 @@ struct At {
 
 /// Whether a ladder has a step that pauses at the limit on memory.
 pub(super) fn pausing_step(ladder: &[Step]) -> bool {
-    let pauses =
-        |s: &Step| matches!(s.action, Action::Pause { .. }) && s.when.what == Resource::Memory;
-    ladder.iter().any(pauses)
+    ladder.iter().any(Step::pauses_at_the_limit)
 }
 
 impl Once<'_> {

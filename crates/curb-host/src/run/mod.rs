@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use curb_core::host::Permille;
 use curb_core::host::ladder::{Course, Death, Next, State, What};
-use curb_core::host::limits::{Retry, Step};
+use curb_core::host::limits::{EndThrashing, Retry, Step};
 use curb_core::time::Millis;
 use rustix::process::{Pid, Signal, set_child_subreaper};
 
@@ -46,6 +46,8 @@ pub struct Plan {
     pub grace: Duration,
     /// What is done when a limit comes near or is met, in order.
     pub ladder: Vec<Step>,
+    /// When it is ended for thrashing at its limit on memory. None: as its ladder says, else after 30 s.
+    pub end_thrashing: Option<EndThrashing>,
     /// What is run at a warning: program and arguments.
     pub on_warn: Option<Vec<String>>,
     /// Whether and how it is started again after a limit ended it.
@@ -83,6 +85,7 @@ impl Plan {
             limits: Limits::default(),
             grace: Duration::from_secs(30),
             ladder: Vec::new(),
+            end_thrashing: None,
             on_warn: None,
             retry: None,
             fallback: None,

@@ -6,7 +6,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use curb_core::host::ladder::{Ladder, Outcome, State, What};
-use curb_core::host::limits::{Action, Condition, Reach, Resource, Step};
+use curb_core::host::limits::{Action, Condition, EndThrashing, Reach, Resource, Step};
+use curb_core::time::Millis;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process};
 
 use super::act::{Pausing, pausing_step};
@@ -65,6 +66,8 @@ pub(super) struct Once<'a> {
     pub next_look: Instant,
     pub grew_from: (Duration, Bytes),
     pub vanished: bool,
+    /// It was told that it thrashes, for how long at the last look.
+    pub thrashes: Option<Millis>,
     /// Where attached processes were before.
     pub origins: Option<Origins>,
 }
@@ -177,6 +180,7 @@ impl<'a> Once<'a> {
             next_look: begun + LOOK,
             grew_from: (Duration::ZERO, Bytes(0)),
             vanished: false,
+            thrashes: None,
             origins: None,
         }
     }
@@ -327,6 +331,7 @@ impl<'a> Once<'a> {
         }
         self.try_to_raise();
         self.watch(&reading);
+        self.mind_thrashing();
         self.next_look = Instant::now() + self.pause_before_next(ran, sample.counts.memory);
     }
 
@@ -386,6 +391,26 @@ impl<'a> Once<'a> {
             false => now + 5 * LOOK,
         };
         self.kill_at = (now < until).then_some(again);
+    }
+
+    /// At its limit the kernel may go on for ever taking back what is wanted at once, and kill nobody.
+    fn mind_thrashing(&mut self) {
+        let ended_after = EndThrashing::after(self.plan.end_thrashing, &self.plan.ladder);
+        let Some(how) = self.before.thrashing() else {
+            if let Some(Millis(lasted_ms)) = self.thrashes.take() {
+                let outcome = Outcome::Done;
+                self.teller.tell(What::ThrashingOver { lasted_ms, outcome });
+            }
+            return;
+        };
+        if self.thrashes.replace(how.lasted).is_none() {
+            self.teller.tell(What::thrashing(&how, ended_after));
+        }
+        let stopped = self.stop.is_some() || self.gone_by.is_some();
+        if !stopped && ended_after.is_some_and(|after| how.lasted >= after) {
+            self.stop = Some(OurStop::Thrashing(how));
+            self.kill();
+        }
     }
 
     fn pause_before_next(&mut self, ran: Duration, memory: Option<Bytes>) -> Duration {

@@ -318,16 +318,21 @@ impl Base {
             return;
         };
         let limit = limit.value;
+        for (step, _) in self.steps(Resource::Memory, |r| r == Reach::Thrashing) {
+            drill.left_out.push(format!(
+                "step {step}, memory thrashing: the stand-in needs no program text that could be taken from it"
+            ));
+        }
         if limit < LEAST_MEMORY {
             drill.left_out.push(format!(
                 "memory of {limit}: the stand-in itself needs {LEAST_MEMORY}"
             ));
             return;
         }
-        let near = self.steps(Resource::Memory, |r| r != Reach::Met);
+        let near = self.steps(Resource::Memory, |r| matches!(r, Reach::Above(_)));
         let parts = near.iter().filter_map(|(_, s)| match s.when.reach {
             Reach::Above(part) => Some(part.0),
-            Reach::Met => None,
+            Reach::Met | Reach::Thrashing => None,
         });
         if let Some(highest) = parts.max() {
             // Half of what is left above the highest mark: above it for sure, and below the limit.

@@ -23,6 +23,8 @@ pub struct Use {
     pub limit: u64,
     /// The limit was met since the last reading, or is now; by the kernel's own count where it has one.
     pub met: bool,
+    /// Of memory: it only reads back what was taken from it at its limit.
+    pub thrashing: bool,
 }
 
 /// What was read at one moment. What is not in it is not known: it neither begins nor ends anything.
@@ -369,6 +371,7 @@ impl Open {
 fn holds(when: Condition, what: Use, met: bool, held: bool) -> bool {
     match when.reach {
         Reach::Met => met,
+        Reach::Thrashing => what.thrashing,
         Reach::Above(part) => {
             let slack = if held { HYSTERESIS.0 } else { 0 };
             // A limit that was just met was near as well, though nobody looked at that moment.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::climb::Done;
 use crate::host::Bytes;
 use crate::host::limits::Resource;
+use crate::host::thrash::Thrashing;
 use crate::time::{Millis, Timestamp};
 
 /// In what state a workload is, for who stands in front of it.
@@ -109,6 +110,28 @@ pub enum What {
         /// The limit.
         limit: u64,
     },
+    /// It is at its limit on memory, where the kernel kills nobody, and only reads its own program back from disk.
+    Thrashing {
+        /// Memory that it has.
+        used: Bytes,
+        /// Its limit.
+        limit: Bytes,
+        /// Pages that it reads back a second.
+        pages_a_second: u64,
+        /// The part of the time in which all of it stands still, in thousandths, where the kernel tells.
+        stalled_permille: Option<u32>,
+        /// For how long, in milliseconds.
+        lasted_ms: u64,
+        /// It is ended in so many milliseconds, if that does not end.
+        ended_in_ms: Option<u64>,
+    },
+    /// It thrashes no more.
+    ThrashingOver {
+        /// For how long it did, in milliseconds.
+        lasted_ms: u64,
+        /// Whether it goes on, or was ended for it.
+        outcome: Outcome,
+    },
     /// A step of the ladder was taken.
     Acted {
         /// Of which exceedance.
@@ -201,6 +224,21 @@ pub enum What {
         /// What.
         text: String,
     },
+}
+
+impl What {
+    /// That it thrashes, and is ended for that after a while.
+    #[must_use]
+    pub fn thrashing(how: &Thrashing, ended_after: Option<Millis>) -> What {
+        What::Thrashing {
+            used: how.used,
+            limit: how.limit,
+            pages_a_second: how.pages_a_second,
+            stalled_permille: how.stalled.map(|p| p.0),
+            lasted_ms: how.lasted.0,
+            ended_in_ms: ended_after.map(|after| after.0.saturating_sub(how.lasted.0)),
+        }
+    }
 }
 
 impl Event {

@@ -56,6 +56,7 @@ fn memory(used: u64) -> Reading {
         used,
         limit: LIMIT,
         met: used >= LIMIT,
+        thrashing: false,
     };
     Reading::from([(Resource::Memory, what)])
 }
@@ -224,12 +225,48 @@ fn what_could_not_be_read_neither_begins_nor_ends_anything() {
 }
 
 #[test]
+fn a_step_for_thrashing_is_due_only_while_it_thrashes_and_not_by_how_near_it_is() {
+    let when = Condition {
+        what: Resource::Memory,
+        reach: Reach::Thrashing,
+    };
+    let mut ladder = Ladder::new(vec![Step {
+        when,
+        after: Millis(5000),
+        action: stop(),
+    }]);
+    let mut look = |now: u64, thrashing: bool| -> Vec<String> {
+        let what = Use {
+            used: LIMIT - 1,
+            limit: LIMIT,
+            met: false,
+            thrashing,
+        };
+        let reading = Reading::from([(Resource::Memory, what)]);
+        ladder
+            .read(Millis(now), &reading)
+            .iter()
+            .map(word)
+            .collect()
+    };
+    assert_eq!(look(0, false), [""; 0]);
+    assert_eq!(look(100, true), ["begin 1"]);
+    assert_eq!(look(4000, true), [""; 0]);
+    // One look without it: the time for the step begins anew.
+    assert_eq!(look(4100, false), [""; 0]);
+    assert_eq!(look(4200, true), [""; 0]);
+    assert_eq!(look(9100, true), [""; 0]);
+    assert_eq!(look(9200, true), ["stop"]);
+}
+
+#[test]
 fn a_limit_that_is_met_is_told_without_a_step_but_a_cpu_quota_is_not() {
     let mut ladder = Ladder::new(Vec::new());
     let what = Use {
         used: 10,
         limit: 10,
         met: true,
+        thrashing: false,
     };
     let reading = Reading::from([(Resource::Processes, what), (Resource::Cpu, what)]);
     let orders: Vec<String> = ladder.read(Millis(0), &reading).iter().map(word).collect();
@@ -354,6 +391,7 @@ proptest! {
                 let can = match step.when.reach {
                     Reach::Above(part) => used > u64::from(part.0 - HYSTERESIS.0),
                     Reach::Met => met.is_some(),
+                    Reach::Thrashing => false,
                 };
                 *since = can.then(|| since.unwrap_or(now));
             }

@@ -27,6 +27,29 @@ impl Event {
                 amount(*resource, *used),
                 amount(*resource, *limit)
             )),
+            What::Thrashing {
+                limit,
+                pages_a_second,
+                ended_in_ms,
+                ..
+            } => Some(format!(
+                "it is thrashing: it is at its limit of {limit}, reads its own program back from disk {pages_a_second} pages a second, \
+                 and makes no progress{}",
+                match ended_in_ms {
+                    Some(ms) => format!("; if that goes on it is ended in {}", whole_seconds(*ms)),
+                    None => String::new(),
+                }
+            )),
+            What::ThrashingOver { lasted_ms, outcome } => Some(match outcome {
+                Outcome::Ended(_) => format!(
+                    "the kernel killed it, at curb's word: it was thrashing for {}",
+                    whole_seconds(*lasted_ms)
+                ),
+                _ => format!(
+                    "it is thrashing no more, after {}",
+                    whole_seconds(*lasted_ms)
+                ),
+            }),
             What::Acted {
                 action,
                 detail,
@@ -84,6 +107,10 @@ impl Event {
             What::Note { text } => Some(text.clone()),
         }
     }
+}
+
+fn whole_seconds(ms: u64) -> Millis {
+    Millis(ms.div_ceil(1000).saturating_mul(1000))
 }
 
 fn failed(times: u32) -> String {

@@ -162,12 +162,13 @@ fn ladder(all: &mut Vec<Change>, name: Option<&str>, old: &Workload, new: &Workl
 type Other = (&'static str, fn(&Workload) -> Option<String>);
 
 /// The fields besides limits and ladder, as the file has them.
-const OTHERS: [Other; 7] = [
+const OTHERS: [Other; 8] = [
     ("match", |w| w.matches.as_ref().map(super::show::matching)),
     ("command", |w| {
         w.command.as_ref().map(|c| super::show::argv(c))
     }),
     ("baseline", |w| w.baseline.clone()),
+    ("end_thrashing", |w| w.end_thrashing.map(|e| e.to_string())),
     ("on_warn", |w| {
         w.on_warn.as_ref().map(|c| super::show::argv(c))
     }),

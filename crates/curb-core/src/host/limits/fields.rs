@@ -74,6 +74,11 @@ pub(super) const WORKLOAD: &[Field] = &[
         "What is done when a limit comes near or is met, in this order; each step once an exceedance. Default: what the kernel does alone.",
     ),
     field(
+        "end_thrashing",
+        || json!({"type": "string", "anyOf": [refer("span"), {"const": "never"}]}),
+        "After how long it is ended when it is at its limit on memory and only reads its own program back from disk, where the kernel kills nobody: 10s at least, or `never`. Default: 30s, or what a step of its ladder that stops it `when: memory thrashing` says.",
+    ),
+    field(
         "on_warn",
         argv,
         "What is run at a warning, with CURB_* in its environment; it is waited for 10 s at most. Default: nothing.",
@@ -265,8 +270,8 @@ pub(super) const ACCEPTED: &[Field] = &[
 pub(super) const STEP: &[Field] = &[
     field(
         "when",
-        || json!({"type": "string", "pattern": r"^\s*(memory|cpu|processes|duration|cpu_time)\s*(>\s*[0-9]{1,2}(\.[0-9])?|=\s*100)\s*%\s*$"}),
-        "What must hold: `memory > 90%` of the limit, or `memory = 100%`: the limit is met. Of memory, cpu, processes, duration, cpu_time. Required.",
+        || json!({"type": "string", "pattern": r"^\s*((memory|cpu|processes|duration|cpu_time)\s*(>\s*[0-9]{1,2}(\.[0-9])?|=\s*100)\s*%|memory\s+thrashing)\s*$"}),
+        "What must hold: `memory > 90%` of the limit, or `memory = 100%`: the limit is met. Of memory, cpu, processes, duration, cpu_time. `memory thrashing`: it is at its limit and only reads its own program back from disk. Required.",
     ),
     field(
         "after",

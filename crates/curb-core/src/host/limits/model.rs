@@ -48,6 +48,10 @@ pub struct Workload {
     pub limits: LimitSet,
     /// What is done when a limit comes near or is met, in order; each step once an exceedance.
     pub ladder: Vec<Step>,
+    /// When it is ended for thrashing at its limit on memory. None: after [`thrash::ENDED_AFTER`].
+    ///
+    /// [`thrash::ENDED_AFTER`]: crate::host::thrash::ENDED_AFTER
+    pub end_thrashing: Option<EndThrashing>,
     /// What is run at a warning: program and arguments.
     pub on_warn: Option<Vec<String>>,
     /// Whether and how it is started again after a limit ended it.
@@ -171,6 +175,17 @@ pub enum Gpu {
     Uuid(String),
 }
 
+/// When a workload is ended that thrashes: that is at its limit on memory, where the kernel kills nobody, and only reads its own
+/// program back from disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndThrashing {
+    /// When it has for so long without a break.
+    After(Millis),
+    /// Never: it is told, and stays.
+    Never,
+}
+
 /// One step of a ladder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
@@ -215,6 +230,8 @@ pub enum Reach {
     Above(Permille),
     /// The limit itself is met, by the kernel's own count where it has one. Written `= 100%`.
     Met,
+    /// Of memory alone: it is at its limit, and only reads back from disk what was taken from it. Written `thrashing`.
+    Thrashing,
 }
 
 /// What a step of a ladder does.
@@ -540,12 +557,80 @@ impl Resource {
 }
 
 impl fmt::Display for Condition {
-    /// `memory > 90%`, `memory = 100%`
+    /// `memory > 90%`, `memory = 100%`, `memory thrashing`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reach {
             Reach::Above(part) => write!(f, "{} > {part}", self.what.name()),
             Reach::Met => write!(f, "{} = 100%", self.what.name()),
+            Reach::Thrashing => write!(f, "{} thrashing", self.what.name()),
         }
+    }
+}
+
+impl Workload {
+    /// After how long it is ended for thrashing: not where that is said, or a step of its ladder stops it for it.
+    #[must_use]
+    pub fn ended_for_thrashing(&self) -> Option<Millis> {
+        EndThrashing::after(self.end_thrashing, &self.ladder)
+    }
+}
+
+impl EndThrashing {
+    /// The same of what a file says and a ladder.
+    #[must_use]
+    pub fn after(said: Option<EndThrashing>, ladder: &[Step]) -> Option<Millis> {
+        let stops =
+            |s: &Step| s.when.reach == Reach::Thrashing && matches!(s.action, Action::Stop { .. });
+        match said {
+            Some(EndThrashing::After(time)) => Some(time),
+            Some(EndThrashing::Never) => None,
+            None => (!ladder.iter().any(stops)).then_some(crate::host::thrash::ENDED_AFTER),
+        }
+    }
+}
+
+/// Why a text does not say when a workload is ended for thrashing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndThrashingError {
+    /// Before that it is not even known.
+    #[error("wanted at least {0}, after which it is known that it thrashes")]
+    TooShort(Millis),
+    /// It is no time, or more than a day.
+    #[error("wanted a time such as `30s`, a day at most, or `never`")]
+    Form,
+}
+
+impl std::str::FromStr for EndThrashing {
+    type Err = EndThrashingError;
+
+    fn from_str(text: &str) -> Result<EndThrashing, EndThrashingError> {
+        let least = crate::host::thrash::TOLD_AFTER;
+        match (text.trim(), Millis::parse(text)) {
+            ("never", _) => Ok(EndThrashing::Never),
+            (_, Ok(time)) if time < least => Err(EndThrashingError::TooShort(least)),
+            (_, Ok(time)) if time <= Millis::DAY => Ok(EndThrashing::After(time)),
+            _ => Err(EndThrashingError::Form),
+        }
+    }
+}
+
+impl fmt::Display for EndThrashing {
+    /// `30s`, `never`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EndThrashing::After(time) => write!(f, "{time}"),
+            EndThrashing::Never => f.write_str("never"),
+        }
+    }
+}
+
+impl Step {
+    /// Whether it waits at the limit on memory for more of it.
+    #[must_use]
+    pub fn pauses_at_the_limit(&self) -> bool {
+        matches!(self.action, Action::Pause { .. })
+            && self.when.what == Resource::Memory
+            && self.when.reach != Reach::Thrashing
     }
 }
 

@@ -4,8 +4,8 @@ use std::fmt::{self, Write};
 
 use super::key::Row;
 use super::model::{
-    Action, Checkpoint, Fallback, File, Front, HostBounds, LimitSet, Match, Retry, Step, User,
-    Workload,
+    Action, Checkpoint, EndThrashing, Fallback, File, Front, HostBounds, LimitSet, Match, Retry,
+    Step, User, Workload,
 };
 use super::parse::SIGNALS;
 use crate::host::Permille;
@@ -68,6 +68,11 @@ fn workload(out: &mut String, w: &Workload) -> fmt::Result {
         }
     }
     let mut field = |key: &str, value: String| writeln!(out, "    {key}: {value}");
+    match w.end_thrashing {
+        Some(EndThrashing::After(time)) => field("end_thrashing", span(time))?,
+        Some(EndThrashing::Never) => field("end_thrashing", "never".to_owned())?,
+        None => {}
+    }
     if let Some(command) = &w.on_warn {
         field("on_warn", argv(command))?;
     }

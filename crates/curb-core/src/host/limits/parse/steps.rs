@@ -160,7 +160,7 @@ impl Checked<'_, '_, '_> {
     fn checkpoint(&mut self, within: Millis) {
         let memory_met = matches!(
             (self.step.when.what, self.step.when.reach),
-            (Resource::Memory, Reach::Met)
+            (Resource::Memory, Reach::Met | Reach::Thrashing)
         );
         if memory_met {
             let message =
@@ -178,15 +178,17 @@ impl Checked<'_, '_, '_> {
 fn part(step: &Rung) -> Permille {
     match step.when.reach {
         Reach::Above(part) => part,
-        Reach::Met => Permille::WHOLE,
+        Reach::Met | Reach::Thrashing => Permille::WHOLE,
     }
 }
 
 /// A step against those above it, of the same limit.
 fn order(r: &mut Reader<'_>, at: &Place<'_>, above: &[Rung], step: &Rung) {
+    // Whether it thrashes is no question of how near it is: neither comes before the other.
+    let thrashes = |s: &Rung| s.when.reach == Reach::Thrashing;
     let same: Vec<&Rung> = above
         .iter()
-        .filter(|s| s.when.what == step.when.what)
+        .filter(|s| s.when.what == step.when.what && thrashes(s) == thrashes(step))
         .collect();
     if let Some(stop) = same
         .iter()

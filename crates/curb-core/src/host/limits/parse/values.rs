@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use super::{MAX_ARGUMENTS, MAX_TEXT};
 use crate::amount::{Amount, AmountError, Unit};
 use crate::host::limits::Network;
-use crate::host::limits::model::{Condition, CpuSet, CpuSetError, Gpu, Reach, Resource};
+use crate::host::limits::model::{
+    Condition, CpuSet, CpuSetError, EndThrashing, EndThrashingError, Gpu, Reach, Resource,
+};
 use crate::host::{Bytes, BytesPerSecond, MilliCpu, Percent, Permille};
 use crate::time::Millis;
 use crate::yaml::read::{too_many, value};
@@ -334,10 +336,31 @@ pub fn day(r: &mut Reader<'_>, at: &Place<'_>) -> Option<String> {
     })
 }
 
-/// `memory > 90%`, `memory = 100%`.
+/// `30s`, `never`.
+pub fn end_thrashing(text: &str) -> Result<EndThrashing, Wrong> {
+    text.parse().or_else(|error: EndThrashingError| {
+        let help = match error {
+            EndThrashingError::TooShort(_) => "write `30s`; to act as soon as it is known, add a step `when: memory thrashing` to its ladder",
+            EndThrashingError::Form => "",
+        };
+        wrong(format!("{error}, got {}", quoted(text)), help)
+    })
+}
+
+/// `memory > 90%`, `memory = 100%`, `memory thrashing`.
 pub fn condition(text: &str) -> Result<Condition, Wrong> {
-    const FORM: &str = "a condition such as `memory > 90%` or `memory = 100%`";
+    const FORM: &str = "a condition such as `memory > 90%`, `memory = 100%` or `memory thrashing`";
     let form = |help: &str| wrong(format!("wanted {FORM}, got {}", quoted(text)), help);
+    let mut words = text.split_whitespace();
+    if let (Some(name), Some("thrashing"), None) = (words.next(), words.next(), words.next()) {
+        return match name == Resource::Memory.name() {
+            true => Ok(Condition {
+                what: Resource::Memory,
+                reach: Reach::Thrashing,
+            }),
+            false => form("only memory thrashes: write `memory thrashing`"),
+        };
+    }
     let Some(at) = text.find(['<', '>', '=']) else {
         return form("");
     };

@@ -33,6 +33,14 @@ pub fn read(r: &mut Reader<'_>, at: &Place<'_>) -> Workload {
             .field("ladder")
             .map(|l| ladder::read(r, &l))
             .unwrap_or_default(),
+        end_thrashing: at.field("end_thrashing").and_then(|f| {
+            value(
+                r,
+                &f,
+                "a time such as `30s`, or `never`",
+                values::end_thrashing,
+            )
+        }),
         on_warn: argv(r, "on_warn"),
         retry: at.field("retry").and_then(|f| retry(r, &f)),
         fallback: at.field("fallback").and_then(|f| fallback(r, &f)),
