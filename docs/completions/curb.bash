@@ -1408,7 +1408,7 @@ _curb() {
             return 0
             ;;
         curb__subcmd__run)
-            opts="-h --workload --limits --memory --cpu --processes --open-files --duration --cpu-time --grace --events --pid --stop --watchdog --front --front-in-flight --front-queue --front-per-client --front-body --front-deadline --front-fallback --front-metrics --front-trust --help"
+            opts="-h --workload --limits --memory --cpu --processes --open-files --duration --cpu-time --end-thrashing --grace --events --pid --stop --watchdog --front --front-in-flight --front-queue --front-per-client --front-body --front-deadline --front-fallback --front-metrics --front-trust --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1443,6 +1443,10 @@ _curb() {
                     return 0
                     ;;
                 --cpu-time)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --end-thrashing)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

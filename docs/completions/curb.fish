@@ -253,6 +253,7 @@ complete -c curb -n "__fish_curb_using_subcommand run" -l processes -d 'Processe
 complete -c curb -n "__fish_curb_using_subcommand run" -l open-files -d 'Open files of each process' -r
 complete -c curb -n "__fish_curb_using_subcommand run" -l duration -d 'How long it may run, such as 30m or 24h; then it is asked to end' -r
 complete -c curb -n "__fish_curb_using_subcommand run" -l cpu-time -d 'CPU time that all its processes may use together, such as 10h; then it is asked to end' -r
+complete -c curb -n "__fish_curb_using_subcommand run" -l end-thrashing -d 'When it is ended for thrashing: it is at its limit on memory and only reads its own program back from disk; 10s at least, or `never` [default: as the file of limits says, else 30s]' -r
 complete -c curb -n "__fish_curb_using_subcommand run" -l grace -d 'From being asked to end until it is killed' -r
 complete -c curb -n "__fish_curb_using_subcommand run" -l events -d 'Write each event as a line of JSON to a file, or to stdout (`-`)' -r -F
 complete -c curb -n "__fish_curb_using_subcommand run" -l pid -d 'Hold a process that runs already, with all that descends from it; it is given back when curb is asked to end' -r

@@ -437,6 +437,7 @@ _arguments "${_arguments_options[@]}" : \
 '--open-files=[Open files of each process]:N:_default' \
 '--duration=[How long it may run, such as 30m or 24h; then it is asked to end]:TIME:_default' \
 '--cpu-time=[CPU time that all its processes may use together, such as 10h; then it is asked to end]:TIME:_default' \
+'--end-thrashing=[When it is ended for thrashing\: it is at its limit on memory and only reads its own program back from disk; 10s at least, or \`never\` \[default\: as the file of limits says, else 30s\]]:TIME:_default' \
 '--grace=[From being asked to end until it is killed]:TIME:_default' \
 '--events=[Write each event as a line of JSON to a file, or to stdout (\`-\`)]:FILE:_files' \
 '()--pid=[Hold a process that runs already, with all that descends from it; it is given back when curb is asked to end]:PID:_default' \

@@ -138,6 +138,13 @@ fn a_ladder_means_what_is_written() {
                     within: Millis(30_000)
                 },
             },
+            step(
+                memory(Reach::Thrashing),
+                5000,
+                Action::Stop {
+                    grace: Millis(15_000)
+                }
+            ),
         ]
     );
 }
@@ -155,6 +162,7 @@ fn everything_else_of_a_workload_means_what_is_written() {
     let words = ["python", "server.py", "--port", "8081"].map(String::from);
     assert_eq!(w.command.as_deref(), Some(&words[..]));
     assert_eq!(w.baseline.as_deref(), Some("baselines/chat.yaml"));
+    assert_eq!(w.end_thrashing, Some(EndThrashing::After(Millis::MINUTE)));
     assert_eq!(w.on_warn, Some(vec!["./tell.sh".to_owned()]));
     assert_eq!(
         w.retry,
@@ -195,6 +203,24 @@ fn everything_else_of_a_workload_means_what_is_written() {
         (rule.user.clone(), rule.container.as_deref()),
         (Some(User::Name("li".into())), Some("4f1a"))
     );
+}
+
+#[test]
+fn who_thrashes_is_ended_after_half_a_minute_unless_the_file_says_otherwise() {
+    let ended = |fields: &str| accepted(fields).workloads[0].ended_for_thrashing();
+    let stops = "{when: memory thrashing, do: stop}";
+    assert_eq!(
+        ended(&ladder("{when: memory > 90%, do: stop}")),
+        Some(Millis(30_000))
+    );
+    assert_eq!(
+        ended(&ladder("{when: memory thrashing, do: warn}")),
+        Some(Millis(30_000))
+    );
+    assert_eq!(ended(&ladder(stops)), None, "a step stops it");
+    let said = |when: &str| one(&format!("end_thrashing: {when}, limits: {{}}"));
+    assert_eq!(ended(&said("never")), None);
+    assert_eq!(ended(&said("10s")), Some(Millis(10_000)));
 }
 
 #[test]

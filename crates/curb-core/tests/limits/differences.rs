@@ -158,6 +158,7 @@ fn workloads_and_all_their_other_fields_are_compared() {
         "command",
         "baseline",
         "ladder",
+        "end_thrashing",
         "on_warn",
         "retry",
         "fallback.command",

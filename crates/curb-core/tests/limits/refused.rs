@@ -248,6 +248,30 @@ fn steps_that_make_no_sense_are_refused() {
         ("below", ladder("{when: ▼memory < 10%, do: warn}")),
         ("more than all", ladder("{when: ▼memory > 100%, do: warn}")),
         ("exactly a part", ladder("{when: ▼memory = 90%, do: warn}")),
+        (
+            "only memory thrashes",
+            ladder("{when: ▼cpu thrashing, do: warn}"),
+        ),
+        (
+            "below a stop for the same",
+            ladder("{when: memory thrashing, do: stop}, ▼{when: memory thrashing, do: warn}"),
+        ),
+        (
+            "ended for thrashing before that is known",
+            ladder("{when: memory > 90%, do: warn}").replacen(
+                "limits:",
+                "end_thrashing: ▼5s, limits:",
+                1,
+            ),
+        ),
+        (
+            "ended for thrashing at no time",
+            ladder("{when: memory > 90%, do: warn}").replacen(
+                "limits:",
+                "end_thrashing: ▼soon, limits:",
+                1,
+            ),
+        ),
         ("no limit", ladder("{when: ▼processes > 90%, do: warn}")),
         (
             "a field of another action",

@@ -204,21 +204,38 @@ fn ladder() -> BoxedStrategy<Vec<Step>> {
         ),
         0..5,
     )
-    .prop_map(|steps| {
-        steps
-            .into_iter()
-            .enumerate()
-            .map(|(i, (after, action))| Step {
-                when: Condition {
-                    what: Resource::Cpu,
-                    reach: Reach::Above(Permille(901 + i as u32)),
-                },
+    .prop_flat_map(|steps| (Just(steps), any::<bool>()))
+    .prop_map(|(steps, thrashes)| {
+        let step = |(i, (after, action)): (usize, (Millis, Action))| Step {
+            when: Condition {
+                what: Resource::Cpu,
+                reach: Reach::Above(Permille(901 + i as u32)),
+            },
+            after,
+            action,
+        };
+        let mut all: Vec<Step> = steps.into_iter().enumerate().map(step).collect();
+        if thrashes {
+            let when = Condition {
+                what: Resource::Memory,
+                reach: Reach::Thrashing,
+            };
+            let after = Millis(1000);
+            let action = Action::Warn;
+            all.push(Step {
+                when,
                 after,
                 action,
-            })
-            .collect()
+            });
+        }
+        all
     })
     .boxed()
+}
+
+fn ended() -> BoxedStrategy<EndThrashing> {
+    let after = (10_000..86_400_000u64).prop_map(|ms| EndThrashing::After(Millis(ms)));
+    prop_oneof![Just(EndThrashing::Never), after].boxed()
 }
 
 fn front() -> BoxedStrategy<Front> {
@@ -269,13 +286,13 @@ fn workload() -> BoxedStrategy<Workload> {
     );
     (
         (of(rule()), of(argv()), of("[a-z]{1,6}/[a-z ]{0,6}[a-z]")),
-        (set(), cpu, size(), ladder(), of(argv())),
+        (set(), cpu, size(), ladder(), of(argv()), of(ended())),
         (of(retry), of((argv(), set())), of(front())),
     )
         .prop_map(
             |(
                 (matches, command, baseline),
-                (mut limits, cpu, memory, ladder, on_warn),
+                (mut limits, cpu, memory, ladder, on_warn, end_thrashing),
                 (retry, fallback, front),
             )| {
                 limits.cpu = Some(cpu);
@@ -293,6 +310,7 @@ fn workload() -> BoxedStrategy<Workload> {
                     baseline,
                     limits,
                     ladder,
+                    end_thrashing,
                     on_warn,
                     retry,
                     fallback,

@@ -107,6 +107,8 @@ fn what_is_wrong_in_form_both_refuse() {
         ladder("{when: memory > 90%, do: restart}"),
         ladder("{when: memory > 900MiB, do: warn}"),
         ladder("{when: memory = 90%, do: warn}"),
+        ladder("{when: cpu thrashing, do: warn}"),
+        with("end_thrashing: soon"),
         ladder("{when: disk > 90%, do: warn}"),
         with("command: python server.py"),
         with("command: []"),
