@@ -14,4 +14,5 @@ pub mod policy;
 pub mod resource;
 pub mod subject;
 pub mod time;
+pub mod truth;
 mod yaml;
