@@ -101,7 +101,12 @@ pub fn account(sample: &Sample) -> Account {
         for (node, bundle) in &group.bundles {
             let Some(node) = node else { continue };
             sums.nodes.entry(*node).or_default().exact.add_all(bundle);
-            sums.account.drivers.entry(group.driver).or_default().groups.add_all(bundle);
+            sums.account
+                .drivers
+                .entry(group.driver)
+                .or_default()
+                .groups
+                .add_all(bundle);
         }
     }
     sample.actors.iter().for_each(|actor| sums.actor(actor));
@@ -131,7 +136,9 @@ pub fn supervises(actor: &Actor) -> Option<&str> {
 /// cluster, since numbers of drivers only grow, and nothing that was submitted can have joined before it.
 fn dashboard(sample: &Sample) -> Option<DriverId> {
     let makers = sample.actors.iter().filter(|a| supervises(a).is_some());
-    makers.map(|a| a.driver).min_by_key(|d| u32::from_le_bytes(d.0))
+    makers
+        .map(|a| a.driver)
+        .min_by_key(|d| u32::from_le_bytes(d.0))
 }
 
 /// One node's sums on the way.
@@ -152,7 +159,11 @@ impl Sums {
     fn actor(&mut self, actor: &Actor) {
         let holds = actor.life == Life::Alive && !actor.in_group;
         if let (true, Some(node)) = (holds, actor.node) {
-            self.nodes.entry(node).or_default().exact.add_all(&actor.required);
+            self.nodes
+                .entry(node)
+                .or_default()
+                .exact
+                .add_all(&actor.required);
         }
         if let (true, Some(id)) = (Some(actor.driver) == self.dashboard, supervises(actor)) {
             let held = self.account.supervisors.entry(id.to_owned()).or_default();

@@ -92,7 +92,10 @@ fn groups_count_whole_and_what_lives_in_them_does_not() {
     };
     let account = account(&sample);
     let ana = &account.drivers[&ANA];
-    assert_eq!((&ana.groups, &ana.actors, &ana.tasks), (&cpus(4), &cpus(1), &exactly(2)));
+    assert_eq!(
+        (&ana.groups, &ana.actors, &ana.tasks),
+        (&cpus(4), &cpus(1), &exactly(2))
+    );
     assert_eq!((ana.alive, ana.running, ana.held()), (2, 2, exactly(7)));
     assert_eq!(account.taken, cpus(7));
     assert!(account.unexplained.is_nothing() && account.surplus.is_nothing());
@@ -166,7 +169,10 @@ fn what_was_reserved_for_an_entrypoint_is_its_submissions_and_a_forged_superviso
     assert_eq!(ids, ["anas", "lis"]);
     assert_eq!(account.supervisors["anas"], cpus(2));
     assert_eq!(account.drivers[&ANA].held(), exactly(4));
-    assert_eq!((account.drivers[&ANA].detached, account.drivers[&RAY].alive), (1, 1));
+    assert_eq!(
+        (account.drivers[&ANA].detached, account.drivers[&RAY].alive),
+        (1, 1)
+    );
 }
 
 #[test]
