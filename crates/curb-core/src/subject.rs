@@ -105,6 +105,18 @@ impl JobId {
             format!("{}.attempt-{attempt}", self.0)
         }
     }
+
+    /// The job and the attempt that have this id in Ray, if any can: what [`JobId::ray_id`] made of them. A job's own id may
+    /// look like an attempt of another's; then both are meant, and the longer one comes first.
+    pub fn of_ray_id(text: &str) -> impl Iterator<Item = (JobId, u32)> {
+        let whole = JobId::parse(text).ok().map(|id| (id, 1));
+        let attempt = text.rsplit_once(".attempt-").and_then(|(id, n)| {
+            let n = n.parse().ok().filter(|n| *n > 1)?;
+            let id = JobId::parse(id).ok()?;
+            (id.ray_id(n) == text).then_some((id, n))
+        });
+        whole.into_iter().chain(attempt)
+    }
 }
 
 impl fmt::Display for JobId {

@@ -77,6 +77,8 @@ impl Holding {
 /// Who holds what in one cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
+    /// The driver of Ray's own dashboard, which makes the supervisors; `None` while there is none.
+    pub dashboard: Option<DriverId>,
     /// By driver. Those of whom there is nothing are not here, and neither are supervisors.
     pub drivers: BTreeMap<DriverId, Holding>,
     /// By submission: what its supervisor holds, which is what was reserved for its entrypoint.
@@ -94,7 +96,10 @@ pub struct Account {
 #[must_use]
 pub fn account(sample: &Sample) -> Account {
     let mut sums = Sums {
-        dashboard: dashboard(sample),
+        account: Account {
+            dashboard: dashboard(sample),
+            ..Account::default()
+        },
         ..Sums::default()
     };
     for group in &sample.groups {
@@ -150,7 +155,6 @@ struct OnNode {
 
 #[derive(Default)]
 struct Sums {
-    dashboard: Option<DriverId>,
     account: Account,
     nodes: BTreeMap<NodeId, OnNode>,
 }
@@ -165,7 +169,10 @@ impl Sums {
                 .exact
                 .add_all(&actor.required);
         }
-        if let (true, Some(id)) = (Some(actor.driver) == self.dashboard, supervises(actor)) {
+        if let (true, Some(id)) = (
+            Some(actor.driver) == self.account.dashboard,
+            supervises(actor),
+        ) {
             let held = self.account.supervisors.entry(id.to_owned()).or_default();
             if holds {
                 held.add_all(&actor.required);

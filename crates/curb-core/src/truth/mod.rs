@@ -1,11 +1,13 @@
 //! What jobs really hold, from what the cluster's own scheduler says.
 
 mod account;
+mod attribute;
 mod sample;
 #[cfg(test)]
 mod tests;
 
 pub use account::{Account, Holding, Span, account, supervises};
+pub use attribute::{Attributed, JobHeld, Owner, Unmanaged, What, attribute, named};
 pub use sample::{
     Actor, ActorId, Demand, Driver, DriverId, GRAIN, Gaps, Grains, Group, Held, Life, Node, NodeId,
     Sample, Task, TaskId,

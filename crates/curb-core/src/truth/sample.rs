@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::resource::Resource;
+use crate::amount::{Amount, MILLI, Unit};
+use crate::resource::{Resource, Resources};
 
 /// Ray counts in ten-thousandths of a resource (its `fixed_point.h`), finer than a policy's thousandths: a thousand actors
 /// of 0.0001 CPU are a tenth of a CPU and not a whole one, hence sums are made at Ray's grain.
@@ -56,6 +57,28 @@ impl Held {
     #[must_use]
     pub fn get(&self, resource: &Resource) -> Grains {
         self.0.get(resource).copied().unwrap_or_default()
+    }
+
+    /// In a policy's own grain. `up`: to the next larger whole unit of it, for a bound from above.
+    #[must_use]
+    pub fn amounts(&self, up: bool) -> Resources {
+        let mut all = Resources::default();
+        for (resource, amount) in &self.0 {
+            let unit = match resource.unit() {
+                Unit::Milli => GRAIN / u128::from(MILLI),
+                Unit::Bytes => GRAIN,
+            };
+            let whole = if up {
+                amount.0.div_ceil(unit)
+            } else {
+                amount.0 / unit
+            };
+            let amount = Amount(u64::try_from(whole).unwrap_or(u64::MAX));
+            if amount > Amount::ZERO {
+                all.set(resource.clone(), amount);
+            }
+        }
+        all
     }
 
     /// Whether it is nothing.

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::resource::Resource;
+use crate::subject::JobId;
 
 const ONE: NodeId = NodeId([1; 28]);
 const TWO: NodeId = NodeId([2; 28]);
@@ -252,4 +253,118 @@ proptest! {
         prop_assert_eq!(get(&account.taken), all);
         prop_assert!(least + get(&account.unexplained) <= all + get(&account.surplus).min(all));
     }
+}
+
+fn driver(id: DriverId, alive: bool, claims: Option<&str>) -> Driver {
+    Driver {
+        id,
+        alive,
+        address: "10.0.0.1".into(),
+        pid: 77,
+        claims: claims.map(str::to_owned),
+        entrypoint: "python x.py".into(),
+    }
+}
+
+fn whose(id: &str) -> Owner {
+    let job = |id| JobId::parse(id).expect("an id");
+    match id {
+        "anas" => Owner::Job(job("anas")),
+        "old" => Owner::Past(job("old")),
+        _ => Owner::Nobody,
+    }
+}
+
+#[test]
+fn a_job_holds_what_its_entrypoint_and_all_of_its_drivers_hold() {
+    let sample = Sample {
+        nodes: vec![node(ONE, 16, 9)],
+        drivers: vec![
+            driver(RAY, true, None),
+            driver(ANA, true, Some("anas")),
+            driver(LI, false, Some("anas")),
+        ],
+        actors: vec![
+            supervisor(RAY, "anas", 1),
+            actor(ANA, 2),
+            Actor {
+                detached: true,
+                ..actor(LI, 4)
+            },
+        ],
+        ..Sample::default()
+    };
+    let all = attribute(&sample, &account(&sample), whose);
+    let job = &all.jobs[&JobId::parse("anas").expect("an id")];
+    assert_eq!((&job.held, job.actors, job.detached), (&exactly(7), 2, 1));
+    assert_eq!(job.drivers, [ANA, LI]);
+    assert!(all.unmanaged.is_empty(), "{:?}", all.unmanaged);
+}
+
+#[test]
+fn what_came_past_the_gate_or_stayed_behind_is_told_apart() {
+    let stranger = DriverId([4, 0, 0, 0]);
+    let gone = DriverId([5, 0, 0, 0]);
+    let sample = Sample {
+        drivers: vec![
+            driver(RAY, true, None),
+            // By Ray's client; says that it is nobody's.
+            driver(ANA, true, None),
+            // It is over, and a detached actor of it still lives.
+            driver(LI, false, Some("old")),
+            // A job that a job submitted.
+            driver(stranger, true, Some("inner")),
+            // Over, and nothing of it is left.
+            driver(gone, false, None),
+        ],
+        actors: vec![
+            supervisor(RAY, "inner", 0),
+            supervisor(RAY, "old", 0),
+            Actor {
+                detached: true,
+                ..actor(LI, 4)
+            },
+        ],
+        ..Sample::default()
+    };
+    let all = attribute(&sample, &account(&sample), whose);
+    assert!(all.jobs.is_empty());
+    let told: Vec<_> = all
+        .unmanaged
+        .iter()
+        .map(|u| match &u.what {
+            What::Submission { id } => format!("submission {id}"),
+            What::Driver { id, .. } => {
+                format!("driver {id} of {:?}", u.of.as_ref().map(JobId::as_str))
+            }
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "submission inner",
+            "driver 02000000 of None",
+            "driver 03000000 of Some(\"old\")",
+            "driver 04000000 of None",
+        ]
+    );
+    assert_eq!(all.unmanaged[2].held, exactly(4));
+}
+
+#[test]
+fn bounds_are_rounded_away_from_each_other() {
+    let held: Held = [
+        (Resource::Cpu, Grains(15_001)),
+        (Resource::Memory, Grains(GRAIN * 7)),
+    ]
+    .into_iter()
+    .collect();
+    let show = |up| {
+        held.amounts(up)
+            .iter()
+            .map(|(r, a)| format!("{r}={}", a.0))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(show(false), ["cpu=1500", "memory=7"]);
+    assert_eq!(show(true), ["cpu=1501", "memory=7"]);
 }
