@@ -1506,7 +1506,7 @@ _curb() {
             return 0
             ;;
         curb__subcmd__serve)
-            opts="-h --config --listen --data --policy --ray --start-rate --dashboard-listen --host --log --help"
+            opts="-h --config --listen --data --policy --ray --gcs --start-rate --dashboard-listen --host --log --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1529,6 +1529,10 @@ _curb() {
                     return 0
                     ;;
                 --ray)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --gcs)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

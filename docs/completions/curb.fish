@@ -59,6 +59,7 @@ complete -c curb -n "__fish_curb_using_subcommand serve" -l listen -d 'Where cli
 complete -c curb -n "__fish_curb_using_subcommand serve" -l data -d 'The directory of journal and packages [env: CURB_DATA] [default: curb-data]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand serve" -l policy -d 'The policy; then the file rules, and the API cannot change it [env: CURB_POLICY]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand serve" -l ray -d 'The Ray cluster `main`; its token is in CURB_RAY_TOKEN [env: CURB_RAY]' -r
+complete -c curb -n "__fish_curb_using_subcommand serve" -l gcs -d 'Address of that cluster\'s control store (GCS), to watch what jobs hold [env: CURB_GCS] [default: not watched]' -r
 complete -c curb -n "__fish_curb_using_subcommand serve" -l start-rate -d 'Starts a second that a cluster is given, 0 for no pacing [env: CURB_START_RATE] [default: 0.5]' -r
 complete -c curb -n "__fish_curb_using_subcommand serve" -l dashboard-listen -d 'Where operators may read Ray\'s dashboard [env: CURB_DASHBOARD_LISTEN] [default: nowhere]' -r
 complete -c curb -n "__fish_curb_using_subcommand serve" -l host -d 'A host name that clients call this server by; may be given more than once [env: CURB_HOSTS, with commas]' -r

@@ -44,6 +44,7 @@ _arguments "${_arguments_options[@]}" : \
 '--data=[The directory of journal and packages \[env\: CURB_DATA\] \[default\: curb-data\]]:DIR:_files' \
 '--policy=[The policy; then the file rules, and the API cannot change it \[env\: CURB_POLICY\]]:FILE:_files' \
 '--ray=[The Ray cluster \`main\`; its token is in CURB_RAY_TOKEN \[env\: CURB_RAY\]]:URL:_default' \
+'--gcs=[Address of that cluster'\''s control store (GCS), to watch what jobs hold \[env\: CURB_GCS\] \[default\: not watched\]]:HOST:PORT:_default' \
 '--start-rate=[Starts a second that a cluster is given, 0 for no pacing \[env\: CURB_START_RATE\] \[default\: 0.5\]]:N:_default' \
 '--dashboard-listen=[Where operators may read Ray'\''s dashboard \[env\: CURB_DASHBOARD_LISTEN\] \[default\: nowhere\]]:IP:PORT:_default' \
 '*--host=[A host name that clients call this server by; may be given more than once \[env\: CURB_HOSTS, with commas\]]:NAME:_default' \

@@ -85,7 +85,14 @@ def server(
 ) -> Iterator[CurbServer]:
     """A Curb that no test restarts, in front of that Ray."""
     data = tmp_path_factory.mktemp("curb") / "data"
-    with CurbServer(curb_binary, ray.address, policy, data, arguments=["--start-rate", "0"], dashboard=True) as curb:
+    with CurbServer(
+        curb_binary,
+        ray.address,
+        policy,
+        data,
+        arguments=["--start-rate", "0", "--gcs", ray.gcs_address],
+        dashboard=True,
+    ) as curb:
         curb.wait_ready()
         yield curb
     assert "panicked" not in curb.log.read_text(errors="replace")

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::app::TailCount;
 use crate::config::ClusterConfig;
+use crate::truth::Truth;
 
 /// A cluster.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Cluster {
     pub poke: Notify,
     /// Who reads a log of it as a whole at the moment.
     pub readers: Arc<TailCount>,
+    /// What is held on it, as its control store says.
+    pub truth: Truth,
     facts: RwLock<Facts>,
     /// What it said that it is before this server started.
     earlier: Option<Version>,
@@ -93,6 +96,7 @@ impl Cluster {
             config,
             poke: Notify::new(),
             readers: Arc::new(TailCount::default()),
+            truth: Truth::default(),
             facts: RwLock::new(Facts::default()),
             in_flight: Mutex::new(HashSet::new()),
             records: Mutex::new(HashMap::new()),

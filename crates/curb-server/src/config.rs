@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use curb_core::subject::check_name;
 use curb_core::time::Millis;
-use curb_ray::{RayConfig, Secret};
+use curb_ray::{Gcs, GcsConfig, RayConfig, Secret};
 use serde::Deserialize;
 
 /// Starts a second that a cluster is given unless said otherwise: a small Ray head drains about one job in two seconds.
@@ -54,6 +54,8 @@ pub struct ClusterConfig {
     pub restart_ends_jobs: bool,
     /// How often it is looked at.
     pub poll: Duration,
+    /// Its control store, which says what jobs hold; `None`: that is not watched.
+    pub gcs: Option<GcsConfig>,
 }
 
 /// How log lines are written to stderr.
@@ -119,6 +121,8 @@ pub struct Flags {
     pub policy: Option<PathBuf>,
     /// `--ray`: the address of the cluster `main`.
     pub ray: Option<String>,
+    /// `--gcs`: the address of that cluster's control store.
+    pub gcs: Option<String>,
     /// `--start-rate`: starts a second for clusters that say nothing else.
     pub start_rate: Option<f64>,
     /// `--dashboard-listen`
@@ -172,6 +176,7 @@ struct File {
     data: Option<PathBuf>,
     policy: Option<PathBuf>,
     ray: Option<String>,
+    gcs: Option<String>,
     start_rate: Option<f64>,
     hosts: Vec<String>,
     dashboard_listen: Option<String>,
@@ -183,6 +188,8 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct FileCluster {
     ray: String,
+    #[serde(default)]
+    gcs: Option<String>,
     #[serde(default)]
     token_file: Option<PathBuf>,
     #[serde(default)]
@@ -280,10 +287,12 @@ impl Config {
             );
         }
         let ray = pick(flags.ray.clone(), "--ray", "CURB_RAY", file.ray.clone());
+        let gcs = pick(flags.gcs.clone(), "--gcs", "CURB_GCS", file.gcs.clone());
         let (clusters, default_cluster) = clusters(
             &file,
             &file_name,
             ray,
+            gcs,
             env("CURB_RAY_TOKEN"),
             start_rate_milli,
         )?;
@@ -342,6 +351,7 @@ fn clusters(
     file: &File,
     file_name: &str,
     ray: Option<From<String>>,
+    gcs: Option<From<String>>,
     token: Option<String>,
     rate: u64,
 ) -> Result<(BTreeMap<String, ClusterConfig>, String), ConfigError> {
@@ -366,6 +376,10 @@ fn clusters(
             defaults.insert(name.clone());
         }
         let restart_ends_jobs = c.restart_ends_jobs;
+        let gcs = match &c.gcs {
+            Some(text) => Some(gcs_config(&what("gcs"), file_name, text)?),
+            None => None,
+        };
         all.insert(
             name.clone(),
             ClusterConfig {
@@ -373,6 +387,7 @@ fn clusters(
                 start_rate_milli,
                 restart_ends_jobs,
                 poll,
+                gcs,
             },
         );
     }
@@ -389,8 +404,21 @@ fn clusters(
                     start_rate_milli: rate,
                     restart_ends_jobs: false,
                     poll,
+                    gcs: None,
                 };
                 all.insert(DEFAULT_CLUSTER.to_owned(), new);
+            }
+        }
+    }
+    if let Some(From(address, from)) = gcs {
+        let parsed = gcs_config("gcs", &from, &address)?;
+        match all.get_mut(DEFAULT_CLUSTER) {
+            Some(known) => known.gcs = Some(parsed),
+            None => {
+                let message = format!(
+                    "it is of the cluster {DEFAULT_CLUSTER}, which `ray` names, and there is none"
+                );
+                return Err(value("gcs", &from, message));
             }
         }
     }
@@ -413,6 +441,12 @@ fn clusters(
     let of_token = if named { DEFAULT_CLUSTER } else { &default };
     if let (Some(token), Some(cluster)) = (token, all.get_mut(of_token)) {
         cluster.ray.token = Some(Secret::new(token));
+    }
+    for cluster in all.values_mut() {
+        // It is one cluster, with one token.
+        if let Some(gcs) = &mut cluster.gcs {
+            gcs.token.clone_from(&cluster.ray.token);
+        }
     }
     Ok((all, default))
 }
@@ -451,6 +485,11 @@ fn ray_config(what: &str, from: &str, text: &str) -> Result<RayConfig, ConfigErr
     // The client's own check has the final word: nothing is started with an address that it refuses.
     curb_ray::RayClient::new(config.clone()).map_err(|e| bad(e.to_string()))?;
     Ok(config)
+}
+
+fn gcs_config(what: &str, from: &str, text: &str) -> Result<GcsConfig, ConfigError> {
+    Gcs::check(text).map_err(|e| value(what, from, e.to_string()))?;
+    Ok(GcsConfig::new(text))
 }
 
 fn read_token(what: &str, from: &str, path: &Path) -> Result<Secret, ConfigError> {

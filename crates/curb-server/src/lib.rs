@@ -30,6 +30,7 @@ mod routes;
 mod serve;
 mod spec;
 pub mod testing;
+mod truth;
 mod view;
 mod words;
 

@@ -23,7 +23,7 @@ use crate::config::{Config, LogFormat};
 use crate::engine::{self, Decision, EngineOptions};
 use crate::packages::PackageStore;
 use crate::recover::{self, LoadError};
-use crate::{collect, dashboard, dispatcher, gateway, monitor, policy_file};
+use crate::{collect, dashboard, dispatcher, gateway, monitor, policy_file, truth};
 
 /// Granted jobs that wait for the dispatcher; what does not fit is found again by the monitor.
 const GRANTED_QUEUE: usize = 16_384;
@@ -403,6 +403,10 @@ fn spawn_tasks(
     for cluster in app.clusters.values() {
         let watch = monitor::watch(Arc::clone(app), Arc::clone(cluster));
         app.tasks.spawn(watch);
+        if let Some(gcs) = cluster.config.gcs.clone() {
+            let watch = truth::watch(Arc::clone(app), Arc::clone(cluster), gcs);
+            app.tasks.spawn(watch);
+        }
     }
     if let Some((path, seen)) = policy {
         app.tasks.spawn(policy_file::follow(

@@ -154,6 +154,7 @@ impl TestServer {
             start_rate_milli: options.start_rate_milli,
             restart_ends_jobs: options.restart_ends_jobs,
             poll: options.poll,
+            gcs: None,
         };
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),

@@ -10,6 +10,7 @@ use curb_core::time::{Millis, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::held::JobHeldView;
 use crate::schema as s;
 
 /// Where a job stands, in one word.
@@ -198,6 +199,9 @@ pub struct JobView {
     #[serde(default)]
     #[schemars(with = "s::Resources")]
     pub holds: Resources,
+    /// What Ray's own scheduler says that it holds; missing where that is not watched or nothing of it is in the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<JobHeldView>,
     /// How long it may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<s::Millis>")]
@@ -287,6 +291,7 @@ impl JobView {
             state: JobState::of(&job.phase),
             request: job.new.request.clone(),
             holds: grant.map(|_| job.new.request.clone()).unwrap_or_default(),
+            held: None,
             duration: job.new.duration,
             priority: job.new.priority,
             attempt: job.attempt,

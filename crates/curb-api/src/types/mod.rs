@@ -4,6 +4,7 @@
 //! when reading a request, so that a misspelt wish is not silently dropped.
 
 mod explain;
+mod held;
 mod jobs;
 mod journal;
 mod overrides;
@@ -14,6 +15,7 @@ mod status;
 mod tokens;
 
 pub use explain::*;
+pub use held::*;
 pub use jobs::*;
 pub use journal::*;
 pub use overrides::*;

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Mode;
+use super::held::WatchedStatus;
 use crate::schema as s;
 
 /// What the server does and knows.
@@ -103,6 +104,9 @@ pub struct ClusterStatus {
     /// What granted jobs hold of it.
     #[schemars(with = "s::Resources")]
     pub held: Resources,
+    /// What Ray's own scheduler says is held; missing where that is not watched (`gcs` in the configuration).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watched: Option<WatchedStatus>,
     /// Jobs that wait.
     pub queued: u64,
     /// Jobs whose start is not confirmed yet.

@@ -42,6 +42,9 @@ pub struct ServeArgs {
     /// The Ray cluster `main`; its token is in CURB_RAY_TOKEN [env: CURB_RAY]
     #[arg(long, value_name = "URL")]
     pub ray: Option<String>,
+    /// Address of that cluster's control store (GCS), to watch what jobs hold [env: CURB_GCS] [default: not watched]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub gcs: Option<String>,
     /// Starts a second that a cluster is given, 0 for no pacing [env: CURB_START_RATE] [default: 0.5]
     #[arg(long, value_name = "N")]
     pub start_rate: Option<f64>,

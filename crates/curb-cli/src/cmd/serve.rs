@@ -15,6 +15,7 @@ pub fn run(args: &ServeArgs) -> Done {
         data: args.data.clone(),
         policy: args.policy.clone(),
         ray: args.ray.clone(),
+        gcs: args.gcs.clone(),
         start_rate: args.start_rate,
         dashboard_listen: args.dashboard_listen.clone(),
         hosts: args.hosts.clone(),

@@ -1,8 +1,9 @@
 //! Jobs: the list, and one.
 
-use curb_api::{JobState, JobView, Waiting};
+use curb_api::{HeldSpan, JobHeldView, JobState, JobView, Waiting};
 use curb_core::amount::Amount;
 use curb_core::resource::{Resource, Resources};
+use curb_core::time::Millis;
 
 use super::explain::{start, violations};
 use super::journal::records_head;
@@ -11,20 +12,29 @@ use crate::term::{Cell, Ink, Table, View, clean_line, clean_text, wrap_indented}
 /// The list, as `squeue` users know it.
 #[must_use]
 pub fn jobs(jobs: &[JobView], view: &View) -> String {
-    let mut table = Table::new(&[
-        "ID", "USER", "TEAM", "TYPE", "STATE", "ASKED", "AGE", "REASON",
-    ]);
+    let watched = jobs.iter().any(|j| j.held.is_some());
+    // In 80 columns what is held is worth more than the team, which the user's name tells.
+    let team = !watched || view.width.is_none_or(|w| w >= 100);
+    let mut heads = vec!["ID", "USER"];
+    heads.extend(team.then_some("TEAM"));
+    heads.extend(["TYPE", "STATE", "ASKED"]);
+    heads.extend(watched.then_some("HELD"));
+    heads.extend(["AGE", "REASON"]);
+    let mut table = Table::new(&heads);
     for job in jobs {
-        table.row(vec![
-            Cell::new(job.id.as_str()),
-            Cell::new(&job.subject.user),
-            Cell::new(job.subject.team.as_deref().unwrap_or("-")),
-            Cell::new(job.subject.job_type.as_deref().unwrap_or("-")),
-            Cell::new(job.state.as_str()).ink(ink(job.state)),
-            Cell::new(short(&job.request)),
-            Cell::new(view.age(job.submitted)),
-            Cell::new(reason(job, view)),
-        ]);
+        let mut row = vec![Cell::new(job.id.as_str()), Cell::new(&job.subject.user)];
+        if team {
+            row.push(Cell::new(job.subject.team.as_deref().unwrap_or("-")));
+        }
+        row.push(Cell::new(job.subject.job_type.as_deref().unwrap_or("-")));
+        row.push(Cell::new(job.state.as_str()).ink(ink(job.state)));
+        row.push(Cell::new(short(&job.request)));
+        if watched {
+            row.push(held_cell(job, view));
+        }
+        row.push(Cell::new(view.age(job.submitted)));
+        row.push(Cell::new(reason(job, view)));
+        table.row(row);
     }
     let mut out = table.render(view);
     // Only these have a time of day in their line.
@@ -38,6 +48,64 @@ pub fn jobs(jobs: &[JobView], view: &View) -> String {
         out.push_str(&format!("{}\n", records_head(view)));
     }
     out
+}
+
+/// What Ray says that it holds, in a sentence.
+fn held_words(held: &JobHeldView, job: &JobView, view: &View) -> String {
+    let HeldSpan { least, most } = &held.held;
+    let amounts = match (most.is_empty(), least == most) {
+        (true, _) => "nothing".to_owned(),
+        (false, true) => most.to_string(),
+        (false, false) if least.is_empty() => format!("at most {most}"),
+        (false, false) => format!("between {least} and {most}"),
+    };
+    let over = if over(least, &job.holds) {
+        ", MORE THAN GRANTED"
+    } else {
+        ""
+    };
+    let detached = match held.detached {
+        0 => String::new(),
+        n => format!(" ({n} detached)"),
+    };
+    let count = |n: u64, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
+    format!(
+        "{amounts} in Ray{over}, by {}, {}{detached}, {}; seen {} ago",
+        count(held.drivers, "driver"),
+        count(held.actors, "actor"),
+        count(held.tasks, "running task"),
+        view.age(held.as_of)
+    )
+}
+
+/// What was seen longer ago than this is told as it was then.
+const FRESH: Millis = Millis(15_000);
+
+/// What it holds at most; red when even the least is more than it was granted.
+fn held_cell(job: &JobView, view: &View) -> Cell {
+    let Some(held) = &job.held else {
+        return Cell::new(if job.state == JobState::Running {
+            "nothing"
+        } else {
+            "-"
+        });
+    };
+    let old = if view.now.since(held.as_of) > FRESH {
+        "?"
+    } else {
+        ""
+    };
+    let cell = Cell::new(format!("{}{old}", short(&held.held.most)));
+    if over(&held.held.least, &job.holds) {
+        cell.ink(Ink::Red)
+    } else {
+        cell
+    }
+}
+
+/// Whether more of something that was granted an amount, or of CPUs, GPUs or memory at all, is in `held` than in `granted`.
+fn over(held: &Resources, granted: &Resources) -> bool {
+    held.iter().any(|(r, amount)| amount > granted.get(r))
 }
 
 fn ink(state: JobState) -> Ink {
@@ -194,7 +262,10 @@ pub fn job(job: &JobView, view: &View) -> String {
         } else {
             ""
         };
-        line("holds", &format!("{}{lent}", job.holds));
+        line("granted", &format!("{}{lent}", job.holds));
+    }
+    if let Some(held) = &job.held {
+        line("holds", &held_words(held, job, view));
     }
     // This one in full, with the zone that the others are in.
     line(

@@ -1,6 +1,6 @@
 //! What the server does and knows.
 
-use curb_api::{ClusterStatus, Status};
+use curb_api::{ClusterStatus, Status, WatchedStatus};
 use curb_core::time::Millis;
 
 use crate::term::{Ink, View, wrap_indented};
@@ -116,10 +116,33 @@ fn cluster_words(c: &ClusterStatus, default: bool, status: &Status) -> String {
         0 => ", 0 quarantined".to_owned(),
         n => format!(", {n} quarantined (curb jobs list --state quarantined)"),
     };
+    let watched = c
+        .watched
+        .as_ref()
+        .map(|w| watched(w, status))
+        .unwrap_or_default();
     format!(
-        "{}{default}{ray}{session}: {state}; {has}; held {}; {} running, {} starting, {} queued{lost}; {pace}",
+        "{}{default}{ray}{session}: {state}; {has}; granted {}{watched}; {} running, {} starting, {} queued{lost}; {pace}",
         c.name, c.held, c.running, c.starting, c.queued
     )
+}
+
+/// What Ray's own scheduler says is held.
+fn watched(w: &WatchedStatus, status: &Status) -> String {
+    let Some(at) = w.as_of else {
+        return ", what is held is not known".to_owned();
+    };
+    let unexplained = if w.unexplained.is_empty() {
+        String::new()
+    } else {
+        format!(" ({} of it by nobody knows whom)", w.unexplained)
+    };
+    let taken = if w.taken.is_empty() {
+        "nothing".to_owned()
+    } else {
+        w.taken.to_string()
+    };
+    format!(", held {taken}{unexplained} {} ago", status.now.since(at))
 }
 
 fn journal(status: &Status) -> String {

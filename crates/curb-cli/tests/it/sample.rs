@@ -1,6 +1,6 @@
 //! A small cluster at one moment, for snapshots.
 
-use curb_api::{BucketView, *};
+use curb_api::{BucketView, HeldSpan, JobHeldView, WatchedStatus, *};
 use curb_cli::term::View;
 use curb_core::amount::Amount;
 use curb_core::decide::{Code, Explanation, Holder, Quantity, Shadow, Verdict, Violation, When};
@@ -170,6 +170,7 @@ fn job(id: &str, state: JobState) -> JobView {
         state,
         request: request(),
         holds: if holds { request() } else { Resources::none() },
+        held: None,
         duration: Some(Millis(2 * 3_600_000)),
         priority: 0,
         attempt: u32::from(state != JobState::Queued),
@@ -198,6 +199,18 @@ pub fn jobs() -> Vec<JobView> {
         violations: violations(),
     });
     let mut running = job("train-7", JobState::Running);
+    let cpus = |n| [(Resource::Cpu, Amount(n))].into_iter().collect();
+    running.held = Some(JobHeldView {
+        held: HeldSpan {
+            least: cpus(2000),
+            most: cpus(3000),
+        },
+        drivers: 1,
+        actors: 4,
+        detached: 1,
+        tasks: 1,
+        as_of: Timestamp(NOW - 2000),
+    });
     running.borrowed = true;
     let mut stopping = job("train-8", JobState::Running);
     stopping.stop = Some(StopWish {
@@ -316,6 +329,15 @@ pub fn status() -> Status {
         capacity_seen: Some(Timestamp(NOW - 9000)),
         capacity_problem: String::new(),
         held: [(Resource::Cpu, Amount(2000))].into_iter().collect(),
+        watched: Some(WatchedStatus {
+            as_of: Some(Timestamp(NOW - 1000)),
+            problem: String::new(),
+            missing: vec![],
+            taken: [(Resource::Cpu, Amount(3500))].into_iter().collect(),
+            unexplained: [(Resource::Cpu, Amount(500))].into_iter().collect(),
+            unmanaged_count: 1,
+            unmanaged: vec![],
+        }),
         queued: 3,
         starting: 1,
         running: 2,
@@ -325,6 +347,7 @@ pub fn status() -> Status {
     let second = ClusterStatus {
         name: "lab".into(),
         capacity: None,
+        watched: None,
         start_gap: Millis(0),
         held: Resources::none(),
         ..main.clone()

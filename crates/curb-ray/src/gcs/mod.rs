@@ -105,18 +105,20 @@ pub struct Gcs {
 }
 
 impl Gcs {
+    /// Whether a text is the address of a control store.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check(address: &str) -> Result<(), GcsError> {
+        endpoint(address).map(|_| ())
+    }
+
     /// A client. It connects with its first question, and again whenever the connection was lost.
     ///
     /// # Errors
     /// The address or the token cannot be used. Needs a Tokio runtime.
     pub fn new(config: GcsConfig) -> Result<Gcs, GcsError> {
-        let bad = |_| GcsError::Address(config.address.clone());
-        let plain =
-            !config.address.contains(['/', '@', '?', '#', ' ']) && config.address.contains(':');
-        let endpoint = Endpoint::from_shared(format!("http://{}", config.address)).map_err(bad)?;
-        if !plain || endpoint.uri().port_u16().is_none() {
-            return Err(GcsError::Address(config.address));
-        }
+        let endpoint = endpoint(&config.address)?;
         let token = match &config.token {
             Some(token) => {
                 let header = format!("Bearer {}", token.expose()).parse();
@@ -316,5 +318,70 @@ impl Gcs {
             address: self.address.clone(),
             why: crate::clean_reason(&deepest.to_string()),
         }
+    }
+}
+
+fn endpoint(address: &str) -> Result<Endpoint, GcsError> {
+    let bad = || GcsError::Address(address.to_owned());
+    let authority: http::uri::Authority = address.parse().map_err(|_| bad())?;
+    if authority.port_u16().is_none() || authority.host().is_empty() || address.contains('@') {
+        return Err(bad());
+    }
+    Endpoint::from_shared(format!("http://{authority}")).map_err(|_| bad())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port_and_nothing_else() {
+        for good in ["10.0.0.7:6379", "head.example:6379", "[::1]:6379"] {
+            assert_eq!(Gcs::check(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "10.0.0.7",
+            "http://10.0.0.7:6379",
+            "a:b",
+            "u@h:1",
+            "h:1/x",
+            "h:99999",
+            " h:1",
+            ":6379",
+        ] {
+            let error = Gcs::check(bad).expect_err(bad).to_string();
+            assert!(error.contains("expected HOST:PORT"), "{bad}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_told_with_the_address_and_why() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("an address").to_string();
+        drop(taken);
+        let gcs = Gcs::new(GcsConfig::new(&address)).expect("a client");
+        let error = gcs.sample().await.expect_err("nobody listens").to_string();
+        assert!(
+            error.contains(&address) && error.contains("refused"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn who_takes_the_connection_and_says_nothing_is_given_up() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = silent.local_addr().expect("an address").to_string();
+        let config = GcsConfig {
+            timeout: Duration::from_millis(200),
+            ..GcsConfig::new(&address)
+        };
+        let gcs = Gcs::new(config).expect("a client");
+        let asked = tokio::time::timeout(Duration::from_secs(10), gcs.sample());
+        let error = asked
+            .await
+            .expect("it has a deadline")
+            .expect_err("no answer");
+        assert!(matches!(error, GcsError::Unreachable { .. }), "{error}");
     }
 }

@@ -100,10 +100,15 @@ pub async fn list(call: &Call) -> Result<Reply, Failure> {
         .await?;
     let long = found.iter().any(Listed::is_long);
     let (who, (policy, now)) = (call.who.clone(), told_by);
+    let held = crate::truth::of_jobs(&call.app);
     let tell = move |without| {
-        let told = found
-            .into_iter()
-            .map(|listed| listed.told(&who, &policy, now, without, true));
+        let told = found.into_iter().map(|listed| {
+            let view = listed.told(&who, &policy, now, without, true);
+            JobView {
+                held: held(&view),
+                ..view
+            }
+        });
         JobPage {
             jobs: told.collect(),
             next,
@@ -194,6 +199,7 @@ pub async fn get(call: &Call) -> Result<Reply, Failure> {
     let tell = move |without| listed.told(&who, &policy, now, without, false);
     let mut view = call.app.forecasts.shared(long, tell).await;
     view.entrypoint = spec.map(|s| s.entrypoint.clone());
+    view.held = crate::truth::of_jobs(&call.app)(&view);
     json(&view)
 }
 

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use curb_api::{Caller, ClusterStatus, Enforcement, JournalStatus, Mode, ModeSwitch, Status};
+use curb_api::{
+    Caller, ClusterStatus, Enforcement, JournalStatus, Mode, ModeSwitch, Status, WatchedStatus,
+};
 use curb_core::ledger::{Event, Phase};
 use curb_core::policy::{self, Quota, Reclaim};
 use curb_core::resource::{Resource, Resources};
@@ -116,6 +118,7 @@ pub async fn status(call: &Call) -> Result<Reply, Failure> {
                 (false, false) => "Ray's list of nodes cannot be read".to_owned(),
             },
             held,
+            watched: crate::truth::status(cluster, call.who.is_operator()),
             queued: counts.queued,
             starting: counts.starting,
             running: counts.running,
@@ -125,6 +128,7 @@ pub async fn status(call: &Call) -> Result<Reply, Failure> {
         });
     }
     clusters.sort_by_key(|c| (c.name != app.config.default_cluster, c.name.clone()));
+    let enforced = enforcement(mode, version, &policy.quotas, &polls(app));
     let head = app.engine.writer().head();
     let problem = app.engine.health().problem();
     json(&Status {
@@ -156,7 +160,10 @@ pub async fn status(call: &Call) -> Result<Reply, Failure> {
             hash: head.hash.to_string(),
             last_commit_us: last_commit(app),
         },
-        enforcement: enforcement(mode, version, &policy.quotas, &polls(app)),
+        enforcement: Enforcement {
+            watched: held_on(app).chain(enforced.watched).collect(),
+            ..enforced
+        },
     })
 }
 
@@ -240,12 +247,47 @@ fn warnings(app: &App, mode: Mode, version: u32, clusters: &[ClusterStatus]) -> 
                 (Some(_), None) => format!("cluster {}: Ray's list of nodes cannot be read; what it has is as of an earlier run of this server", c.name),
             });
         }
+        if let Some(watched) = &c.watched {
+            all.extend(unseen(c, watched));
+        }
         if c.quarantined > 0 {
             all.push(format!(
                 "cluster {}: {} quarantined jobs hold their grants since Ray was restarted under them; look whether they still run, and `curb jobs release` those that do not",
                 c.name, c.quarantined
             ));
         }
+    }
+    all
+}
+
+/// What somebody should look at in what Ray's scheduler says.
+fn unseen(c: &ClusterStatus, watched: &WatchedStatus) -> Vec<String> {
+    let mut all = Vec::new();
+    if !watched.problem.is_empty() {
+        let since = watched
+            .as_of
+            .map_or("it never was".to_owned(), |at| format!("it is as of {at}"));
+        all.push(format!(
+            "cluster {}: what jobs hold cannot be seen, {since}: {}",
+            c.name, watched.problem
+        ));
+    }
+    let missing = watched.missing.iter();
+    all.extend(missing.map(|m| {
+        format!(
+            "cluster {}: what jobs hold may be more than is shown: {m}",
+            c.name
+        )
+    }));
+    if watched.unmanaged_count > 0 {
+        all.push(format!(
+            "cluster {}: {} in it that Curb did not grant (curb status --json: `unmanaged`); close Ray's ports to users",
+            c.name,
+            match watched.unmanaged_count {
+                1 => "1 program".to_owned(),
+                n => format!("{n} programs"),
+            }
+        ));
     }
     all
 }
@@ -258,6 +300,18 @@ fn named(quotas: &[&Quota]) -> String {
         text.push(format!("{} more", quotas.len() - TOLD));
     }
     text.join(", ")
+}
+
+/// Where it is watched what jobs hold.
+fn held_on(app: &App) -> impl Iterator<Item = String> {
+    let all = app.clusters.values().filter(|c| c.config.gcs.is_some());
+    all.map(|c| {
+        format!(
+            "what jobs of cluster {} hold in Ray's scheduler and what came past Curb, every {} s: it is shown, not acted on",
+            c.name,
+            crate::truth::EVERY.as_secs()
+        )
+    })
 }
 
 /// How often each cluster is looked at.

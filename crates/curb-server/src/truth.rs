@@ -1,0 +1,273 @@
+//! Watching what jobs really hold: each cluster's control store is asked every two seconds, and what it says is put in
+//! Curb's words by Curb's own records.
+//!
+//! Admission does not wait for it and does not rest on it. What cannot be read changes nothing: the last that was seen stays,
+//! with its age.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use curb_api::{HeldSpan, JobHeldView, JobView, UnmanagedKind, UnmanagedView, WatchedStatus};
+use curb_core::ledger::{Job, Phase, State};
+use curb_core::subject::JobId;
+use curb_core::time::Timestamp;
+use curb_core::truth::{self, Attributed, Gaps, Owner, Span, Unmanaged, What};
+use curb_ray::{Gcs, GcsConfig, GcsError};
+
+use crate::app::App;
+use crate::cluster::Cluster;
+
+/// How often a control store is asked.
+pub const EVERY: Duration = Duration::from_secs(2);
+/// After a look it rests at least so many times as long as the look took, so that a large or slow cluster is not asked
+/// without a pause.
+const REST: u32 = 9;
+/// So many of what Curb did not grant are told one by one.
+const UNMANAGED_TOLD: usize = 50;
+/// So many characters of a command are told.
+const ENTRYPOINT_TOLD: usize = 200;
+
+/// What was seen the last time.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// When: the time before the first question.
+    pub at: Timestamp,
+    /// Who held what.
+    pub held: Attributed,
+    /// What the sample did not have.
+    pub gaps: Gaps,
+}
+
+/// What is known of what is held on one cluster.
+#[derive(Debug, Default)]
+pub struct Truth {
+    now: RwLock<(Option<Arc<Seen>>, String)>,
+}
+
+impl Truth {
+    /// The last that was seen, and why there was nothing newer (empty: it is the newest).
+    #[must_use]
+    pub fn last(&self) -> (Option<Arc<Seen>>, String) {
+        self.now
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn saw(&self, seen: Seen) -> bool {
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        now.0 = Some(Arc::new(seen));
+        !std::mem::take(&mut now.1).is_empty()
+    }
+
+    fn missed(&self, why: String) -> bool {
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut now.1, why).is_empty()
+    }
+}
+
+/// Watches what is held on a cluster until the server stops.
+pub async fn watch(app: Arc<App>, cluster: Arc<Cluster>, config: GcsConfig) {
+    let gcs = match Gcs::new(config) {
+        Ok(gcs) => gcs,
+        Err(error) => {
+            cluster.truth.missed(error.to_string());
+            tracing::error!(cluster = %cluster.name, %error, "what jobs hold is not watched");
+            return;
+        }
+    };
+    loop {
+        let began = Instant::now();
+        match look(&app, &cluster, &gcs).await {
+            Ok(seen) => {
+                if cluster.truth.saw(seen) {
+                    tracing::info!(cluster = %cluster.name, "what jobs hold can be seen again");
+                }
+            }
+            Err(error) => {
+                if cluster.truth.missed(error.clone()) {
+                    tracing::warn!(cluster = %cluster.name, %error, "what jobs hold cannot be seen; what was seen before stays, with its age");
+                }
+            }
+        }
+        let took = began.elapsed();
+        let rest = EVERY
+            .saturating_sub(took)
+            .max(took.saturating_mul(REST).min(EVERY * 15));
+        tokio::select! {
+            () = app.stopping.cancelled() => return,
+            () = tokio::time::sleep(rest) => {}
+        }
+    }
+}
+
+/// What a cluster's status says of it; `None` where it is not watched.
+#[must_use]
+pub fn status(cluster: &Cluster, operator: bool) -> Option<WatchedStatus> {
+    cluster.config.gcs.as_ref()?;
+    let (seen, problem) = cluster.truth.last();
+    let held = seen.as_ref().map(|s| s.held.clone()).unwrap_or_default();
+    let told = held
+        .unmanaged
+        .iter()
+        .filter(|_| operator)
+        .take(UNMANAGED_TOLD);
+    Some(WatchedStatus {
+        as_of: seen.as_ref().map(|s| s.at),
+        // Addresses of the inside are for those who run it.
+        problem: match (operator, problem.is_empty()) {
+            (_, true) => String::new(),
+            (true, false) => problem,
+            (false, false) => "Ray's control store does not answer".to_owned(),
+        },
+        missing: seen.as_ref().map(|s| missing(&s.gaps)).unwrap_or_default(),
+        taken: held.taken.amounts(true),
+        unexplained: held.unexplained.amounts(true),
+        unmanaged_count: held.unmanaged.len() as u64,
+        unmanaged: told.map(unmanaged).collect(),
+    })
+}
+
+/// Why sums may be short. Events that workers dropped at some time are no reason to doubt the sums of now.
+fn missing(gaps: &Gaps) -> Vec<String> {
+    let mut all = Vec::new();
+    if gaps.cut > 0 {
+        all.push(format!(
+            "{} rows were beyond the bound of an answer",
+            gaps.cut
+        ));
+    }
+    if gaps.unreadable > 0 {
+        all.push(format!(
+            "{} rows or amounts could not be read: another version of Ray than Curb knows",
+            gaps.unreadable
+        ));
+    }
+    all
+}
+
+fn span(held: &Span) -> HeldSpan {
+    HeldSpan {
+        least: held.least.amounts(false),
+        most: held.most.amounts(true),
+    }
+}
+
+fn unmanaged(one: &Unmanaged) -> UnmanagedView {
+    let (kind, id, process, entrypoint) = match &one.what {
+        What::Submission { id } => (
+            UnmanagedKind::Submission,
+            id.clone(),
+            String::new(),
+            String::new(),
+        ),
+        What::Driver {
+            id,
+            alive,
+            address,
+            pid,
+            entrypoint,
+            ..
+        } => {
+            let kind = if *alive {
+                UnmanagedKind::Driver
+            } else {
+                UnmanagedKind::Leftover
+            };
+            let entrypoint = entrypoint.chars().take(ENTRYPOINT_TOLD).collect();
+            (
+                kind,
+                id.to_string(),
+                format!("{address} pid {pid}"),
+                entrypoint,
+            )
+        }
+    };
+    UnmanagedView {
+        kind,
+        id,
+        of: one.of.clone(),
+        process,
+        entrypoint,
+        held: span(&one.held),
+    }
+}
+
+/// What each job holds on all clusters that are watched, for lists.
+pub fn of_jobs(app: &App) -> impl Fn(&JobView) -> Option<JobHeldView> + use<> {
+    let all: HashMap<String, Arc<Seen>> = app
+        .clusters
+        .iter()
+        .filter_map(|(name, c)| Some((name.clone(), c.truth.last().0?)))
+        .collect();
+    move |job| {
+        let seen = all.get(&job.cluster)?;
+        let held = seen
+            .held
+            .jobs
+            .get(&job.id)
+            .filter(|_| !job.state.is_ended())?;
+        Some(JobHeldView {
+            held: span(&held.held),
+            drivers: held.drivers.len() as u64,
+            actors: held.actors,
+            detached: held.detached,
+            tasks: held.tasks,
+            as_of: seen.at,
+        })
+    }
+}
+
+async fn look(app: &App, cluster: &Cluster, gcs: &Gcs) -> Result<Seen, String> {
+    let at = app.clock.now();
+    let sample = gcs.sample().await.map_err(|e: GcsError| e.to_string())?;
+    // A large cluster takes its time: not on a thread that answers others.
+    let (sample, account) = tokio::task::spawn_blocking(move || {
+        let account = truth::account(&sample);
+        (sample, account)
+    })
+    .await
+    .map_err(|e| format!("adding up what is held failed: {e}"))?;
+    let ids = truth::named(&sample, &account);
+    let name = cluster.name.clone();
+    let owners = app
+        .engine
+        .read(move |state, _| owners(state, &name, ids))
+        .await
+        .map_err(|e| e.to_string())?;
+    let whose = |id: &str| owners.get(id).cloned().unwrap_or(Owner::Nobody);
+    Ok(Seen {
+        at,
+        held: truth::attribute(&sample, &account, whose),
+        gaps: sample.gaps,
+    })
+}
+
+/// Whose the submissions of these ids are on a cluster.
+fn owners(state: &State, cluster: &str, ids: Vec<String>) -> HashMap<String, Owner> {
+    let whose = |id: &str| {
+        let mut past = None;
+        for (job_id, attempt) in JobId::of_ray_id(id) {
+            let Some(job) = state.job(&job_id).filter(|j| j.new.cluster == cluster) else {
+                continue;
+            };
+            if job.attempt == attempt && holds(job) {
+                return Some(Owner::Job(job_id));
+            }
+            past = past.or(Some(Owner::Past(job_id)));
+        }
+        past
+    };
+    ids.into_iter()
+        .filter_map(|id| Some((whose(&id)?, id)))
+        .map(|(o, id)| (id, o))
+        .collect()
+}
+
+fn holds(job: &Job) -> bool {
+    matches!(
+        job.phase,
+        Phase::Reserved(_) | Phase::Running(_) | Phase::Quarantined(_)
+    )
+}
