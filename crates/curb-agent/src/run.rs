@@ -13,7 +13,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use curb_core::host::detect::Settings;
-use curb_host::layout::Layout;
 use curb_host::privilege;
 
 use crate::agent::{Agent, AgentSettings, wall};
@@ -92,7 +91,7 @@ pub fn run(options: &Options) -> io::Result<()> {
 /// It could not begin, or its helper is gone.
 fn run_here(options: &Options) -> io::Result<()> {
     curb_host::scan::raise_open_files();
-    let layout = Layout::read(std::path::Path::new("/"))?;
+    let layout = crate::helper::place(std::path::Path::new("/"))?;
     let root = privilege::standing()?.user == 0;
     let identity = match (root, &options.user) {
         (true, wanted) => Some(identity(wanted.as_deref())?),

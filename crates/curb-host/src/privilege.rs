@@ -27,6 +27,12 @@ pub struct Standing {
     pub filtered: bool,
 }
 
+/// Takes note of what the kernel tells a process of itself only as long as it has not changed who it is: before Linux 6.4 it is in
+/// `/proc/self/auxv` alone, which is then root's, and the size of a page would be asked for in vain (and with a panic).
+fn note_what_is_hidden_later() {
+    let _it_is_kept = rustix::param::page_size();
+}
+
 /// Becomes an ordinary user without any capability. The number of the group is its only group.
 ///
 /// # Errors
@@ -55,6 +61,7 @@ pub fn keep_only(capabilities: CapabilitySet) -> io::Result<()> {
 
 /// What is run from here on gets no capability, whoever owns its file and whatever bits it has.
 fn keep_nothing_to_inherit() -> io::Result<()> {
+    note_what_is_hidden_later();
     set_no_new_privs(true)?;
     clear_ambient_capability_set()?;
     let own = rustix::thread::capabilities(None)?;

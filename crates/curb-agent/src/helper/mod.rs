@@ -20,7 +20,7 @@ use curb_host::privilege;
 use crate::wire::{Answer, LONGEST, Verb};
 
 pub(crate) use own::{ASIDE, HOME};
-pub use own::{Own, PREFIX, home};
+pub use own::{Own, PREFIX, home, place};
 
 /// What it keeps: to signal processes of others (only those in its groups, by a descriptor), to see what they have mapped and
 /// read, and to read their environment. It writes below control groups as their owner and needs no capability for that.

@@ -61,7 +61,7 @@ impl Own {
     /// # Errors
     /// Another helper has this place, or it cannot be read.
     pub fn begin(root: &Path, orders: Orders) -> io::Result<Own> {
-        let place = Layout::read(root)?;
+        let place = place(root)?;
         let lock = lock(&place)?;
         step_aside(&place);
         make_home(&place);
@@ -279,6 +279,26 @@ impl Own {
     }
 }
 
+/// The place of the agent: the groups that it was started in. On version 2 a manager of services, or an earlier agent, may have
+/// put it into the one below that is for the agent itself, since a group with processes gives nothing to those below.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn place(root: &Path) -> io::Result<Layout> {
+    let mut place = Layout::read(root)?;
+    if let Some(unified) = place.v2.as_mut().filter(|u| u.dir.ends_with(ASIDE)) {
+        unified.dir.pop();
+        unified.controllers = controllers_of(&unified.dir);
+    }
+    Ok(place)
+}
+
+fn controllers_of(dir: &Path) -> Vec<Controller> {
+    let text = fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
+    let has = |c: &Controller| text.split_whitespace().any(|name| name == c.name());
+    Controller::ALL.into_iter().filter(has).collect()
+}
+
 /// Where groups of the agent are, below a place.
 #[must_use]
 pub fn home(place: &Layout) -> Layout {
@@ -288,9 +308,7 @@ pub fn home(place: &Layout) -> Layout {
     }
     if let Some(unified) = &mut home.v2 {
         unified.dir.push(HOME);
-        let text = fs::read_to_string(unified.dir.join("cgroup.controllers")).unwrap_or_default();
-        let has = |c: &Controller| text.split_whitespace().any(|name| name == c.name());
-        unified.controllers = Controller::ALL.into_iter().filter(has).collect();
+        unified.controllers = controllers_of(&unified.dir);
     }
     home
 }
@@ -351,16 +369,16 @@ fn step_aside(layout: &Layout) {
     };
     let ours = [std::process::id(), std::os::unix::process::parent_id()];
     let members = fs::read_to_string(unified.dir.join("cgroup.procs")).unwrap_or_default();
-    let alone = members
-        .lines()
-        .all(|m| m.parse().is_ok_and(|pid| ours.contains(&pid)));
+    // Who started the helper may be elsewhere, and stays there.
+    let members: Vec<u32> = members.lines().filter_map(|m| m.parse().ok()).collect();
+    let alone = members.iter().all(|pid| ours.contains(pid));
     // The top of the tree has no file of its own type, and needs none of this.
     if !alone || members.is_empty() || !unified.dir.join("cgroup.type").exists() {
         return;
     }
     let leaf = unified.dir.join(ASIDE);
     let _is_there_already = fs::create_dir(&leaf);
-    for pid in ours {
+    for pid in members {
         // Where that fails, making a group says what is in the way.
         let _told_later = fs::write(leaf.join("cgroup.procs"), pid.to_string());
     }
@@ -403,4 +421,45 @@ fn failed(why: String) -> Answer {
 
 fn no_group(name: &Name) -> Answer {
     refused(format!("there is no group {} of its own", name.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The place of an agent whose group is this one, below a root where `service` has controllers to give.
+    fn place_in(group: &str) -> (PathBuf, Vec<Controller>) {
+        let root = tempfile::tempdir().expect("a directory");
+        let file = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().expect("one above")).expect("made");
+            fs::write(path, text).expect("written");
+        };
+        let mount = "30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        file("proc/self/mountinfo", mount);
+        file("proc/self/cgroup", &format!("0::{group}\n"));
+        file("sys/fs/cgroup/service/cgroup.controllers", "memory pids\n");
+        file(
+            "sys/fs/cgroup/service/curbagent.self/cgroup.controllers",
+            "",
+        );
+        let unified = place(root.path()).expect("read").v2.expect("there");
+        let dir = unified.dir.strip_prefix(root.path()).expect("below it");
+        (dir.to_owned(), unified.controllers)
+    }
+
+    #[test]
+    fn put_into_its_own_group_it_has_its_place_above_that_with_what_there_is_to_give() {
+        let both = vec![Controller::Memory, Controller::Pids];
+        let service = PathBuf::from("sys/fs/cgroup/service");
+        for group in ["/service/curbagent.self", "/service"] {
+            let (dir, mut controllers) = place_in(group);
+            controllers.sort();
+            assert_eq!(
+                (dir, controllers),
+                (service.clone(), both.clone()),
+                "{group}"
+            );
+        }
+    }
 }

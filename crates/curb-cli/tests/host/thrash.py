@@ -1,6 +1,7 @@
 """A program that needs more pages of a file than its limit on memory has room for. It is run by its tests.
 
-thrash.py FILE HELD PASSES   holds HELD MiB of its own, and goes PASSES times through the last 8 MiB of the file, in no order
+thrash.py FILE HELD PASSES   holds HELD MiB of its own (below zero: of its limit, but for so many), and goes PASSES times through the
+                             last 8 MiB of the file, in no order
 thrash.py FILE stream SECONDS   reads the file again and again, as fast as it comes: by read(2) and mapped, in turns
 """
 
@@ -13,27 +14,39 @@ import time
 PAGES = 2048
 
 
-def own_memory():
-    """What its group is charged besides page cache: by its kernel's own count."""
+def group():
+    """Its group, and the names of what it is charged and of its limit; none while nothing limits it."""
     for line in open("/proc/self/cgroup"):
         _, controllers, path = line.rstrip("\n").split(":", 2)
         if controllers == "memory":
-            home, name = "/sys/fs/cgroup/memory" + path, "memory.usage_in_bytes"
+            home, names = "/sys/fs/cgroup/memory" + path, ("memory.usage_in_bytes", "memory.limit_in_bytes")
         elif controllers == "":
-            home, name = "/sys/fs/cgroup" + path, "memory.current"
+            home, names = "/sys/fs/cgroup" + path, ("memory.current", "memory.max")
         else:
             continue
-        if not os.path.exists(f"{home}/{name}"):
-            continue
-        stat = dict(line.split() for line in open(f"{home}/memory.stat"))
-        cache = sum(int(stat.get("total_" + n, stat.get(n))) for n in ("active_file", "inactive_file"))
-        return int(open(f"{home}/{name}").read()) - cache
-    sys.exit("it is in no group that counts memory")
+        limit = open(f"{home}/{names[1]}").read().strip() if os.path.exists(f"{home}/{names[1]}") else "max"
+        if limit != "max" and int(limit) < 1 << 40:
+            return home, names[0], int(limit)
+    return None
+
+
+def own_memory(home, name):
+    """What its group is charged besides page cache: by its kernel's own count."""
+    stat = dict(line.split() for line in open(f"{home}/memory.stat"))
+    cache = sum(int(stat.get("total_" + n, stat.get(n))) for n in ("active_file", "inactive_file"))
+    return int(open(f"{home}/{name}").read()) - cache
 
 
 def fill(mib):
+    until = time.monotonic() + 30
+    while group() is None:
+        if time.monotonic() > until:
+            sys.exit("nothing limits it")
+        time.sleep(0.05)
+    home, name, limit = group()
+    most = mib * (1 << 20) + (limit if mib < 0 else 0)
     held = []
-    while own_memory() < mib * (1 << 20):
+    while own_memory(home, name) < most:
         held.append(bytearray(os.urandom(64)) * 2048)
     return held
 

@@ -6,11 +6,12 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::{NamedTempFile, TempDir};
 
+use crate::agent::place::{Place, Running};
 use crate::common::{Ran, curb, end};
 
 /// A workload whose fields these are, within 64 MiB.
@@ -35,15 +36,7 @@ impl Chat {
 
     /// Runs the program with what it is to do with a file of so many MiB.
     fn run(&self, options: &[&str], mib: usize, does: &[&str]) -> Ran {
-        let own = a_file(mib);
-        let file = match &own {
-            Some(file) => file.path().display().to_string(),
-            None => std::env::current_exe()
-                .expect("our own")
-                .display()
-                .to_string(),
-        };
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/host/thrash.py");
+        let (_own, file) = a_file(mib);
         let (limits, events) = (self.path("limits.yaml"), self.path("events"));
         let mut args = vec![
             "--workload",
@@ -54,7 +47,7 @@ impl Chat {
             &events,
         ];
         args.extend(options);
-        args.extend(["--", "python3", script, &file]);
+        args.extend(["--", "python3", SCRIPT, &file]);
         args.extend(does);
         end(curb(&args))
     }
@@ -72,16 +65,21 @@ impl Chat {
     }
 }
 
-/// A file on a disk that nobody else reads. None: nothing can be written here, but then nobody else reads our own program
-/// beyond what is run of it.
-fn a_file(mib: usize) -> Option<NamedTempFile> {
-    let mut file = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).ok()?;
+/// A file on a disk that nobody else reads, and its path. Where nothing can be written it is our own program: nobody else reads
+/// more of that than is run of it.
+fn a_file(mib: usize) -> (Option<NamedTempFile>, String) {
+    let Ok(mut file) = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")) else {
+        let own = std::env::current_exe().expect("our own");
+        return (None, own.display().to_string());
+    };
     file.write_all(&vec![1; mib << 20]).expect("written");
     file.as_file().sync_all().expect("on the disk");
-    Some(file)
+    let path = file.path().display().to_string();
+    (Some(file), path)
 }
 
 /// It holds 63 MiB of its own, and needs 8 MiB of the file again and again: 96 MiB are enough.
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/host/thrash.py");
 const NEEDS_MORE: [&str; 2] = ["63", "2000"];
 
 #[test]
@@ -155,4 +153,36 @@ fn who_reads_a_file_larger_than_its_limit_again_and_again_does_not_thrash() {
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert!(ran.out.starts_with("passes "), "{}", ran.out);
     assert_eq!(chat.all("thrashing"), [Value::Null; 0], "{}", ran.err);
+}
+
+#[test]
+fn a_workload_of_the_agents_that_thrashes_is_told_and_ended() {
+    let place = Place::new();
+    let word = place.word();
+    place.file(
+        "limits.yaml",
+        &format!(
+            "version: 1\nworkloads:\n  - name: chat\n    match: {{user: 0, command: \"*{word}*\"}}\n    \
+             limits: {{memory: {{value: 64MiB, why: \"the test's\"}}}}\n    end_thrashing: 11s\n"
+        ),
+    );
+    let mut agent = place.agent(&["--every", "500ms", "--also-root"]);
+    agent.event("agent_started");
+    let (_own, file) = a_file(8);
+    let python = Path::new("python3");
+    let mut chat = Running::start(python, &[SCRIPT, &file, "-1", "2000", &word], 0);
+    agent.event_of("confined", chat.pid());
+    let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let ended = agent.wait_for("its end", |e| e["event"] == "ended");
+    assert!(!chat.lives());
+    // With version 1 the kernel killed it, or it got all of the file.
+    if !v2 || ended["oom_kills"] != 0 {
+        return;
+    }
+    let told: Vec<Value> = agent.told();
+    let of = |kind: &str| told.iter().find(|e| e["event"] == kind).expect("told");
+    assert!(of("thrashing")["pages_a_second"].as_u64().expect("a rate") > 256);
+    assert_eq!(of("thrashing_over")["outcome"]["ended"], "memory");
+    let metric = "curb_workload_ended_for_thrashing_total{workload=\"chat\"}";
+    assert_eq!(agent.metric(metric), Some(1.0));
 }

@@ -129,7 +129,11 @@ impl Place {
         let enter: String = self
             .groups
             .iter()
-            .map(|dir| format!("echo 0 > '{}/cgroup.procs' && ", dir.display()))
+            // As its unit has it: the first time in the place itself, then in the group that an agent has gone into.
+            .map(|dir| {
+                let dir = dir.display();
+                format!("d='{dir}/curbagent.self'; [ -d \"$d\" ] || d='{dir}'; echo 0 > \"$d/cgroup.procs\" && ")
+            })
             .collect();
         let mut command = Command::new("sh");
         command
