@@ -142,7 +142,7 @@ impl Agent {
             Action::Checkpoint {
                 how: Checkpoint::Signal(signal),
                 ..
-            } => self.signal(i, *signal)?,
+            } => self.save(i, *signal)?,
             Action::Checkpoint {
                 how: Checkpoint::Hook(hook),
                 within,
@@ -257,6 +257,28 @@ impl Agent {
             watch.limits.memory_high = watch.workload.limits.memory_high.clone();
         }
         Ok(self.apply(i)?.map(|()| String::new()))
+    }
+
+    /// Its first process is told to save its work: others of it may know nothing of that signal, and would end.
+    fn save(&mut self, i: usize, signal: i32) -> Result<Did, Lost> {
+        let watch = &self.watches[i];
+        if let Err(why) = watch.in_a_group() {
+            return Ok(Err(why));
+        }
+        let inside = watch.members.values().filter(|m| m.outside.is_none());
+        let Some(first) = inside.min_by_key(|m| (m.who.start, m.who.pid)) else {
+            return Ok(Err("none of its processes is in its group".to_owned()));
+        };
+        let verb = Verb::Tell {
+            group: watch.name.clone(),
+            who: first.who,
+            signal,
+        };
+        let pid = first.who.pid;
+        Ok(match self.hands.ask(&verb)? {
+            Answer::Count { .. } => Ok(format!("signal {signal} to process {pid}")),
+            other => Err(why(other)),
+        })
     }
 
     fn signal(&mut self, i: usize, signal: i32) -> Result<Did, Lost> {

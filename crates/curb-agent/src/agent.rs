@@ -36,6 +36,9 @@ const LET_GO_EACH: u64 = 10;
 /// Errors and warnings of a file that are told at once.
 const MOST_TOLD: usize = 20;
 
+/// What is set for each process, and by where they work; as it is told where it cannot be.
+const EACH: [&str; 2] = ["open_files", "reading and writing"];
+
 /// How the agent looks and acts.
 #[derive(Clone, Debug)]
 pub struct AgentSettings {
@@ -215,6 +218,7 @@ impl Agent {
             match before.remove(name) {
                 Some(mut watch) => {
                     if watch.change(&workload, usual) && watch.group.is_some() {
+                        watch.each_due = true;
                         changed.push(self.watches.len());
                     }
                     self.watches.push(watch);
@@ -292,6 +296,8 @@ impl Agent {
             let watch = &mut self.watches[i];
             watch.group = Totals::open(&self.layout, &directory(&name)).ok();
             watch.held_by = held_by(&self.layout);
+            watch.each_due = true;
+            watch.not_held = watch.not_for_the_agent();
             watch.take_up();
             let (group, processes) = (directory(&name), watch.counts.tasks.unwrap_or(0));
             if let Err(why) = self.apply(i)? {
@@ -443,12 +449,54 @@ impl Agent {
             Answer::DoneBut { missing } => missing,
             other => return Ok(Err(why(other))),
         };
-        missing.extend(self.watches[i].only_at_start());
-        for why in &missing {
+        missing.extend(self.watches[i].not_for_the_agent());
+        self.not_held_are(i, missing);
+        Ok(self.open(i, &name))
+    }
+
+    /// These of its limits are not held: told, where it was not told before.
+    fn not_held_are(&mut self, i: usize, all: Vec<String>) {
+        let before = std::mem::take(&mut self.watches[i].not_held);
+        for why in all.iter().filter(|why| !before.contains(why)) {
             self.tell(Some(i), What::NotHeld { why: why.clone() });
         }
-        self.watches[i].not_held = missing;
-        Ok(self.open(i, &name))
+        self.watches[i].not_held = all;
+    }
+
+    /// What is set for each process of a group, and for the disks that they work on.
+    fn set_for_each(&mut self, i: usize) -> Result<(), Lost> {
+        if !std::mem::take(&mut self.watches[i].each_due) || self.watches[i].group.is_none() {
+            return Ok(());
+        }
+        let watch = &self.watches[i];
+        let group = watch.name.clone();
+        let mut all = watch.not_held.clone();
+        all.retain(|why| !EACH.iter().any(|name| why.starts_with(name)));
+        if let Some(limit) = &watch.workload.limits.open_files {
+            let verb = Verb::Files {
+                group: group.clone(),
+                most: limit.value,
+            };
+            match self.hands.ask(&verb)? {
+                Answer::Count { .. } => {}
+                other => all.push(format!("{}: {}", EACH[0], why(other))),
+            }
+        }
+        let watch = &self.watches[i];
+        if watch.limits_io() || watch.io_was_limited {
+            let verb = Verb::Disks {
+                group,
+                read: watch.limits.io_read.as_ref().map(|l| l.value.0),
+                write: watch.limits.io_write.as_ref().map(|l| l.value.0),
+            };
+            self.watches[i].io_was_limited = self.watches[i].limits_io();
+            match self.hands.ask(&verb)? {
+                Answer::Done => {}
+                other => all.push(format!("{}: {}", EACH[1], why(other))),
+            }
+        }
+        self.not_held_are(i, all);
+        Ok(())
     }
 
     fn open(&mut self, i: usize, name: &Name) -> Result<(), String> {
@@ -470,6 +518,7 @@ impl Agent {
             Answer::Done => {
                 let watch = &mut self.watches[i];
                 watch.held_before = Bytes(watch.held_before.0.saturating_add(own.0));
+                watch.each_due = true;
                 self.mark(who, i, None);
                 let held_before = (own.0 > 0).then_some(own);
                 self.tell(
@@ -596,6 +645,7 @@ impl Agent {
             self.tell_changes(i, changes);
             return Ok(());
         }
+        self.set_for_each(i)?;
         let kills_before = self.watches[i].counts.oom_kills.unwrap_or(0);
         let counts = self.watches[i].count();
         let killed = counts.oom_kills.unwrap_or(0).saturating_sub(kills_before);

@@ -196,6 +196,19 @@ fn workloads(page: &mut Page, all: &[Watch]) {
     );
     page.each_with(
         all,
+        "curb_workload_limits_not_held",
+        Gauge,
+        "Limits of the file, and what else it says, that the agent does not hold: 1 for each.",
+        "limit",
+        |w| {
+            let held_not = w.names_not_held().into_iter().filter(|_| runs(w));
+            held_not
+                .map(|name| (name.to_owned(), Value::Whole(1)))
+                .collect()
+        },
+    );
+    page.each_with(
+        all,
         "curb_workload_state",
         Gauge,
         "In what state it is: 1 for that one.",

@@ -1,6 +1,6 @@
 //! One workload as the agent sees it: its processes, its limits in force, what was counted, what is odd.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use curb_core::host::detect::{Change, Detector, Kind, Progress, Reading, Settings, Usual};
@@ -112,6 +112,10 @@ pub struct Watch {
     pub cpu: Option<MilliCpu>,
     /// Its last readings.
     pub history: History,
+    /// Some came in, or its limits are others: what is set for each of its processes, or by where they work, is due.
+    pub each_due: bool,
+    /// There is a limit on reading or writing that would have to be taken away.
+    pub io_was_limited: bool,
     /// Numbers for metrics.
     pub figures: Figures,
     /// What is odd.
@@ -148,6 +152,8 @@ impl Watch {
             counts: Counts::default(),
             cpu: None,
             history: History::new(many),
+            each_due: false,
+            io_was_limited: false,
             figures: Figures::default(),
             detector: Detector::new(settings, usual),
             before: Before::default(),
@@ -171,23 +177,52 @@ impl Watch {
         limits
     }
 
-    /// Limits of the file that cannot be set on processes that run.
+    /// What the file says of it that the agent does not do: limits that cannot be set on processes that run, and what is
+    /// for whoever starts them.
     #[must_use]
-    pub fn only_at_start(&self) -> Vec<String> {
+    pub fn not_for_the_agent(&self) -> Vec<String> {
         let limits = &self.workload.limits;
         let given = [
-            ("open_files", limits.open_files.is_some()),
-            ("io_read", limits.io_read.is_some()),
-            ("io_write", limits.io_write.is_some()),
             ("gpu_visible", limits.gpu_visible.is_some()),
             ("gpu_threads", limits.gpu_threads.is_some()),
             ("gpu_memory", limits.gpu_memory.is_some()),
             ("mlx_cache", limits.mlx_cache.is_some()),
             ("mlx_memory", limits.mlx_memory.is_some()),
+            ("mlx_wired", limits.mlx_wired.is_some()),
         ];
         let given = given.iter().filter(|(_, given)| *given);
-        given
+        let mut all: Vec<String> = given
             .map(|(name, _)| format!("{name}: the agent cannot set it on what runs; curb run --workload sets it at the start"))
+            .collect();
+        let unit = self.workload.matches.as_ref().and_then(|m| m.unit.as_ref());
+        let starts = match unit {
+            Some(unit) => {
+                format!("systemd starts {unit} again, if Restart=on-failure of the unit says so")
+            }
+            None => "who started it starts it again, or curb run --workload".to_owned(),
+        };
+        if self.workload.retry.is_some() {
+            all.push(format!("retry: {starts}"));
+        }
+        if self.workload.fallback.is_some() {
+            all.push("fallback: curb run --workload starts it in the workload's place; the agent starts nothing".to_owned());
+        }
+        all
+    }
+
+    /// Whether its reading or writing is limited.
+    #[must_use]
+    pub fn limits_io(&self) -> bool {
+        self.limits.io_read.is_some() || self.limits.io_write.is_some()
+    }
+
+    /// Which of its limits are not held, by name.
+    #[must_use]
+    pub fn names_not_held(&self) -> BTreeSet<&str> {
+        let name = |why: &'_ String| why.split_once(':').map(|(name, _)| name.len());
+        self.not_held
+            .iter()
+            .filter_map(|why| why.get(..name(why)?))
             .collect()
     }
 
@@ -549,15 +584,42 @@ mod tests {
     }
 
     #[test]
-    fn limits_that_cannot_be_set_on_what_runs_are_told() {
+    fn what_the_agent_does_not_do_is_told_with_who_does() {
         let mut workload = with_memory(100);
-        assert_eq!(watch(&workload).only_at_start(), Vec::<String>::new());
         workload.limits.open_files = Some(Limit::new(64, "for the test"));
-        let told = watch(&workload).only_at_start();
+        let told = |w: &Workload| watch(w).not_for_the_agent();
+        assert_eq!(told(&workload), Vec::<String>::new());
+        workload.limits.mlx_cache = Some(Limit::new(Bytes(1 << 20), "for the test"));
+        let all = told(&workload);
         assert!(
-            told.len() == 1 && told[0].starts_with("open_files: "),
-            "{told:?}"
+            all.len() == 1 && all[0].starts_with("mlx_cache: "),
+            "{all:?}"
         );
+        workload.retry = Some(curb_core::host::limits::Retry {
+            times: 3,
+            first: Millis(1000),
+            most: Millis(60_000),
+            memory: Permille(0),
+            within: Millis(600_000),
+        });
+        let all = told(&workload);
+        assert!(
+            all[1].starts_with("retry: who started it starts it again"),
+            "{all:?}"
+        );
+        workload.matches = Some(curb_core::host::limits::Match {
+            unit: Some("chat.service".to_owned()),
+            ..Default::default()
+        });
+        let all = told(&workload);
+        assert!(
+            all[1].contains("retry: systemd starts chat.service again"),
+            "{all:?}"
+        );
+        let mut watch = watch(&workload);
+        watch.not_held = all;
+        let names: Vec<&str> = watch.names_not_held().into_iter().collect();
+        assert_eq!(names, ["mlx_cache", "retry"]);
     }
 
     #[test]

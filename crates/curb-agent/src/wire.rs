@@ -16,6 +16,8 @@ const LONGEST_NAME: usize = 63;
 pub const MOST_LIBRARIES: usize = 64;
 /// Library names, variables and their values are this long at most.
 pub const LONGEST_TEXT: usize = 1 << 10;
+/// With fewer open files nothing goes on.
+const LEAST_FILES: u64 = 8;
 /// Signals that a workload may be sent: HUP, INT, QUIT, USR1, USR2, TERM, CONT. To end it at once there is a verb of its own.
 pub const SIGNALS: [i32; 7] = [1, 2, 3, 10, 12, 15, 18];
 
@@ -113,6 +115,33 @@ pub enum Verb {
         group: Name,
         /// Its number.
         signal: i32,
+    },
+    /// A signal to one process of a group, one of [`SIGNALS`].
+    Tell {
+        /// Which group.
+        group: Name,
+        /// The process.
+        who: Who,
+        /// Its number.
+        signal: i32,
+    },
+    /// All in a group, and what they start from here on, may have at most so many files open each. Who has less keeps that:
+    /// it is lowered, never raised.
+    Files {
+        /// Which.
+        group: Name,
+        /// How many.
+        most: u64,
+    },
+    /// Bytes a second that a group may read from, and write to, each disk that its processes work on; of what is not given
+    /// the limit is taken away.
+    Disks {
+        /// Which.
+        group: Name,
+        /// Reading.
+        read: Option<u64>,
+        /// Writing.
+        write: Option<u64>,
     },
     /// All in a group ended at once.
     Kill {
@@ -220,6 +249,9 @@ impl Verb {
             Verb::Freeze { .. } => "freeze",
             Verb::Thaw { .. } => "thaw",
             Verb::Signal { .. } => "signal",
+            Verb::Tell { .. } => "tell",
+            Verb::Files { .. } => "files",
+            Verb::Disks { .. } => "disks",
             Verb::Kill { .. } => "kill",
             Verb::Remove { .. } => "remove",
             Verb::Libraries { .. } => "libraries",
@@ -262,10 +294,18 @@ impl Verb {
     fn check(&self) -> Result<(), String> {
         match self {
             Verb::Make { limits, .. } | Verb::Limit { limits, .. } => check_limits(limits),
-            Verb::Adopt { who, .. } | Verb::Io { who } => check_who(*who),
-            Verb::Signal { signal, .. } if !SIGNALS.contains(signal) => {
+            Verb::Files { most, .. } if *most < LEAST_FILES => {
+                Err(format!("open files of {most} are below {LEAST_FILES}"))
+            }
+            Verb::Disks { read, write, .. } if *read == Some(0) || *write == Some(0) => {
+                Err("a limit of 0 on reading or writing is none".to_owned())
+            }
+            Verb::Signal { signal, .. } | Verb::Tell { signal, .. }
+                if !SIGNALS.contains(signal) =>
+            {
                 Err(format!("signal {signal} is none that may be sent"))
             }
+            Verb::Adopt { who, .. } | Verb::Tell { who, .. } | Verb::Io { who } => check_who(*who),
             Verb::Libraries { who, names } => {
                 check_who(*who)?;
                 if names.is_empty() || names.len() > MOST_LIBRARIES {
@@ -405,6 +445,20 @@ mod tests {
                 group: group.clone(),
                 signal: 15,
             },
+            Verb::Tell {
+                group: group.clone(),
+                who,
+                signal: 10,
+            },
+            Verb::Files {
+                group: group.clone(),
+                most: 4096,
+            },
+            Verb::Disks {
+                group: group.clone(),
+                read: Some(1 << 20),
+                write: None,
+            },
             Verb::Kill {
                 group: group.clone(),
             },
@@ -470,6 +524,13 @@ mod tests {
             r#"{"adopt":{"group":"chat","who":{"pid":1,"start":0}}}"#,
             r#"{"adopt":{"group":"chat","who":{"pid":0,"start":0}}}"#,
             r#"{"adopt":{"group":"chat","who":{"pid":-1,"start":0}}}"#,
+            r#"{"tell":{"group":"chat","who":{"pid":42,"start":1},"signal":9}}"#,
+            r#"{"tell":{"group":"chat","who":{"pid":1,"start":0},"signal":15}}"#,
+            // Nothing could be opened any more; nothing could be read.
+            r#"{"files":{"group":"chat","most":7}}"#,
+            r#"{"files":{"group":"chat","most":-1}}"#,
+            r#"{"disks":{"group":"chat","read":0,"write":null}}"#,
+            r#"{"disks":{"group":"chat"}}"#,
             // Ending it at once is a verb of its own, stopping it as well.
             r#"{"signal":{"group":"chat","signal":9}}"#,
             r#"{"signal":{"group":"chat","signal":19}}"#,
@@ -527,7 +588,7 @@ mod tests {
 
         /// One byte changed in a right message: refused, or another right message, and never one with a wrong name.
         #[test]
-        fn a_changed_byte_never_gets_past_the_checks(which in 0_usize..12, at in any::<prop::sample::Index>(), to in any::<u8>()) {
+        fn a_changed_byte_never_gets_past_the_checks(which in 0_usize..15, at in any::<prop::sample::Index>(), to in any::<u8>()) {
             let mut bytes = every_verb()[which].encode().expect("short");
             let at = at.index(bytes.len());
             bytes[at] = to;

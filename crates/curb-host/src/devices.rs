@@ -6,6 +6,8 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::proc::Process;
+
 /// A block device by its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Device {
@@ -26,6 +28,13 @@ pub fn behind(command: &[OsString]) -> BTreeSet<Device> {
     let named = command.iter().map(Path::new).filter(|p| p.exists());
     let paths = std::iter::once(Path::new(".")).chain(named);
     paths.filter_map(of).collect()
+}
+
+/// The disk that a process works on, by its working directory.
+#[must_use]
+pub fn of_process(process: &Process) -> Option<Device> {
+    let (major, minor) = process.working_device().ok()?;
+    whole(Device { major, minor })
 }
 
 fn of(path: &Path) -> Option<Device> {

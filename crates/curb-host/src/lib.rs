@@ -28,6 +28,7 @@ pub mod layout;
 pub mod limits;
 pub mod live;
 pub mod machine;
+pub mod open_files;
 pub mod privilege;
 pub mod proc;
 pub mod profile;

@@ -2,6 +2,7 @@
 //!
 //! Called while the process has one thread only: the kernel keeps these for each thread, and what is started later inherits.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use rustix::process::{Gid, Uid};
@@ -10,7 +11,10 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities, set_capabilities_secure_bits,
     set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
 
 /// What a process may still do, in the kernel's own words (`/proc/self/status`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,13 +104,32 @@ fn no_more(capabilities: CapabilitySet) -> io::Result<()> {
     Ok(())
 }
 
+/// A call of the kernel that is answered with one value of one argument only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OneUse {
+    /// Its number.
+    pub call: i64,
+    /// Which argument, from 0.
+    pub argument: u8,
+    /// Its value.
+    pub value: u32,
+}
+
 /// From here on only these calls of the kernel are answered; all others fail with `EPERM`.
 ///
 /// # Errors
 /// The kernel has no filters, or refused this one.
-pub fn only_these_calls(calls: &[i64]) -> io::Result<()> {
+pub fn only_these_calls(calls: &[i64], some_uses: &[OneUse]) -> io::Result<()> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
-    let rules = calls.iter().map(|call| (*call, Vec::new())).collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        calls.iter().map(|call| (*call, Vec::new())).collect();
+    for one in some_uses {
+        let (length, is) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
+        let condition = SeccompCondition::new(one.argument, length, is, one.value.into());
+        let condition = condition.map_err(io::Error::other)?;
+        let rule = SeccompRule::new(vec![condition]).map_err(io::Error::other)?;
+        rules.entry(one.call).or_default().push(rule);
+    }
     let otherwise = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let filter = SeccompFilter::new(rules, otherwise, SeccompAction::Allow, arch)
         .map_err(io::Error::other)?;
@@ -184,6 +207,16 @@ pub fn calls_of_a_helper() -> Vec<i64> {
         libc::SYS_readlink,
     ]);
     calls
+}
+
+/// And of these calls one use: of a process's limits on resources that on open files (`RLIMIT_NOFILE`) alone can be set.
+#[must_use]
+pub fn one_use_of_a_helper() -> OneUse {
+    OneUse {
+        call: libc::SYS_prlimit64,
+        argument: 1,
+        value: libc::RLIMIT_NOFILE,
+    }
 }
 
 /// How this process stands now.

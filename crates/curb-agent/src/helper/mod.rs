@@ -23,10 +23,12 @@ pub(crate) use own::{ASIDE, HOME};
 pub use own::{Own, PREFIX, home, place};
 
 /// What it keeps: to signal processes of others (only those in its groups, by a descriptor), to see what they have mapped and
-/// read, and to read their environment. It writes below control groups as their owner and needs no capability for that.
+/// read, to read their environment, and to lower how many files they may open (no other use of that one gets through the
+/// filter of calls). It writes below control groups as their owner and needs no capability for that.
 pub const CAPABILITIES: CapabilitySet = CapabilitySet::KILL
     .union(CapabilitySet::SYS_PTRACE)
-    .union(CapabilitySet::DAC_READ_SEARCH);
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::SYS_RESOURCE);
 
 /// What it was told when it was started, by who had the privileges then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +59,8 @@ pub fn run(connection: &OwnedFd, orders: Orders) -> io::Result<()> {
 fn begin(orders: Orders) -> io::Result<Own> {
     let own = Own::begin(Path::new("/"), orders)?;
     privilege::keep_only(CAPABILITIES)?;
-    if let Err(error) = privilege::only_these_calls(&privilege::calls_of_a_helper()) {
+    let calls = privilege::calls_of_a_helper();
+    if let Err(error) = privilege::only_these_calls(&calls, &[privilege::one_use_of_a_helper()]) {
         // Told by `ready`: the kernel may have no filters. Everything else is given up all the same.
         let _is_told = error;
     }

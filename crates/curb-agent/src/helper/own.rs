@@ -1,6 +1,6 @@
 //! The groups that the helper made, and what may be done with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use curb_core::host::limits::LimitSet;
 use curb_host::group::Group;
 use curb_host::layout::{Controller, Layout};
-use curb_host::limits::Limits;
+use curb_host::limits::{BytesPerSecond, Limits};
 use curb_host::proc::{ProcId, Process, Procfs};
 
 use super::Orders;
@@ -33,6 +33,8 @@ const MOST_GROUPS: usize = 1024;
 /// What is to end is looked at for so long; the caller asks again.
 const KILL_WITHIN: Duration = Duration::from_millis(200);
 const REMOVE_PATIENCE: Duration = Duration::from_millis(50);
+/// The disks of so many processes of a group are looked for.
+const MOST_WORKING: usize = 256;
 /// What may be limited later is prepared when a group is made.
 const PREPARED: [Controller; 4] = [
     Controller::Cpu,
@@ -108,6 +110,17 @@ impl Own {
             Verb::Freeze { group } => self.with(group, |g| done(g.freeze(true))),
             Verb::Thaw { group } => self.with(group, |g| done(g.freeze(false))),
             Verb::Signal { group, signal } => self.signal(group, *signal),
+            Verb::Tell { group, who, signal } => self.tell(group, *who, *signal),
+            Verb::Files { group, most } => self.with(group, |g| {
+                let lowered = curb_host::open_files::lower(&self.procfs, g, *most);
+                match lowered.failed.is_empty() {
+                    true => Answer::Count {
+                        processes: lowered.processes,
+                    },
+                    false => failed(lowered.failed.join("; ")),
+                }
+            }),
+            Verb::Disks { group, read, write } => self.disks(group, *read, *write),
             Verb::Kill { group } => self.with(group, |g| {
                 g.kill(KILL_WITHIN);
                 count(g.members().len())
@@ -218,11 +231,57 @@ impl Own {
         }
     }
 
+    /// Limits reading and writing of a group on the disks that its processes work on.
+    fn disks(&self, name: &Name, read: Option<u64>, write: Option<u64>) -> Answer {
+        let Some(group) = self.groups.get(name) else {
+            return no_group(name);
+        };
+        group.lift_io();
+        let limits = Limits {
+            io_read: read.map(BytesPerSecond),
+            io_write: write.map(BytesPerSecond),
+            ..Limits::default()
+        };
+        if read.is_none() && write.is_none() {
+            return Answer::Done;
+        }
+        if !group.holds(Controller::Io) {
+            return failed("the kernel offers no limit on reading and writing here".to_owned());
+        }
+        let members = group.members();
+        let disks: BTreeSet<_> = members
+            .iter()
+            .take(MOST_WORKING)
+            .filter_map(|pid| curb_host::devices::of_process(&self.procfs.process(*pid).ok()?))
+            .collect();
+        if disks.is_empty() {
+            return failed("it works on no disk of its own".to_owned());
+        }
+        but(group.set_io(&limits, &disks))
+    }
+
     fn signal(&mut self, name: &Name, signal: i32) -> Answer {
         let Some(signal) = Signal::from_named_raw(signal) else {
             return refused(format!("there is no signal {signal}"));
         };
         self.with(name, |g| count(g.signal(signal)))
+    }
+
+    /// A signal to one process, which is in the group.
+    fn tell(&self, name: &Name, who: Who, signal: i32) -> Answer {
+        let (Some(group), Some(signal)) = (self.groups.get(name), Signal::from_named_raw(signal))
+        else {
+            return no_group(name);
+        };
+        self.of(who, |process| {
+            let handle = process.handle()?;
+            if !group.is_member(who.pid) {
+                let why = format!("process {} is not in group {}", who.pid, name.as_str());
+                return Ok(refused(why));
+            }
+            handle.signal(signal)?;
+            Ok(count(1))
+        })
     }
 
     fn remove(&mut self, name: &Name) -> Answer {

@@ -184,7 +184,12 @@ impl Client {
 
     /// Whether the other side has closed; waits for it.
     pub fn is_closed(&mut self) -> bool {
-        matches!(self.reader.read(&mut [0]), Ok(0) | Err(_))
+        use std::io::ErrorKind::{TimedOut, WouldBlock};
+        match self.reader.read(&mut [0]) {
+            Ok(read) => read == 0,
+            // Not in time is not closed.
+            Err(error) => !matches!(error.kind(), TimedOut | WouldBlock),
+        }
     }
 }
 

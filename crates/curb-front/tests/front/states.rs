@@ -232,6 +232,24 @@ fn the_fallback_takes_over_whenever_the_server_cannot_and_gives_back_when_it_can
 }
 
 #[test]
+fn a_server_that_was_started_and_does_not_listen_yet_has_its_requests_taken_by_the_fallback() {
+    let (gone, small) = (Model::start(), Model::start());
+    let at = gone.at;
+    drop(gone);
+    let mut limits = limits(at);
+    limits.fallback = Some(small.at);
+    let front = Front::start(limits).expect("it starts");
+    front.state(State::Up);
+    assert_eq!(get(front.at(), "/x").status, 200);
+    assert_eq!(small.count("/x"), 1);
+    is_idle(&front);
+    assert_eq!(front.counts().ended(Outcome::PassedToFallback), 1);
+    let model = Model::start_at(at);
+    assert_eq!(get(front.at(), "/y").status, 200);
+    assert_eq!((small.count("/y"), model.count("/y")), (0, 1));
+}
+
+#[test]
 fn a_fallback_in_the_server_s_place_is_asked_at_the_server_s_address() {
     let model = Model::start();
     let front = front(&model, |_| {});

@@ -95,6 +95,30 @@ fn a_client_that_takes_almost_nothing_loses_its_place_at_the_deadline() {
     assert_eq!(counts.all_ended(), 2);
 }
 
+/// How long a stream that does not end is passed on.
+fn stream_within(deadline: Duration) -> Duration {
+    let model = Model::start();
+    let front = front(&model, |limits| limits.deadline = deadline);
+    let mut client = Client::to(front.at());
+    let begun = Instant::now();
+    client.post("/stream", "{}");
+    assert_eq!(client.head().status, 200);
+    model.piece("first");
+    assert_eq!(client.chunk().as_deref(), Some("first"));
+    assert_eq!(client.chunk(), None);
+    begun.elapsed()
+}
+
+#[test]
+fn an_answer_that_is_streamed_is_cut_at_the_deadline_and_not_when_somebody_looks() {
+    let deadline = Duration::from_millis(400);
+    // Who looks for late ones comes half a second later at the earliest. One of three is prompt, also on a busy machine.
+    let took: Vec<Duration> = (0..3).map(|_| stream_within(deadline)).collect();
+    assert!(took.iter().all(|took| *took >= deadline), "{took:?}");
+    let prompt = deadline + Duration::from_millis(450);
+    assert!(took.iter().any(|took| *took < prompt), "{took:?}");
+}
+
 #[test]
 fn an_answer_that_the_server_cuts_short_is_cut_short_for_the_client() {
     let model = Model::start();

@@ -282,6 +282,14 @@ fn a_server_that_dies_takes_it_with_it_and_no_handshake_is_suspected_of_that() {
         front.state(State::Up);
     }
     assert_eq!(front.counts().ended(Outcome::Died), 3);
+    // Nor one that has no answer yet.
+    let mut hangs = Client::to(front.at());
+    hangs.send(handshake("/hang"));
+    until(&front, "the server has it", |counts| counts.in_flight == 1);
+    model.wait_for_requests(4);
+    front.server_died();
+    assert_eq!(hangs.reply().code(), "server-died");
+    front.state(State::Up);
     assert_eq!(front.counts().suspects, 0);
     let mut client = open(&front, "/ws");
     client.send(masked(0x81, b"again"));

@@ -153,6 +153,28 @@ impl Group {
         write(&dir.join("cpuset.cpus"), cpus)
     }
 
+    /// Takes the limits on reading and writing away, of all disks that have one here.
+    pub fn lift_io(&self) {
+        let Some(Place { dir, v2 }) = self.place(Controller::Io) else {
+            return;
+        };
+        let files: &[(&str, &str)] = match v2 {
+            true => &[("io.max", "rbps=max wbps=max")],
+            false => &[
+                ("blkio.throttle.read_bps_device", "0"),
+                ("blkio.throttle.write_bps_device", "0"),
+            ],
+        };
+        for (file, none) in files {
+            let file = dir.join(file);
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            for device in text.lines().filter_map(|l| l.split_whitespace().next()) {
+                // A disk that is gone takes nothing, and limits nothing.
+                let _it_may_be_gone = write(&file, format!("{device} {none}"));
+            }
+        }
+    }
+
     /// Limits reading from and writing to disks, in bytes a second. Gives those that the kernel refused, with the reason.
     pub fn set_io(&self, limits: &Limits, devices: &BTreeSet<Device>) -> Vec<String> {
         let Some(Place { dir, v2 }) = self.place(Controller::Io) else {

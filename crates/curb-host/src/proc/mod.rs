@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Dir, Mode, OFlags, openat, readlinkat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, StatxFlags, openat, readlinkat};
 
 pub use handle::Handle;
 pub use text::{Io, Pss, Stat, Statm, Status};
@@ -254,6 +254,21 @@ impl Process {
     /// It has ended, or is another user's.
     pub fn working_directory(&self) -> io::Result<PathBuf> {
         self.link("cwd")
+    }
+
+    /// The numbers of the device that its working directory is on. The file system is not asked: it may be one that a user
+    /// serves, and never answer.
+    ///
+    /// # Errors
+    /// It has ended, or is another user's.
+    pub fn working_device(&self) -> io::Result<(u32, u32)> {
+        let known = rustix::fs::statx(
+            &self.dir,
+            "cwd",
+            AtFlags::STATX_DONT_SYNC,
+            StatxFlags::empty(),
+        )?;
+        Ok((known.stx_dev_major, known.stx_dev_minor))
     }
 
     /// A file of it as text, such as `cgroup`, `limits`, `mountinfo`.

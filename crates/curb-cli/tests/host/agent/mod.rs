@@ -4,4 +4,5 @@ mod hostile;
 mod life;
 mod mlx;
 pub mod place;
+mod steps;
 mod unit;

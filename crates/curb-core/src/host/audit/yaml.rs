@@ -1,5 +1,10 @@
 //! YAML as other tools' files have it: several documents, anchors, aliases, merge keys, tags. Every node knows where it
 //! stands. The text may be hostile: size, depth and the number of nodes, those that aliases repeat included, are bounded.
+//!
+//! Why not the reader of our own files ([`crate::yaml`]): that one is there to refuse what this one has to read. It takes one
+//! document and no anchor, alias, merge key or tag (Compose and Kubernetes files are made of these), wants each scalar in one
+//! form, and refuses the whole file at its first error, where an audit goes on with the documents before it. Both stand on
+//! the same parser.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
