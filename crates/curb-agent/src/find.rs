@@ -159,9 +159,7 @@ impl Looker<'_> {
 
 impl Closer for Looker<'_> {
     fn command(&mut self) -> Option<String> {
-        let words = self.process.arguments().ok()?;
-        let words: Vec<_> = words.iter().map(|w| w.to_string_lossy()).collect();
-        Some(words.join(" "))
+        self.process.command_line().ok()
     }
 
     fn libraries(&mut self, names: &[String]) -> Option<Vec<usize>> {

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use curb_core::host::baseline::{self, Baseline, Figure};
 use curb_core::host::detect::Usual;
@@ -85,7 +87,7 @@ impl LimitsFile {
             return Reading::Same;
         }
         self.stamp = stamp;
-        let text = match text(&self.path) {
+        let text = match text(&self.path, true) {
             Ok(text) => text,
             Err(why) => return Reading::Wrong { errors: vec![why] },
         };
@@ -114,7 +116,7 @@ impl LimitsFile {
             return Ok(Usual::default());
         };
         let path = self.directory().join(path);
-        let text = text(&path)?;
+        let text = text(&path, false)?;
         let name = path.display().to_string();
         let baseline = baseline::parse(&name, &text).map_err(|all| {
             all.first()
@@ -163,9 +165,22 @@ fn stamp(path: &Path) -> Option<Stamp> {
     })
 }
 
-fn text(path: &Path) -> Result<String, String> {
+/// The text of a file; `obeyed`: of one that says what is done, so that not everybody may write it.
+fn text(path: &Path, obeyed: bool) -> Result<String, String> {
     let unreadable = |e: std::io::Error| format!("{}: {e}", path.display());
-    let file = fs::File::open(path).map_err(unreadable)?;
+    // A pipe in its place is not waited for.
+    let mut open = fs::OpenOptions::new();
+    let open = open
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let file = open.open(path).map_err(unreadable)?;
+    let meta = file.metadata().map_err(unreadable)?;
+    if !meta.is_file() {
+        return Err(format!("{}: it is no file", path.display()));
+    }
+    if obeyed {
+        not_everybody_s(path, &meta)?;
+    }
     let mut text = String::new();
     file.take(LONGEST + 1)
         .read_to_string(&mut text)
@@ -174,6 +189,33 @@ fn text(path: &Path) -> Result<String, String> {
         Ok(length) if length <= LONGEST => Ok(text),
         _ => Err(format!("{}: longer than {} bytes", path.display(), LONGEST)),
     }
+}
+
+/// Whoever may write the file, or put another in its place, has the agent do what they like to processes of others.
+fn not_everybody_s(path: &Path, meta: &fs::Metadata) -> Result<(), String> {
+    const OTHERS_WRITE: u32 = 0o002;
+    const STICKY: u32 = 0o1000;
+    if meta.mode() & OTHERS_WRITE != 0 {
+        let path = path.display();
+        return Err(format!(
+            "{path}: everybody may write it, and so have the agent stop what they like: chmod o-w {path}"
+        ));
+    }
+    let dir = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mode = fs::metadata(dir)
+        .map_err(|e| format!("{}: {e}", dir.display()))?
+        .mode();
+    if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+        let dir = dir.display();
+        return Err(format!(
+            "{}: everybody may put another file in its place: chmod o-w {dir}",
+            path.display()
+        ));
+    }
+    Ok(())
 }
 
 /// `file:line:column: what`

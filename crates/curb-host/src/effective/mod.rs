@@ -170,7 +170,11 @@ fn collect(
             continue;
         };
         let loaded = match process.mapped_files() {
-            Ok(files) => frameworks(files.iter().filter_map(|f| f.to_str())),
+            // A name that is no text is a name: nobody hides behind it.
+            Ok(files) => {
+                let names: Vec<_> = files.iter().map(|f| f.to_string_lossy()).collect();
+                frameworks(names.iter().map(AsRef::as_ref))
+            }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 survey.unseen += 1;
                 Vec::new()

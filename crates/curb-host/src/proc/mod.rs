@@ -21,6 +21,8 @@ pub use text::{Io, Pss, Stat, Statm, Status};
 
 /// What is read of one file at most: environments and maps can be long, and are written by others.
 const MOST: usize = 4 << 20;
+/// What is looked at of a command line.
+const MOST_COMMAND: usize = 64 << 10;
 
 /// Which process: a number is used again, with its start time it is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -227,6 +229,24 @@ impl Process {
         Ok(split_nul(&self.bytes("cmdline")?))
     }
 
+    /// The beginning of its arguments, with spaces between; what is no text is replaced. There may be a million of them: they
+    /// are neither taken apart nor read to their end.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn command_line(&self) -> io::Result<String> {
+        let mut bytes = read_some(self.dir.as_fd(), "cmdline", MOST_COMMAND)?;
+        let ends = bytes.len() < MOST_COMMAND;
+        if ends && bytes.last() == Some(&0) {
+            bytes.pop();
+        }
+        bytes
+            .iter_mut()
+            .filter(|b| **b == 0)
+            .for_each(|b| *b = b' ');
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// A variable of the environment it was started with, as it says: it can write there what it likes.
     ///
     /// # Errors
@@ -322,6 +342,11 @@ pub(crate) fn open_dir(at: impl AsFd, name: &str) -> io::Result<OwnedFd> {
 }
 
 pub(crate) fn read(at: impl AsFd, name: &str) -> io::Result<Vec<u8>> {
+    read_some(at, name, MOST)
+}
+
+/// At most so many bytes of it.
+fn read_some(at: impl AsFd, name: &str, most: usize) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = openat(at, name, flags, Mode::empty())?;
     let mut bytes = vec![0; 4096];
@@ -329,12 +354,12 @@ pub(crate) fn read(at: impl AsFd, name: &str) -> io::Result<Vec<u8>> {
     loop {
         let got = rustix::io::read(&file, &mut bytes[length..])?;
         length += got;
-        if got == 0 || length >= MOST {
+        if got == 0 || length >= most {
             bytes.truncate(length);
             return Ok(bytes);
         }
         if length == bytes.len() {
-            bytes.resize((2 * length).min(MOST), 0);
+            bytes.resize((2 * length).min(most), 0);
         }
     }
 }

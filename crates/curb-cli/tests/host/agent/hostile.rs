@@ -320,3 +320,82 @@ fn an_agent_that_is_not_root_confines_nothing_that_is_not_its_users_and_says_why
     );
     assert!(sleeper.lives() && !sleeper.cgroups().contains("curbagent"));
 }
+
+#[test]
+fn a_file_of_limits_that_everybody_may_write_or_replace_is_not_obeyed() {
+    use std::os::unix::fs::PermissionsExt;
+    let set = |path: &Path, mode: u32| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changed");
+    };
+    let place = Place::new();
+    let file = place.limits("", "      processes: {value: 64, why: test}", "");
+    let mut agent = place.agent(&["--every", "100ms"]);
+    agent.event("limits_read");
+    // Another file, which is obeyed as little as it would stop nobody.
+    place.limits("", "      processes: {value: 1, why: mine}", "");
+    let told = |agent: &super::place::Agent, what: &str| {
+        let refused = |e: &Value| {
+            e["event"] == "limits_refused"
+                && e["errors"][0].as_str().is_some_and(|w| w.contains(what))
+        };
+        agent.told().iter().any(refused)
+    };
+    agent.wait_for("the change", |e| {
+        e["event"] == "limits_read" && e["rules"] == 1
+    });
+    set(&file, 0o666);
+    fs::write(&file, fs::read(&file).expect("read")).expect("written");
+    until("it is refused", || told(&agent, "everybody may write it"));
+    assert_eq!(agent.get("/readyz", "").0, 503);
+    // Its directory; and a pipe, at which one would wait for ever.
+    set(&file, 0o644);
+    set(place.dir.path(), 0o777);
+    fs::write(&file, fs::read(&file).expect("read")).expect("written");
+    until("it is refused", || {
+        told(&agent, "everybody may put another file in its place")
+    });
+    set(place.dir.path(), 0o755);
+    fs::remove_file(&file).expect("removed");
+    let made = Command::new("mkfifo").arg(&file).status();
+    assert!(made.expect("mkfifo(1)").success());
+    until("it is refused", || told(&agent, "it is no file"));
+    assert_eq!(agent.get("/healthz", "").0, 200);
+    agent.stop();
+}
+
+#[test]
+fn a_million_arguments_do_not_make_the_agent_large_and_names_that_are_no_text_hide_nobody() {
+    let place = Place::new();
+    let word = place.word();
+    place.limits(
+        &format!(", command: \"*{word}*\""),
+        "      processes: {value: 64, why: test}",
+        "",
+    );
+    let mut agent = place.agent(&["--every", "100ms"]);
+    agent.event("agent_started");
+    let pid = agent.child.id();
+    let memory = || -> u64 {
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let line = text.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+        let kib = line.expect("there").trim().trim_end_matches(" kB");
+        kib.parse().expect("a number")
+    };
+    until("it has looked", || {
+        agent
+            .metric("curb_agent_rounds_total")
+            .is_some_and(|n| n > 3.0)
+    });
+    let before = memory();
+    // Its name and its first word are what terminals and parsers choke on; a file with them is mapped.
+    let program = format!(
+        "open('/proc/self/comm', 'wb').write(b'e) R 1\\n\\x1b[31m\\xff'); import time; time.sleep(120) # {word}"
+    );
+    let many = "import os, sys; os.execv('/usr/bin/python3', [b'py\\x1b[2J\\xff)\\n', '-c', sys.argv[1]] + [''] * 900000)";
+    let chat = place.start(Path::new("/usr/bin/python3"), &["-c", many, &program]);
+    agent.event_of("confined", chat.pid());
+    let after = memory();
+    assert!(after < before + 3 * 1024, "{before} kB, then {after} kB");
+    let (_, page) = agent.get("/metrics", "");
+    assert!(!page.contains('\u{1b}') && !agent.text().contains('\u{1b}'));
+}

@@ -174,3 +174,56 @@ fn a_limit_on_address_space_is_found_with_the_command_that_takes_it_away() {
         "{rules:?}"
     );
 }
+
+/// Maps a file that is called as MLX's is, in a directory and under a name that terminals and parsers choke on.
+const HIDES: &str = r#"
+import ctypes, os, sys
+where = sys.argv[1].encode() + b"/\x1b[2J\xff\n)"
+os.mkdir(where)
+with open(where + b"/libmlx.so", "wb") as f:
+    f.write(bytes(4096))
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap(None, 4096, 5, 2, os.open(where + b"/libmlx.so", os.O_RDONLY), 0)
+open("/proc/self/comm", "wb").write(b"e) R 1\n\x1b[31m\xff")
+print(os.getpid(), flush=True)
+sys.stdin.read()
+"#;
+
+#[test]
+fn nobody_hides_behind_names_that_are_no_text_and_none_of_them_reaches_the_terminal() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut child = Command::new("python3")
+        .args(["-c", HIDES])
+        .arg(dir.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut line = String::new();
+    let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
+    out.read_line(&mut line).expect("it tells its number");
+    let pid = line.trim().to_owned();
+    let ran = |words: &[&str]| {
+        let ran = Command::new(env!("CARGO_BIN_EXE_curb"))
+            .args(words)
+            .output();
+        String::from_utf8(ran.expect("curb").stdout).expect("text, whatever is in it")
+    };
+    let all: Vec<String> = [
+        &["audit"][..],
+        &["audit", "--json"],
+        &["audit", "--sarif"],
+        &["top", "--once"],
+    ]
+    .iter()
+    .map(|words| ran(words))
+    .collect();
+    drop(child.stdin.take());
+    child.wait().expect("ours");
+    assert!(all[0].contains(&pid) && all[1].contains(&pid), "{}", all[0]);
+    for text in &all {
+        let odd = text.chars().find(|c| c.is_control() && *c != '\n');
+        assert_eq!(odd, None, "{text}");
+    }
+}
