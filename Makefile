@@ -12,7 +12,7 @@ demo: ## the tour with a real Ray on loopback; stays up until Ctrl-C (ONCE=1: ex
 test: ## install what the tests need and run all of them, end to end with real Ray too
 	@scripts/test.sh
 
-lint: ## formatting, clippy, licences and sources of dependencies, shell and Python
+lint: ## formatting, clippy, macOS by type check, licences and sources of dependencies, shell and Python
 	@scripts/lint.sh
 
 fmt: ## format Rust and Python

@@ -4,6 +4,8 @@
 
 mkdir -p target/bench
 out="target/bench/host-$(date -u +%Y-%m-%dT%H%M%SZ).txt"
+# What curb run is compared with; bench_agent.py says what it needs by itself.
+need_command runc runc
 cargo build --quiet --release -p curb-cli
 {
   echo "# $(date -u +%Y-%m-%d), commit $(git rev-parse --short HEAD 2>/dev/null || echo none)"

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use curb_api::client::{Client, ClientConfig, TokenText};
 use curb_core::time::Timestamp;
-use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::args::Remote;
@@ -28,7 +27,6 @@ impl Ctx {
         let err = std::io::stderr();
         let terminal = out.is_terminal();
         let now = Timestamp(jiff::Timestamp::now().as_millisecond());
-        let zone = TimeZone::system();
         let width = terminal.then(terminal_width);
         let color = colored(anstream::AutoStream::choice(&out));
         let err_color = colored(anstream::AutoStream::choice(&err));
@@ -36,7 +34,7 @@ impl Ctx {
             width,
             color,
             now,
-            zone,
+            zone: None,
         };
         let err_view = View {
             color: err_color,

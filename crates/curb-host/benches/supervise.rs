@@ -3,13 +3,14 @@
 //! `CURB` names the binary that is measured. Each figure is the median of many, and the 95th of a hundred.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use curb_host::group::Group;
 use curb_host::layout::Layout;
 use curb_host::limits::Limits;
+use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
 
 const STARTS: usize = 100;
@@ -68,20 +69,9 @@ fn all() {
             ms(within.0) - ms(direct.0)
         ));
     }
-    let (mut signalled, mut empty) = (Vec::new(), Vec::new());
-    for n in 0..KILLS {
-        let (a, b) = kill(n);
-        signalled.push(a);
-        empty.push(b);
-    }
-    tell(
-        &format!("decision to all {MEMBERS} signalled"),
-        &middle(signalled),
-    );
-    tell(
-        &format!("decision to an empty group of {MEMBERS}"),
-        &middle(empty),
-    );
+    within_runc(&own, &direct, &stamp);
+    whole(&curb);
+    ends();
     for rate in [128_u64, 1536] {
         let over: Vec<u64> = (0..5).map(|_| overshoot(&curb, &own, rate)).collect();
         println(&format!(
@@ -90,14 +80,110 @@ fn all() {
     }
 }
 
+/// A container of runc's of this machine's own files, with the same limits: what else starts a program within groups.
+fn within_runc(own: &Path, direct: &(Duration, Duration), stamp: &dyn Fn(Command) -> Duration) {
+    let made = Bundle::new(own);
+    let n = std::cell::Cell::new(0);
+    let container = || {
+        n.set(n.get() + 1);
+        let mut command = Command::new("runc");
+        let name = format!("curb-bench-{}-{}", std::process::id(), n.get());
+        command.args(["run", "--bundle"]).arg(&made.0).arg(name);
+        command
+    };
+    if let Err(why) = Command::new("runc").arg("--version").output() {
+        println(&format!("start within runc: NOT MEASURED: runc: {why}"));
+        return;
+    }
+    let within = figures(STARTS, || stamp(container()));
+    tell("start within runc, memory, CPU and processes", &within);
+    println(&format!(
+        "  added, at the median: {:.2} ms",
+        ms(within.0) - ms(direct.0)
+    ));
+}
+
+/// The files of a container; removed when dropped.
+struct Bundle(PathBuf);
+
+impl Bundle {
+    fn new(own: &Path) -> Bundle {
+        let dir = std::env::temp_dir().join(format!("curb-bench-runc-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("root")).expect("a directory");
+        let programs = own.parent().expect("a directory").display().to_string();
+        let bound: Vec<String> = ["/usr", "/lib", "/lib64", &programs]
+            .into_iter()
+            .filter(|d| Path::new(d).exists())
+            .map(|d| format!(r#"{{"destination":"{d}","source":"{d}","type":"bind","options":["rbind","ro"]}}"#))
+            .collect();
+        let text = format!(
+            r#"{{"ociVersion":"1.0.2","process":{{"user":{{"uid":0,"gid":0}},"args":["{}","stamp"],"env":["PATH=/usr/bin"],"cwd":"/"}},
+"root":{{"path":"root"}},"mounts":[{{"destination":"/proc","type":"proc","source":"proc"}},{}],
+"linux":{{"cgroupsPath":"/curb-bench-runc-{}","resources":{{"memory":{{"limit":268435456,"swap":268435456}},
+"cpu":{{"quota":100000,"period":100000}},"pids":{{"limit":64}}}},"namespaces":[{{"type":"mount"}},{{"type":"pid"}}]}}}}"#,
+            own.display(),
+            bound.join(","),
+            std::process::id()
+        );
+        std::fs::write(dir.join("config.json"), text).expect("written");
+        Bundle(dir)
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        let _what_is_left_is_small = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// `true` from before its start until it is waited for, alone and with all that `curb run` does before and after it.
+fn whole(curb: &std::ffi::OsStr) {
+    let took = |program: &std::ffi::OsStr, arguments: &[&str]| {
+        figures(STARTS, || {
+            let begun = now();
+            let mut command = Command::new(program);
+            assert!(command.args(arguments).status().expect("it runs").success());
+            Duration::from_nanos(now().saturating_sub(begun))
+        })
+    };
+    let alone = took("true".as_ref(), &[]);
+    tell("true, from start to end", &alone);
+    let within = took(curb, &["run", "--", "true"]);
+    tell("curb run -- true, from start to end", &within);
+    println(&format!(
+        "  added, at the median: {:.2} ms",
+        ms(within.0) - ms(alone.0)
+    ));
+}
+
+/// How fast a decision reaches processes, and how fast they are gone.
+fn ends() {
+    let ended = |members: usize, how: fn(&Group)| {
+        let all: Vec<_> = (0..KILLS).map(|n| kill(n, members, how)).collect();
+        let (signalled, empty): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+        (middle(signalled), middle(empty))
+    };
+    let term = |group: &Group| {
+        group.signal(Signal::TERM);
+    };
+    // With one process, its signal is the first; with more, reading the list of them comes before it.
+    let (first, _) = ended(1, Group::kill_once);
+    tell("decision to the first signal (kill)", &first);
+    let (first, _) = ended(1, term);
+    tell("decision to the first signal (SIGTERM, by pidfd)", &first);
+    let (signalled, empty) = ended(MEMBERS, Group::kill_once);
+    tell(&format!("decision to all {MEMBERS} signalled"), &signalled);
+    tell(&format!("decision to an empty group of {MEMBERS}"), &empty);
+}
+
 /// How long until all are signalled, and until the group is empty.
-fn kill(n: usize) -> (Duration, Duration) {
+fn kill(n: usize, members: usize, how: impl Fn(&Group)) -> (Duration, Duration) {
     let layout = Layout::read(Path::new("/")).expect("groups");
     let name = format!("curb-bench-{}-{n}", std::process::id());
     let group = Group::create(&layout, &name, &Limits::default()).expect("a group");
-    let mut children: Vec<Child> = (0..MEMBERS).map(|_| member(&group)).collect();
+    let mut children: Vec<Child> = (0..members).map(|_| member(&group)).collect();
     let begun = Instant::now();
-    group.kill_once();
+    how(&group);
     let signalled = begun.elapsed();
     while !group.members().is_empty() {
         for child in &mut children {

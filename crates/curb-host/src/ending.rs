@@ -5,7 +5,7 @@ use std::time::Duration;
 use curb_core::host::limits::Resource;
 use curb_core::host::thrash::Thrashing;
 
-use crate::group::Counts;
+use crate::counts::Counts;
 use crate::limits::{Limits, size};
 
 /// How the command's process ended.
@@ -249,6 +249,11 @@ impl Ending {
                     "it died of a segmentation fault, and not of a limit of the group".to_owned(),
                 );
                 lines.push("next: look at its last lines; where a limit on address space (ulimit -v) is set, take it away: frameworks that do not check allocations crash at it".to_owned());
+            }
+            Cause::Signal(SIGKILL) if self.counts.oom_kills.is_none() => {
+                lines.push(format!(
+                    "it was ended by signal {SIGKILL}, which was not sent by curb; whether the system did it for memory is not told here{peak}"
+                ));
             }
             Cause::Signal(signal) => {
                 lines.push(format!(

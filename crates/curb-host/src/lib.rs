@@ -14,30 +14,58 @@
 //!
 //! A reading that could not be taken is `None`, never zero. A process is signalled only through a descriptor of it whose
 //! membership was checked after it was opened, so that a reused number never hits another's process.
+//!
+//! That is Linux. On macOS there are no control groups: there it is `portable` alone, a watchdog.
 
-#![cfg(target_os = "linux")]
-
+#[cfg(target_os = "linux")]
 pub mod attach;
+mod counts;
+#[cfg(target_os = "linux")]
 pub mod devices;
+#[cfg(target_os = "linux")]
 pub mod effective;
 pub mod ending;
+#[cfg(target_os = "linux")]
 pub mod group;
 pub mod hook;
+#[cfg(target_os = "linux")]
 pub mod host;
+#[cfg(target_os = "linux")]
 pub mod layout;
 pub mod limits;
+#[cfg(target_os = "linux")]
 pub mod live;
 pub mod machine;
+#[cfg(target_os = "linux")]
 pub mod open_files;
+mod pace;
+mod plan;
+#[cfg(any(test, not(target_os = "linux")))]
+pub mod portable;
+#[cfg(target_os = "linux")]
 pub mod privilege;
+#[cfg(target_os = "linux")]
 pub mod proc;
+#[cfg(target_os = "linux")]
 pub mod profile;
+#[cfg(target_os = "linux")]
 pub mod readings;
+#[cfg(target_os = "linux")]
 pub mod run;
+#[cfg(target_os = "linux")]
 pub mod sample;
+#[cfg(target_os = "linux")]
 pub mod scan;
+mod signals;
+#[cfg(target_os = "linux")]
 mod spawn;
 pub mod tell;
+#[cfg(target_os = "linux")]
 pub mod totals;
+#[cfg(target_os = "linux")]
 mod tree;
+#[cfg(target_os = "linux")]
 pub mod users;
+
+pub use counts::Counts;
+pub use plan::{Fallback, Plan, RunError};

@@ -51,6 +51,8 @@ pub struct Told {
     pub mlx_cache: Option<Bytes>,
     /// MLX's own memory limit, which it goes past without an error.
     pub mlx_memory: Option<Bytes>,
+    /// What MLX keeps resident; of macOS only.
+    pub mlx_wired: Option<Bytes>,
 }
 
 impl Told {
@@ -102,6 +104,7 @@ impl From<&LimitSet> for Limits {
                 gpu_memory: value(&set.gpu_memory),
                 mlx_cache: value(&set.mlx_cache),
                 mlx_memory: value(&set.mlx_memory),
+                mlx_wired: value(&set.mlx_wired),
             },
         }
     }

@@ -102,6 +102,12 @@ pub fn groups(workload: &str) -> io::Result<Vec<Group>> {
     Ok(each.collect())
 }
 
+/// Whether a workload's fallback runs in that group, by its name: `curb run` gave it that, and no program can change it.
+#[must_use]
+pub fn is_fallback(group: &Group) -> bool {
+    Owner::is_fallback(group.name())
+}
+
 /// From the groups of a process: the name of the workload's group that it is in, and the same text as seen from the place
 /// above that group.
 fn above_group(cgroup: &str, workload: &str) -> Option<(String, String)> {

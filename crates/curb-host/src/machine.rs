@@ -6,7 +6,8 @@ use std::path::Path;
 use curb_core::host::Bytes;
 use curb_core::host::limits::Host;
 
-/// Memory and CPUs that are online, as the kernel tells them below `root` (`/`). What it does not tell is not known.
+/// Memory and CPUs that are online, as the kernel tells them below `root` (`/`). What it does not tell is not known; on
+/// macOS, that is both.
 #[must_use]
 pub fn machine(root: &Path) -> Host {
     let online = fs::read_to_string(root.join("sys/devices/system/cpu/online"));

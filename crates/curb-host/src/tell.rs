@@ -129,11 +129,13 @@ impl Teller {
     }
 
     /// Which start of it this is, from 1.
+    #[cfg(target_os = "linux")]
     pub(crate) fn run(&self) -> u32 {
         self.run
     }
 
     /// The state from the next event on.
+    #[cfg(target_os = "linux")]
     pub(crate) fn set_state(&mut self, state: State) {
         self.state = state;
     }

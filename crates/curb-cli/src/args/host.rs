@@ -22,6 +22,13 @@ pub use limits::*;
 pub use profile::ProfileArgs;
 pub use top::*;
 
+/// On macOS longer: a large program that is killed may leave wired memory behind for good.
+const GRACE: &str = if cfg!(target_os = "macos") {
+    "2m"
+} else {
+    "30s"
+};
+
 /// `curb run`
 #[derive(Debug, Args)]
 #[command(
@@ -66,7 +73,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", value_parser = end_thrashing)]
     pub end_thrashing: Option<EndThrashing>,
     /// From being asked to end until it is killed
-    #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = GRACE)]
     pub grace: Millis,
     /// Write each event as a line of JSON to a file, or to stdout (`-`)
     #[arg(long, value_name = "FILE")]

@@ -1,5 +1,8 @@
 //! `curb run`: a command inside limits, supervised.
 
+#[cfg_attr(not(target_os = "linux"), path = "run/no_baseline.rs")]
+mod baseline;
+
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,8 +15,10 @@ use curb_core::time::Millis;
 use curb_front::Front;
 use curb_host::limits::{Bytes, Limits, MilliCpu};
 use curb_host::machine::machine;
-use curb_host::run::{Fallback, Plan, RunError, attach, run as run_within};
+#[cfg(target_os = "linux")]
+use curb_host::run::{attach, run as run_within};
 use curb_host::tell::Lines;
+use curb_host::{Fallback, Plan, RunError};
 
 use crate::args::RunArgs;
 use crate::cmd::front;
@@ -30,6 +35,10 @@ const NOT_FOUND: u8 = 127;
 /// `curb run ... -- CMD`: ends as the command ends.
 pub fn run(args: RunArgs, ctx: &mut Ctx) -> ExitCode {
     let pid = args.pid;
+    let looked = args
+        .workload
+        .clone()
+        .map(|name| (args.limits.clone(), name));
     let (mut plan, front) = match prepare(args, ctx) {
         Ok(prepared) => prepared,
         Err((failure, code)) => {
@@ -39,10 +48,12 @@ pub fn run(args: RunArgs, ctx: &mut Ctx) -> ExitCode {
     };
     plan.observers.push(Box::new(say));
     plan.observers.extend(front.as_ref().map(front::follower));
+    let looking = looked.and_then(|(limits, name)| baseline::look(limits, name));
     let ended = match pid {
         Some(pid) => attach(plan, pid),
         None => run_within(plan),
     };
+    baseline::wait_for(looking);
     front::stop(front);
     match ended {
         Ok(ending) => ExitCode::from(ending.exit.shell_code()),
@@ -52,6 +63,17 @@ pub fn run(args: RunArgs, ctx: &mut Ctx) -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+#[cfg(target_os = "macos")]
+fn run_within(plan: Plan) -> Result<curb_host::ending::Ending, RunError> {
+    curb_host::portable::run(plan, &curb_host::portable::Mac::new())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn attach(_: Plan, pid: u32) -> Result<curb_host::ending::Ending, RunError> {
+    let why = std::io::Error::other("one that runs already can be taken in on Linux only");
+    Err(RunError::NoProcess { pid, why })
 }
 
 /// What to run, and the front before it, which listens from here on; or why not, and the exit code for that.

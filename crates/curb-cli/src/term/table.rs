@@ -235,7 +235,7 @@ mod tests {
             width,
             color,
             now: Timestamp(0),
-            zone: TimeZone::UTC,
+            zone: Some(TimeZone::UTC),
         }
     }
 

@@ -15,8 +15,9 @@ pub struct View {
     pub color: bool,
     /// The present.
     pub now: Timestamp,
-    /// Where the reader is.
-    pub zone: TimeZone,
+    /// Where the reader is; `None`: where this machine is, which is found when a time is first told. It is seldom told, and
+    /// to find it takes a look at every name of a zone that there is.
+    pub zone: Option<TimeZone>,
 }
 
 /// The few colours there are.
@@ -55,6 +56,10 @@ impl View {
         }
     }
 
+    fn zone(&self) -> TimeZone {
+        self.zone.clone().unwrap_or_else(TimeZone::system)
+    }
+
     /// Columns for running text: at most 100, 80 where nobody looks.
     #[must_use]
     pub fn columns(&self) -> usize {
@@ -64,8 +69,8 @@ impl View {
     /// A moment, as short as it can be said: `14:20`, `Mon 14:20` within a week, `2026-12-01 00:00` else.
     #[must_use]
     pub fn at(&self, moment: Timestamp) -> String {
-        let there = moment.to_jiff().to_zoned(self.zone.clone());
-        let here = self.now.to_jiff().to_zoned(self.zone.clone());
+        let there = moment.to_jiff().to_zoned(self.zone());
+        let here = self.now.to_jiff().to_zoned(self.zone());
         let days = moment.0.abs_diff(self.now.0) / 86_400_000;
         let form = if there.date() == here.date() {
             "%H:%M"
@@ -82,7 +87,7 @@ impl View {
     pub fn at_full(&self, moment: Timestamp) -> String {
         moment
             .to_jiff()
-            .to_zoned(self.zone.clone())
+            .to_zoned(self.zone())
             .strftime("%Y-%m-%d %H:%M:%S %:z")
             .to_string()
     }
@@ -90,8 +95,8 @@ impl View {
     /// A moment to the second, without the day where that is today: `14:20:05`, `11-21 14:20:05`.
     #[must_use]
     pub fn at_second(&self, moment: Timestamp) -> String {
-        let there = moment.to_jiff().to_zoned(self.zone.clone());
-        let here = self.now.to_jiff().to_zoned(self.zone.clone());
+        let there = moment.to_jiff().to_zoned(self.zone());
+        let here = self.now.to_jiff().to_zoned(self.zone());
         if there.date() == here.date() {
             return self.clock(moment);
         }
@@ -127,14 +132,14 @@ impl View {
     /// The time of day to the second: `14:20:05`.
     #[must_use]
     pub fn clock(&self, moment: Timestamp) -> String {
-        let there = moment.to_jiff().to_zoned(self.zone.clone());
+        let there = moment.to_jiff().to_zoned(self.zone());
         there.strftime("%H:%M:%S").to_string()
     }
 
     /// How far the reader's zone is from UTC now: `+01:00`.
     #[must_use]
     pub fn offset(&self) -> String {
-        let here = self.now.to_jiff().to_zoned(self.zone.clone());
+        let here = self.now.to_jiff().to_zoned(self.zone());
         here.strftime("%:z").to_string()
     }
 }
@@ -189,7 +194,7 @@ mod tests {
             width: Some(80),
             color: false,
             now: Timestamp(1_795_356_000_000),
-            zone: TimeZone::UTC,
+            zone: Some(TimeZone::UTC),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 const LIMITS: &str = r#"version: 1
 workloads:
@@ -52,7 +53,7 @@ fn each_limit_does_what_the_file_says_and_the_real_commands_are_left_alone() {
         "memory beyond its limit of 64 MiB",
         "pass  on_warn is run",
         "pass  the kernel ends it at its limit, and that is told",
-        "pass  it is started again 1 times",
+        "pass  it is started again once (once)",
         "pass  it is given up then",
         "pass  it gets 24 at most (it got 24, and no more)",
         "pass  it is stopped for that (it ended: duration)",
@@ -96,4 +97,40 @@ fn what_the_host_cannot_spare_is_refused_with_numbers_before_anything_runs() {
     let told = drill(LIMITS, &["nobody"]);
     assert_eq!(told.code, Some(2), "{}", told.err);
     assert!(!Path::new("/sys/fs/cgroup/memory/curb-chat").exists());
+}
+
+#[test]
+fn a_drill_that_is_interrupted_ends_what_it_runs_and_leaves_no_files() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let limits = dir.path().join("limits.yaml");
+    std::fs::write(&limits, LIMITS).expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_curb"));
+    command.args(["drill", "chat", "--limits"]).arg(&limits);
+    command
+        .env("TMPDIR", dir.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let child = command.spawn().expect("it starts");
+    let stage = || {
+        let entries = std::fs::read_dir(dir.path()).expect("read").flatten();
+        let names: Vec<_> = entries
+            .map(|e| e.file_name().into_string().expect("text"))
+            .collect();
+        names.into_iter().find(|n| n.starts_with("curb-drill-"))
+    };
+    // A run has begun when it has written its first event.
+    let begun = || stage().is_some_and(|s| dir.path().join(s).join("events").exists());
+    let until = Instant::now() + Duration::from_secs(30);
+    while !begun() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(begun(), "no run has begun");
+    let pid =
+        rustix::process::Pid::from_raw(i32::try_from(child.id()).expect("small")).expect("one");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("our own child");
+    let out = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(130), "{said}");
+    assert!(said.contains("interrupted"), "{said}");
+    assert_eq!(stage(), None);
 }

@@ -339,6 +339,9 @@ fn what_fails_too_often_is_replaced_by_the_smaller_command() {
         (&last["state"], &last["run"]),
         (&"fallback".into(), &3.into())
     );
+    // By its group's name `curb limits apply` knows that the fallback's limits are its own.
+    let group = last["group"].as_str().expect("its name");
+    assert!(group.ends_with("-03"), "{group}");
 }
 
 #[test]
@@ -369,6 +372,73 @@ fn mlx_that_answers_sigterm_late_has_its_grace() {
     assert!(begun.elapsed() < Duration::from_secs(20));
     assert!(
         ran.err.contains("it was stopped: it may run 2s"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn a_baseline_that_does_not_tell_of_the_workload_any_more_is_told_and_stops_nothing() {
+    use curb_core::host::baseline::{self, Baseline, Evidence, Machine};
+    let chat = Workload::new(
+        "",
+        "limits: {memory: {value: 128MiB, why: w}}\nbaseline: chat.yaml\n",
+    );
+    let limits = chat.path("limits.yaml");
+    let run = || {
+        let file = limits.to_str().expect("text");
+        end(curb(&[
+            "--workload",
+            "chat",
+            "--limits",
+            file,
+            "--",
+            "sh",
+            "-c",
+            "sleep 0.2; exit 3",
+        ]))
+    };
+    let ran = run();
+    assert_eq!(ran.code, Some(3), "{}", ran.err);
+    assert!(
+        ran.err
+            .contains("curb chat: note: its limits rest on the baseline chat.yaml, and"),
+        "{}",
+        ran.err
+    );
+    let mut of_another_machine = Baseline {
+        workload: "chat".to_owned(),
+        evidence: Evidence {
+            machine: Machine {
+                system: "Plan 9".to_owned(),
+                cpus: 1,
+                memory_kib: 1,
+                ..Machine::default()
+            },
+            ..Evidence::default()
+        },
+        scenarios: Default::default(),
+    };
+    let write = |baseline: &Baseline| {
+        fs::write(chat.path("chat.yaml"), baseline::write(baseline)).expect("written");
+    };
+    let scenario = include_str!("scenario.yaml");
+    let whole = baseline::write(&of_another_machine)
+        .replace("scenarios: {}", &format!("scenarios:\n{scenario}"));
+    fs::write(chat.path("chat.yaml"), &whole).expect("written");
+    let ran = run();
+    assert_eq!(ran.code, Some(3), "{}", ran.err);
+    assert!(
+        ran.err
+            .contains("its scenario `peak` is stale: the machine's"),
+        "{}",
+        ran.err
+    );
+    of_another_machine.workload = "other".to_owned();
+    write(&of_another_machine);
+    let ran = run();
+    assert!(
+        ran.err.contains("it is a baseline of workload `other`"),
         "{}",
         ran.err
     );

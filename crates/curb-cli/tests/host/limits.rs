@@ -185,6 +185,28 @@ fn what_runs_gets_the_limits_of_the_file_and_what_the_kernel_took_is_told() {
 }
 
 #[test]
+fn a_fallback_that_runs_gets_its_own_limits_and_of_the_workload_what_it_does_not_say() {
+    let workload = workload();
+    let normal = name(&workload, started(), 1);
+    let fallback = format!("{}-02", normal.strip_suffix("-1").expect("run 1"));
+    let own = made(&normal, &some_memory(64));
+    let small = made(&fallback, &some_memory(64));
+    let text = format!(
+        "version: 1\nworkloads:\n  - name: {workload}\n    limits: {{memory: {{value: 96MiB, why: w}}, processes: {{value: 40, why: w}}}}\n    \
+         retry: {{times: 1, first: 1s, most: 1s, within: 10m}}\n    \
+         fallback: {{command: [x], limits: {{memory: {{value: 32MiB, why: w}}}}}}\n"
+    );
+    let ran = apply(&text, &[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(own.limit_on_memory(), Some(Bytes(96 * MIB)));
+    assert_eq!(small.limit_on_memory(), Some(Bytes(32 * MIB)));
+    for made in [&own, &small] {
+        let told = format!("{}: pids.max: 50 -> 40\n", made.group().name());
+        assert!(ran.out.contains(&told), "{}", ran.out);
+    }
+}
+
+#[test]
 fn a_limit_below_what_is_held_is_refused_and_nothing_is_changed() {
     let workload = workload();
     let mut made = made(&name(&workload, started(), 1), &some_memory(96));

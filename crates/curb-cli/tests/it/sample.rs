@@ -18,7 +18,7 @@ pub fn view() -> View {
         width: Some(80),
         color: false,
         now: Timestamp(NOW),
-        zone: jiff::tz::TimeZone::UTC,
+        zone: Some(jiff::tz::TimeZone::UTC),
     }
 }
 

@@ -20,8 +20,9 @@ use curb_core::host::ladder::HeldBy;
 
 use crate::layout::{Controller, Layout, Unified};
 use crate::limits::Limits;
+use crate::spawn::Doors;
 
-pub use counts::Counts;
+pub use crate::counts::Counts;
 pub(crate) use counts::{stalled_of, stat_of};
 pub use notice::Notice;
 pub use save::Saved;
@@ -282,6 +283,16 @@ impl Group {
     pub fn doors(&self) -> Vec<PathBuf> {
         let dirs = self.directories();
         dirs.into_iter().map(|d| d.join("cgroup.procs")).collect()
+    }
+
+    /// The ways in for a process that is being started, which has one thread: no wait for others.
+    pub(crate) fn entry(&self) -> Doors {
+        let v1 = self.places.values().filter(|p| !p.v2);
+        let v1: BTreeSet<PathBuf> = v1.map(|p| p.dir.join("tasks")).collect();
+        Doors {
+            birth: self.unified.clone(),
+            tasks: v1.into_iter().collect(),
+        }
     }
 
     fn directories(&self) -> BTreeSet<PathBuf> {

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use curb_core::host::baseline::{Ended, Figure, MemoryAs, Parts, Scenario, Series, Tally};
-use curb_core::host::sample::{Gpus, Sample, rates};
+use curb_core::host::baseline::{
+    Ended, Figure, MemoryAs, Parts, Scenario, Series, THREADS, Tally, ThreadCpu,
+};
+use curb_core::host::sample::{Gpus, ProcessKey, Sample, rates};
 use curb_core::time::{Millis, Timestamp};
 
 use crate::hook::{Message, MlxCounters, Said};
@@ -23,6 +25,7 @@ pub(super) struct Collector {
     /// The most that each process had in memory, in KiB.
     residents: BTreeMap<u32, u64>,
     mlx_peak_before: BTreeMap<u32, u64>,
+    threads: Threads,
     pub(super) ended: Ended,
     pub(super) cut_short: Option<String>,
     cpu_ms: Option<(u64, u64)>,
@@ -46,6 +49,7 @@ impl Collector {
             most_needed: None,
             residents: BTreeMap::new(),
             mlx_peak_before: BTreeMap::new(),
+            threads: Threads::default(),
             ended: Ended::Asked,
             cut_short: None,
             cpu_ms: None,
@@ -81,6 +85,7 @@ impl Collector {
             let most = self.residents.entry(process.id.pid).or_default();
             *most = (*most).max(kib(process.resident.0));
         }
+        self.threads.take(&sample);
         self.machine(&sample);
         self.gpus(&sample.gpus);
         self.mlx(mlx);
@@ -196,6 +201,7 @@ impl Collector {
             let own = self.residents.entry(pid).or_default();
             *own = (*own).max(most);
         }
+        self.threads.add(&later.threads);
         self.ended = later.ended;
         self.cut_short = self.cut_short.take().or(later.cut_short);
     }
@@ -212,6 +218,84 @@ fn worse(a: Option<MemoryAs>, b: MemoryAs) -> MemoryAs {
     a.filter(|a| rank(*a) > rank(b)).unwrap_or(b)
 }
 
+/// No more names of threads are told apart: a program may give each a name of its own.
+const NAMES: usize = 256;
+/// What threads of further names are added up under.
+const OTHERS: &str = "(others)";
+
+/// CPU time of threads, by name.
+#[derive(Clone, Debug, Default)]
+struct Threads {
+    /// What each thread had at the last look.
+    last: Option<BTreeMap<(ProcessKey, u32), u64>>,
+    /// Microseconds.
+    by_name: BTreeMap<String, u64>,
+}
+
+impl Threads {
+    /// What each has used since the last look; one that was not there then, all that it has.
+    fn take(&mut self, sample: &Sample) {
+        let mut now = BTreeMap::new();
+        for process in &sample.processes {
+            for thread in &process.each_thread {
+                let key = (process.id, thread.tid);
+                now.insert(key, thread.cpu.0);
+                let Some(last) = &self.last else { continue };
+                let used = thread
+                    .cpu
+                    .0
+                    .saturating_sub(last.get(&key).copied().unwrap_or(0));
+                Threads::count(&mut self.by_name, &thread.name, used);
+            }
+        }
+        self.last = Some(now);
+    }
+
+    fn add(&mut self, other: &Threads) {
+        for (name, used) in &other.by_name {
+            Threads::count(&mut self.by_name, name, *used);
+        }
+    }
+
+    fn count(by_name: &mut BTreeMap<String, u64>, name: &str, used: u64) {
+        if used == 0 {
+            return;
+        }
+        let fits = by_name.len() < NAMES || by_name.contains_key(name);
+        let sum = by_name
+            .entry(if fits { name } else { OTHERS }.to_owned())
+            .or_default();
+        *sum = sum.saturating_add(used);
+    }
+
+    /// Those that used most, the most first. Names are the program's own: what is no plain character of them is left out.
+    fn most(self) -> Vec<ThreadCpu> {
+        let plain = |name: &str| -> String {
+            let plain: String = name
+                .chars()
+                .map(|c| {
+                    if c.is_ascii_graphic() || c == ' ' {
+                        c
+                    } else {
+                        '?'
+                    }
+                })
+                .collect();
+            Some(plain.trim().to_owned())
+                .filter(|n| !n.is_empty())
+                .unwrap_or_else(|| "?".to_owned())
+        };
+        let mut all: Vec<(u64, String)> =
+            self.by_name.iter().map(|(n, us)| (*us, plain(n))).collect();
+        all.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        let all = all.into_iter().map(|(us, name)| ThreadCpu {
+            name,
+            cpu_ms: us / 1000,
+        });
+        all.filter(|t| t.cpu_ms > 0).take(THREADS).collect()
+    }
+}
+
 /// All runs of a scenario.
 #[derive(Debug, Default)]
 pub(super) struct Sum {
@@ -222,6 +306,7 @@ pub(super) struct Sum {
     ended: Option<Ended>,
     cut_short: Option<String>,
     notes: BTreeSet<String>,
+    threads: Threads,
 }
 
 impl Sum {
@@ -232,6 +317,7 @@ impl Sum {
     pub(super) fn add(&mut self, run: Collector, marks: &[Message], notes: &[String]) {
         let most = run.most();
         self.run_peaks.push(most);
+        self.threads.add(&run.threads);
         if self.largest.as_ref().is_none_or(|(old, ..)| most > *old) {
             let parts = parts(marks, &run.residents);
             self.largest = Some((most, run.series, parts));
@@ -268,6 +354,7 @@ impl Sum {
                 .collect(),
             run_peaks_kib: self.run_peaks,
             parts,
+            threads_by_cpu: self.threads.most(),
             notes: self.notes.into_iter().collect(),
             cut_short: self.cut_short.or(nothing),
             stale: Vec::new(),

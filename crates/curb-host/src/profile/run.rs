@@ -1,7 +1,9 @@
 //! One run of the command, looked at from its start to its end.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -244,37 +246,30 @@ fn spawn_command(
     group: Option<&Group>,
     hook: Option<&Hook>,
 ) -> Result<Pid, ProfileError> {
-    let Some((program, arguments)) = plan.command.split_first() else {
+    let Some(program) = plan.command.first() else {
         return Err(ProfileError::NotFound(String::new()));
     };
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null());
-    command.stdout(to_stderr().map_err(system("cannot pass its output on"))?);
-    if let Some(hook) = hook {
-        hook.put_into(&mut command, &MlxLimits::default());
-    }
+    let path = std::env::var_os("PYTHONPATH");
+    let variables = hook.map(|h| h.environment(path.as_deref(), &MlxLimits::default()));
+    let nothing = File::open("/dev/null").map_err(system("cannot keep its input from it"))?;
     let entry = Entry {
-        doors: group.map(Group::doors).unwrap_or_default(),
+        doors: group.map(Group::entry).unwrap_or_default(),
+        stdin: Some(nothing.into()),
+        stdout: Some(to_stderr().map_err(system("cannot pass its output on"))?),
         ..Entry::default()
     };
-    let child = spawn(command, &entry).map_err(|why| {
+    spawn(&plan.command, &variables.unwrap_or_default(), &entry).map_err(|why| {
         let program = program.to_string_lossy().into_owned();
         match why.kind() {
             io::ErrorKind::NotFound => ProfileError::NotFound(program),
             _ => ProfileError::NotRunnable { program, why },
         }
-    })?;
-    pid_of(child.id())
+    })
 }
 
 /// Curb's own stdout is for what was measured.
-fn to_stderr() -> io::Result<Stdio> {
-    Ok(Stdio::from(rustix::io::dup(rustix::stdio::stderr())?))
-}
-
-fn pid_of(raw: u32) -> Result<Pid, ProfileError> {
-    let pid = i32::try_from(raw).ok().and_then(Pid::from_raw);
-    pid.ok_or_else(|| system("no such process")(io::Error::other("its number is none")))
+fn to_stderr() -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?)
 }
 
 impl Watched<'_> {

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use curb_core::host::ladder::HeldBy;
@@ -14,6 +13,7 @@ use crate::group::{Group, Notice};
 use crate::layout::{Controller, Layout};
 use crate::limits::{Bytes, Limits, MilliCpu};
 use crate::readings::Sample;
+use crate::spawn::Doors;
 use crate::tree::{Root, Sum, Tree};
 
 /// What several processes share is looked for at most so often: the kernel walks all their pages for it.
@@ -147,8 +147,8 @@ impl Body {
         self.group.as_ref().map_or(HeldBy::Nothing, Group::held_by)
     }
 
-    pub(crate) fn doors(&self) -> Vec<PathBuf> {
-        self.group.as_ref().map(Group::doors).unwrap_or_default()
+    pub(crate) fn entry(&self) -> Doors {
+        self.group.as_ref().map(Group::entry).unwrap_or_default()
     }
 
     pub(crate) fn notice(&self) -> Option<Notice> {
@@ -310,6 +310,9 @@ fn not_held(group: Option<&Group>, limits: &Limits) -> Vec<String> {
     }
     if limits.memory.is_some() && !holds(Controller::Memory) && group.is_some() {
         all.push(format!("memory by the kernel: {}", why(Controller::Memory)));
+    }
+    if limits.told.mlx_wired.is_some() {
+        all.push("mlx_wired: MLX wires memory on macOS only".to_owned());
     }
     if limits.tasks.is_some() && !holds(Controller::Pids) && group.is_some() {
         all.push(format!(

@@ -1,6 +1,6 @@
 //! Groups that an earlier supervisor left behind, since it was itself killed: found by their names, ended and removed.
 //!
-//! `curb-WORKLOAD-PID-START-NAMESPACE-RUN`: a group is left behind only if no process of its supervisor's number and start
+//! `curb-WORKLOAD-PID-START-NAMESPACE-RUN` (RUN with a zero before it: its fallback runs in it): a group is left behind only if no process of its supervisor's number and start
 //! time lives, in the same name space of processes as ours: of another's we could not tell. Groups of attached processes
 //! (`curbed-…`) hold processes that were there before: these are moved to the group above, and never ended.
 
@@ -42,8 +42,15 @@ impl Owner {
     }
 
     /// The name of a group for a run of a workload. No two of this machine have the same at a time.
-    pub(crate) fn started(&self, workload: &str, run: u32) -> String {
-        format!("{STARTED}{workload}-{self}-{run}")
+    pub(crate) fn started(&self, workload: &str, run: u32, fallback: bool) -> String {
+        let zero = if fallback { "0" } else { "" };
+        format!("{STARTED}{workload}-{self}-{zero}{run}")
+    }
+
+    /// Whether a group of that name is one in which the fallback runs.
+    pub(crate) fn is_fallback(name: &str) -> bool {
+        let run = name.rsplit('-').next();
+        name.starts_with(STARTED) && run.is_some_and(|run| run.starts_with('0'))
     }
 
     /// The same for processes that were there before.
@@ -88,14 +95,13 @@ pub(crate) fn sweep(layout: &Layout) -> Vec<String> {
         owner.is_some_and(|o| procfs.same(o.id).is_err())
     };
     let places = places(layout);
+    let mut names: BTreeSet<String> = BTreeSet::new();
     for dir in &places {
-        remove_supervisors(&procfs, dir);
+        // Each directory is read once: a start waits for it.
+        let left = left_in(dir);
+        remove_supervisors(&procfs, dir, &left);
+        names.extend(left.into_iter().filter(dead));
     }
-    let names: BTreeSet<String> = places
-        .iter()
-        .flat_map(|dir| left_in(dir))
-        .filter(dead)
-        .collect();
     names
         .into_iter()
         .take(MOST)
@@ -117,8 +123,8 @@ fn left_in(dir: &Path) -> Vec<String> {
 }
 
 /// Where a supervisor had stepped aside, alone in its group: empty once it has ended.
-fn remove_supervisors(procfs: &Procfs, dir: &Path) {
-    for name in left_in(dir) {
+fn remove_supervisors(procfs: &Procfs, dir: &Path, left: &[String]) {
+    for name in left {
         let pid = name
             .strip_prefix(SUPERVISOR)
             .and_then(|pid| pid.parse().ok());
@@ -162,7 +168,11 @@ mod tests {
             space: 4_026_531_836,
         };
         for workload in ["chat", "a-1-2-3-4-5", "x"] {
-            assert_eq!(Owner::of(&owner.started(workload, 3)), Some(owner));
+            assert_eq!(Owner::of(&owner.started(workload, 3, false)), Some(owner));
+            assert!(!Owner::is_fallback(&owner.started(workload, 10, false)));
+            let fallback = owner.started(workload, 10, true);
+            assert_eq!(Owner::of(&fallback), Some(owner));
+            assert!(Owner::is_fallback(&fallback));
             assert_eq!(Owner::of(&owner.attached(workload)), Some(owner));
         }
         for other in [

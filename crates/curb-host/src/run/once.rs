@@ -1,8 +1,8 @@
 //! One run of the command: from its start until it and all that it started have ended.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use curb_core::host::ladder::{Ladder, Outcome, State, What};
@@ -14,16 +14,16 @@ use super::act::{Pausing, pausing_step};
 use super::body::Body;
 use super::hooks::{Hooks, Purpose};
 use super::leftover::Owner;
-use super::pace::next_look;
 use super::ready::Watched;
-use super::signals::{Got, Signals};
 use super::{Part, Plan, RunEnd, RunError, millis, system, words};
 use crate::attach::Origins;
 use crate::ending::{Ending, Exit, OurStop, cause};
 use crate::layout::{Controller, Layout};
 use crate::limits::{Bytes, Limits};
+use crate::pace::next_look;
 use crate::proc::{Handle, Procfs};
 use crate::readings::Before;
+use crate::signals::{Got, Signals};
 use crate::spawn::{Entry, spawn};
 use crate::tell::Teller;
 use crate::tree::Root;
@@ -81,7 +81,7 @@ impl<'a> Once<'a> {
         owner: &Owner,
         teller: &'a mut Teller,
     ) -> Result<Once<'a>, RunError> {
-        let name = owner.started(&plan.workload, teller.run());
+        let name = owner.started(&plan.workload, teller.run(), part.well == State::Fallback);
         let root = Root::Own(Default::default());
         let mut body = Body::make(
             layout,
@@ -536,29 +536,29 @@ impl<'a> Once<'a> {
 }
 
 fn launch(plan: &Plan, part: &Part, body: &Body) -> Result<Pid, RunError> {
-    let Some((program, arguments)) = part.command.split_first() else {
+    let Some(program) = part.command.first() else {
         return Err(RunError::NotFound(String::new()));
     };
-    let mut command = Command::new(program);
-    command.args(arguments);
-    command.envs(part.limits.told.variables());
-    command.envs(part.for_mlx.iter().map(|(k, v)| (k, v)));
-    command.envs(plan.variables.iter().map(|(k, v)| (k, v)));
+    let told = part.limits.told.variables().into_iter();
+    let mut variables: Vec<(OsString, OsString)> = told
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect();
+    variables.extend(part.for_mlx.iter().cloned());
+    variables.extend(plan.variables.iter().map(|(k, v)| (k.into(), v.clone())));
     let free = !body.holds(Controller::Cpuset);
     let entry = Entry {
-        doors: body.doors(),
+        doors: body.entry(),
         open_files: part.limits.open_files,
         cpus: part.limits.cpu_set.clone().filter(|_| free),
+        ..Entry::default()
     };
-    let child = spawn(command, &entry).map_err(|why| {
+    spawn(&part.command, &variables, &entry).map_err(|why| {
         let program = program.to_string_lossy().into_owned();
         match why.kind() {
             io::ErrorKind::NotFound => RunError::NotFound(program),
             _ => RunError::NotRunnable { program, why },
         }
-    })?;
-    let raw = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    raw.ok_or_else(|| system("no such process")(io::Error::other("its number is none")))
+    })
 }
 
 /// The ladder with what always holds: whose time is over is stopped, if no step says when.

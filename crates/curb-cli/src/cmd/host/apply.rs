@@ -87,8 +87,10 @@ pub fn run(args: &LimitsApplyArgs, ctx: &mut Ctx) -> Done {
             groups: groups.iter().map(|g| g.name().to_owned()).collect(),
             at_start: at_start(workload, &groups),
         });
-        let limits = Limits::from(&workload.limits);
-        each.extend(groups.into_iter().map(|g| (g, limits.clone())));
+        each.extend(groups.into_iter().map(|g| {
+            let limits = limits_of(workload, &g);
+            (g, limits)
+        }));
     }
     let changed = live::apply(&each).map_err(refused)?;
     let applied = Applied {
@@ -104,12 +106,23 @@ pub fn run(args: &LimitsApplyArgs, ctx: &mut Ctx) -> Done {
     Ok(Exit::Ok)
 }
 
+/// The limits that the file has for what runs in a group: for a fallback those of the fallback, on top of the workload's.
+fn limits_of(workload: &Workload, group: &Group) -> Limits {
+    let fallback = workload
+        .fallback
+        .as_ref()
+        .filter(|_| live::is_fallback(group));
+    match fallback {
+        Some(fallback) => Limits::from(&workload.limits.with(&fallback.limits)),
+        None => Limits::from(&workload.limits),
+    }
+}
+
 /// Limits that no running process can be given, and those that these groups were made without.
 fn at_start(workload: &Workload, groups: &[Group]) -> Vec<Key> {
-    let limits = Limits::from(&workload.limits);
     let lacking: BTreeSet<Key> = groups
         .iter()
-        .flat_map(|g| live::lacking(g, &limits))
+        .flat_map(|g| live::lacking(g, &limits_of(workload, g)))
         .collect();
     let rows = workload.limits.rows().into_iter().map(|row| row.key);
     rows.filter(|key| !AT_ONCE.contains(key) || lacking.contains(key))

@@ -6,6 +6,8 @@ use std::ffi::OsString;
 use std::fs::File as OpenFile;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use curb_core::host::drill::{
@@ -17,6 +19,7 @@ use curb_core::host::{Bytes, Permille};
 use curb_host::layout::Layout;
 use curb_host::proc::Procfs;
 use serde_json::json;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::args::DrillArgs;
 use crate::cmd::host::limits::{named, read};
@@ -104,6 +107,8 @@ fn spare(plan: &Drill, file: &File, workload: &str) -> Result<(), Failure> {
 struct Stage {
     dir: tempfile::TempDir,
     curb: PathBuf,
+    /// Whether we were asked to end.
+    asked: Arc<AtomicBool>,
 }
 
 impl Stage {
@@ -112,7 +117,13 @@ impl Stage {
             |what: &str, error: std::io::Error| Failure::local(format!("cannot {what}: {error}"));
         let dir = tempfile::Builder::new().prefix("curb-drill-").tempdir();
         let curb = std::env::current_exe().map_err(|e| fail("find this program", e))?;
+        let asked = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&asked))
+                .map_err(|e| fail("watch for signals", e))?;
+        }
         Ok(Stage {
+            asked,
             dir: dir.map_err(|e| fail("make a directory for the drill", e))?,
             curb,
         })
@@ -152,9 +163,13 @@ impl Stage {
             .spawn()
             .map_err(fail)?;
         let until = Instant::now() + Duration::from_millis(rehearsal.lasts.0) + PATIENCE;
-        let late = !ended(&mut child, until).map_err(fail)?;
+        let late = !self.ended(&mut child, until).map_err(fail)?;
         if late {
             stop(&mut child);
+        }
+        if self.asked.load(Ordering::Relaxed) {
+            let message = "interrupted: what it ran was ended, and its files are removed";
+            return Err(Failure::new(Exit::Interrupted, message));
         }
         let said = self.text("said");
         let seen = Seen {
@@ -173,6 +188,11 @@ impl Stage {
             said: said.clone(),
         };
         Ok((judge(rehearsal, &seen), said))
+    }
+
+    /// Whether it has ended by then. It has not if we were asked to end meanwhile.
+    fn ended(&self, child: &mut Child, until: Instant) -> std::io::Result<bool> {
+        ended(child, until, || self.asked.load(Ordering::Relaxed))
     }
 
     fn command(&self, rehearsal: &Rehearsal) -> std::io::Result<Command> {
@@ -235,13 +255,13 @@ fn most(rehearsal: &Rehearsal) -> u64 {
     most.max().unwrap_or(0)
 }
 
-/// Whether it has ended by then.
-fn ended(child: &mut Child, until: Instant) -> std::io::Result<bool> {
+/// Whether it has ended by then, and before it is to be left.
+fn ended(child: &mut Child, until: Instant, leave: impl Fn() -> bool) -> std::io::Result<bool> {
     loop {
         if child.try_wait()?.is_some() {
             return Ok(true);
         }
-        if Instant::now() >= until {
+        if leave() || Instant::now() >= until {
             return Ok(false);
         }
         std::thread::sleep(PAUSE);
@@ -255,7 +275,7 @@ fn stop(child: &mut Child) {
         let _ = handle.signal(rustix::process::Signal::TERM);
     }
     let until = Instant::now() + Duration::from_secs(20);
-    if !matches!(ended(child, until), Ok(true)) {
+    if !matches!(ended(child, until, || false), Ok(true)) {
         let _ = child.kill();
         let _ = child.wait();
     }

@@ -82,7 +82,7 @@ fn shown(width: usize, height: usize, unicode: bool) -> String {
         width: Some(width),
         color: false,
         now: Timestamp(NOW),
-        zone: jiff::tz::TimeZone::UTC,
+        zone: Some(jiff::tz::TimeZone::UTC),
     };
     let lines = lines(&screen, &view, height);
     assert!(lines.len() <= height, "{lines:?}");

@@ -125,6 +125,8 @@ pub struct Scenario {
     pub run_peaks_kib: Vec<u64>,
     /// What its memory is made of, where the program told.
     pub parts: Option<Parts>,
+    /// The threads that used most CPU time, the most first, all of a name together: [`THREADS`] at most. Empty: not known.
+    pub threads_by_cpu: Vec<ThreadCpu>,
     /// What a reader should know: `hook: not there`.
     pub notes: Vec<String>,
     /// Why its figures are no basis for a limit: it was interrupted, or failed.
@@ -133,6 +135,18 @@ pub struct Scenario {
     pub stale: Vec<String>,
     /// Memory in KiB over the run that needed most.
     pub series: Series,
+}
+
+/// So many names of threads are kept of a scenario.
+pub const THREADS: usize = 8;
+
+/// CPU time of all threads of one name, of all runs together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadCpu {
+    /// The name that they gave themselves: it says nothing of who they are.
+    pub name: String,
+    /// CPU time while they were watched, in milliseconds.
+    pub cpu_ms: u64,
 }
 
 /// What one process's resident memory is made of, in KiB, by the marks that it set on its way.

@@ -10,6 +10,7 @@ use crate::yaml::{Diagnostic, Kind, Place, Reader, Value, is_string, read, value
 
 use super::model::{
     Baseline, Ended, Evidence, Figure, Machine, MemoryAs, ModelFile, Of, Parts, Program, Scenario,
+    ThreadCpu,
 };
 use super::{MAX_POINTS, Series, Spread};
 
@@ -87,8 +88,17 @@ const SCENARIO: &[Field] = &[
     field("stale", list, "What has changed since"),
     field("notes", list, "What a reader should know"),
     field("parts_kib", object, "What its memory is made of"),
+    field(
+        "threads_by_cpu",
+        list,
+        "The threads that used most CPU time",
+    ),
     field("run_peaks_kib", list, "The most that each run needed"),
     field("series", object, "Memory over time"),
+];
+const THREAD: &[Field] = &[
+    field("name", text, "The name that it gave itself"),
+    field("cpu_ms", number, "CPU time while it was watched"),
 ];
 const PARTS: &[Field] = &[
     field("interpreter", number, "Before the framework"),
@@ -339,6 +349,9 @@ fn scenario(r: R<'_, '_>, at: &Place<'_>) -> Option<Scenario> {
     let (notes, stale) = (texts(r, "notes"), texts(r, "stale"));
     let cut_short = optional(r, at, "cut_short", short);
     let parts = optional(r, at, "parts_kib", parts);
+    let threads = optional(r, at, "threads_by_cpu", |r, p| {
+        items(r, p, "threads", thread)
+    });
     let run_peaks_kib = need(r, at, "run_peaks_kib").and_then(|p| items(r, &p, "runs", whole));
     let series = need(r, at, "series").and_then(|p| series(r, &p));
     Some(Scenario {
@@ -351,6 +364,7 @@ fn scenario(r: R<'_, '_>, at: &Place<'_>) -> Option<Scenario> {
         figures: figures?,
         run_peaks_kib: run_peaks_kib?,
         parts: parts?,
+        threads_by_cpu: threads?.unwrap_or_default(),
         notes: notes?.unwrap_or_default(),
         cut_short: cut_short?,
         stale: stale?.unwrap_or_default(),
@@ -402,6 +416,16 @@ fn spread(r: R<'_, '_>, at: &Place<'_>) -> Option<Spread> {
         r.error(at, "p0 to p100 ascend, and the mean is between them", "");
     }
     spread
+}
+
+fn thread(r: R<'_, '_>, at: &Place<'_>) -> Option<ThreadCpu> {
+    if !r.is_map_of(at, THREAD, "a thread") {
+        return None;
+    }
+    Some(ThreadCpu {
+        name: need(r, at, "name").and_then(|p| short(r, &p))?,
+        cpu_ms: need(r, at, "cpu_ms").and_then(|p| whole(r, &p))?,
+    })
 }
 
 fn parts(r: R<'_, '_>, at: &Place<'_>) -> Option<Parts> {

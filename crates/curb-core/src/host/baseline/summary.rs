@@ -24,6 +24,7 @@ pub fn summary(baseline: &Baseline, scenario: &str) -> String {
     line("made of", one.parts.as_ref().map(parts));
     line("mlx", mlx(one));
     line("cpu", cpu(one));
+    line("threads", threads(one));
     line("has", counts(one));
     line("disk", disk(one));
     line("gpu", Some(gpu(baseline, one)));
@@ -130,6 +131,16 @@ fn cpu(one: &Scenario) -> Option<String> {
         MilliCpu(cpu.p99),
         MilliCpu(cpu.p100)
     ))
+}
+
+/// The busiest threads, with their part of all CPU time that was seen of threads.
+fn threads(one: &Scenario) -> Option<String> {
+    let sum: u64 = one.threads_by_cpu.iter().map(|t| t.cpu_ms).sum();
+    let named = one.threads_by_cpu.iter().take(4);
+    let named: Vec<String> = named
+        .map(|t| format!("{} {}", t.name, seconds(t.cpu_ms)))
+        .collect();
+    (sum > 0).then(|| format!("most CPU time: {}", named.join(", ")))
 }
 
 fn counts(one: &Scenario) -> Option<String> {

@@ -43,6 +43,16 @@ pub(crate) fn scenario(mib: &[u64], runs: u32) -> Scenario {
             model_kib: Some(5_600),
             work_kib: None,
         }),
+        threads_by_cpu: vec![
+            ThreadCpu {
+                name: "python3".into(),
+                cpu_ms: 9_000,
+            },
+            ThreadCpu {
+                name: "it: \"odd\" #1".into(),
+                cpu_ms: 12,
+            },
+        ],
         notes: vec![],
         cut_short: None,
         stale: vec![],

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::yaml::write::{bracket, map, name, quote, span};
 
-use super::model::{Baseline, Ended, Evidence, Figure, Of, Scenario};
+use super::model::{Baseline, Ended, Evidence, Figure, Of, Scenario, ThreadCpu};
 
 /// Points of a series on one line.
 const A_LINE: usize = 16;
@@ -118,6 +118,16 @@ fn scenario(out: &mut String, scenario: &Scenario) {
                 .filter_map(|(n, v)| v.map(|v| format!("{n}: {v}"))),
         );
         field("parts_kib", &map(&fields));
+    }
+    if !scenario.threads_by_cpu.is_empty() {
+        let one = |t: &ThreadCpu| {
+            map(&[
+                format!("name: {}", quote(&t.name)),
+                format!("cpu_ms: {}", t.cpu_ms),
+            ])
+        };
+        let all: Vec<String> = scenario.threads_by_cpu.iter().map(one).collect();
+        field("threads_by_cpu", &bracket(&all));
     }
     let numbers =
         |all: &[u64]| bracket(&all.iter().map(ToString::to_string).collect::<Vec<String>>());

@@ -63,6 +63,14 @@ pub fn judge(rehearsal: &Rehearsal, seen: &Seen) -> Vec<Verdict> {
     all
 }
 
+/// In words: `once`, `3 times`.
+fn so_often(count: u64) -> String {
+    match count {
+        1 => "once".to_owned(),
+        n => format!("{n} times"),
+    }
+}
+
 fn one(expect: &Expect, seen: &Seen) -> Verdict {
     let verdict = |pass: bool, what: String, seen: String| Verdict { pass, what, seen };
     match expect {
@@ -101,8 +109,8 @@ fn one(expect: &Expect, seen: &Seen) -> Verdict {
             let pass = u32::try_from(count).is_ok_and(|c| c == *times);
             verdict(
                 pass,
-                format!("it is started again {times} times"),
-                format!("{count} times"),
+                format!("it is started again {}", so_often(u64::from(*times))),
+                so_often(u64::try_from(count).unwrap_or(u64::MAX)),
             )
         }
         Expect::FellBack => {
