@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use curb_core::amount::Amount;
 use curb_core::decide::{
-    Identity, Moment, Submission, Submitted, Waits, explain, next, submit, why_waiting,
+    Identity, Moment, Submission, Submitted, Waits, begin_explain, explain, next, submit,
+    why_waiting,
 };
 use curb_core::ledger::{Event, Outcome, Recorded, State};
 use curb_core::policy::{Budget, Limits, Match, Period, Policy, Quota, Reclaim, Selector, Team};
@@ -529,8 +530,64 @@ fn busy_queue() {
     scene.measure(", loans and budgets");
 }
 
+/// What a question costs with 400 jobs open or more and 5,000 waiting: first the part that the server's engine does, with a
+/// copy of what is open each time, then the queue run ahead, which another thread does.
+fn questions() {
+    for open in [200, 399, 400] {
+        // 20 users to a team; each has room for as many as are open of theirs.
+        let users = 20;
+        let mut scene = Scene {
+            run: Run::new(policy(users, open as u64 / users as u64 * 2)),
+            waiting: Vec::new(),
+            holding: Vec::new(),
+            room: 0,
+        };
+        let run = &mut scene.run;
+        run.apply(Event::ClusterObserved {
+            cluster: "main".into(),
+            session: "session-1".into(),
+            capacity: Some(
+                [
+                    (Resource::Cpu, Amount::whole(open as u64)),
+                    (Resource::Gpu, Amount::whole(open as u64)),
+                ]
+                .into_iter()
+                .collect(),
+            ),
+        });
+        for n in 0..open + 5_000 {
+            let submission = submission(n % users, 1);
+            let moment = Moment::new(&run.state, Timestamp(run.at));
+            let (events, _) = submit(&run.state, &submission, &identity(n), &moment);
+            events.into_iter().for_each(|e| run.apply(e));
+            run.at += 3;
+        }
+        let state = &run.state;
+        assert_eq!(
+            (state.holding_count(), state.queued_count()),
+            (open as u64, 5_000)
+        );
+        let (mut engine, mut beside) = (Vec::new(), Vec::new());
+        for n in 0..200 {
+            let moment = Moment::new(state, Timestamp(run.at));
+            let ask = submission(n % users, 1);
+            let begin = Instant::now();
+            let begun = begin_explain(state, &ask, &moment);
+            engine.push(begin.elapsed());
+            let begin = Instant::now();
+            assert!(!begun.finish().violations.is_empty());
+            beside.push(begin.elapsed());
+        }
+        let title = format!("explain, {open} open, 5,000 waiting: for the engine");
+        let (_, worst) = spread(&title, engine);
+        aim("5 ms", worst < Duration::from_millis(5));
+        spread("    its expected start, beside the engine", beside);
+    }
+}
+
 fn main() {
     decisions();
+    questions();
     queue();
     busy_queue();
 }

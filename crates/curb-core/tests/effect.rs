@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::*;
-use curb_core::ledger::Override;
+use curb_core::ledger::{Event, Override};
 use curb_core::policy::{Match, Selector};
 use curb_core::resource::Resource;
 use curb_core::time::Timestamp;
@@ -97,4 +97,53 @@ fn an_override_that_changes_nothing_is_refused() {
     }
     let o = change(org("research"), Resource::Memory, 1 << 30);
     assert!(w.state.changes_by(&o, &w.moment()).is_ok());
+}
+
+#[test]
+fn what_is_in_force_already_counts_in_a_bucket_that_is_yet_to_be_made() {
+    let mut w = World::new(POLICY);
+    let set = |w: &mut World, id: u64, by: i64| {
+        let mut o = change(user("ana"), Resource::Cpu, by);
+        o.id = id;
+        w.apply(Event::OverrideAdded(o));
+    };
+    set(&mut w, 1, 2000);
+    let mut more = change(user("ana"), Resource::Cpu, 1000);
+    more.id = 2;
+    let said = w.state.changes_by(&more, &w.moment());
+    assert_eq!(
+        said.expect("it changes some"),
+        [
+            "each (once it is used): cpu 4 -> 5",
+            "trains (once it is used): cpu 3 -> 4"
+        ]
+    );
+    let mut other = change(user("li"), Resource::Cpu, 1000);
+    other.id = 3;
+    w.submit(&want("li").cpu("1"));
+    let said = w.state.changes_by(&other, &w.moment());
+    assert_eq!(said.expect("hers"), ["each (user li): cpu 2 -> 3"]);
+}
+
+#[test]
+fn an_override_is_listed_where_it_changes_a_limit_and_nowhere_else() {
+    let mut w = World::new(
+        "quotas:\n  - {name: each, for: {user: \"*\"}, limits: {cpu: 2}}\n  - {name: rate, for: {user: \"*\"}, submit_rate: 5/s}\n  - {name: count, for: {user: \"*\"}, limits: {jobs: 3}}\n",
+    );
+    w.submit(&want("ana").cpu("1"));
+    w.apply(Event::OverrideAdded(change(
+        user("ana"),
+        Resource::Cpu,
+        3000,
+    )));
+    let listed = |w: &World| -> Vec<String> {
+        let views = w.state.bucket_views(&w.moment(), Some("ana"));
+        let with = views.into_iter().filter(|v| !v.overrides.is_empty());
+        with.map(|v| v.quota).collect()
+    };
+    assert_eq!(listed(&w), ["each"]);
+    let mut jobs = change(user("ana"), Resource::Gpu, 1000);
+    (jobs.id, jobs.jobs) = (2, 1);
+    w.apply(Event::OverrideAdded(jobs));
+    assert_eq!(listed(&w), ["each", "count"]);
 }

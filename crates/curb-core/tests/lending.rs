@@ -311,3 +311,109 @@ fn where_a_guarantee_is_in_the_way_the_reason_does_not_speak_of_a_cluster_that_h
     );
     assert_eq!(w.end_and_run(&lab), [kim]);
 }
+
+/// Everybody has some of their own and is lent some more; a cluster of three CPUs and three GPUs.
+fn each_with(more: &str, cpu: &str) -> World {
+    let mut w = World::new(&format!(
+        "teams: {{t: {{org: research, members: [ana, li]}}, s: {{org: product, members: [kim]}}}}\njob_types: {{hot: {{priority: 5}}, usual: {{}}}}\nquotas:\n{more}"
+    ));
+    w.cluster("main", "session-1", &[("cpu", cpu), ("gpu", "3")]);
+    w.cluster("lab", "session-1", &[("cpu", "3"), ("gpu", "3")]);
+    w
+}
+
+#[test]
+fn nothing_is_taken_back_that_somebody_before_the_one_who_waits_would_take() {
+    let mut w = each_with(
+        "  - {name: research, for: {org: research}, limits: {cpu: 2}, borrow: {cpu: 1}, reclaim: {stop_after: 1m}}\n",
+        "3",
+    );
+    let gpu = run(&mut w, &want("ana").gpu("1"));
+    let loan = run(&mut w, &want("ana").cpu("3").gpu("1"));
+    let (hot, _) = w.submit(&want("ana").gpu("2").job_type("hot"));
+    let (kim, _) = w.submit(&want("kim").cpu("1").gpu("2"));
+    w.pass(HOUR);
+    w.run_queue();
+    assert!(
+        stops(&w).is_empty(),
+        "the GPU of {loan} would be {hot}'s, and {kim} would wait on"
+    );
+    // With enough for both it is taken back.
+    assert_eq!(w.end_and_run(&gpu), [hot.clone()]);
+    w.end(&hot);
+    w.run_queue();
+    assert_eq!(stops(&w), std::slice::from_ref(&loan));
+    assert_eq!(w.end_and_run(&loan), [kim]);
+}
+
+#[test]
+fn nothing_is_taken_back_to_be_lent_to_one_who_goes_first_under_the_same_quota() {
+    let mut w = each_with(
+        "  - {name: each, for: {user: \"*\"}, limits: {cpu: 1}, borrow: {cpu: 2}, reclaim: {stop_after: 1m}}\n",
+        "3",
+    );
+    let loan = run(&mut w, &want("li").cpu("3"));
+    let (hot, _) = w.submit(&want("ana").cpu("3").job_type("hot"));
+    let (own, _) = w.submit(&want("ana").cpu("1"));
+    w.pass(HOUR);
+    w.run_queue();
+    assert!(
+        stops(&w).is_empty(),
+        "{hot} would be lent it, and not {own}"
+    );
+    w.apply(Event::StopRequested {
+        id: hot,
+        by: "ana".into(),
+        why: String::new(),
+    });
+    w.run_queue();
+    assert_eq!(stops(&w), std::slice::from_ref(&loan));
+    assert_eq!(w.end_and_run(&loan), [own]);
+}
+
+#[test]
+fn who_was_lent_gpus_does_not_make_a_borrower_of_cpus_one_within_the_limits() {
+    let mut w = each_with(
+        "  - {name: each, for: {user: \"*\"}, limits: {gpu: 0}, borrow: {gpu: 2}}\n  - {name: research, for: {org: research}, limits: {cpu: 3}, borrow: {cpu: 1}}\n",
+        "4",
+    );
+    run(&mut w, &want("li").cpu("2").gpu("1").on("lab"));
+    let full = run(&mut w, &want("kim").cpu("4"));
+    let (hot, _) = w.submit(&want("ana").cpu("2").job_type("hot"));
+    let (zoe, _) = w.submit(&want("zoe").cpu("3"));
+    assert_eq!(w.end_and_run(&full), [zoe], "{hot} could only borrow");
+}
+
+#[test]
+fn a_borrower_does_not_pass_one_whom_another_borrower_holds_up() {
+    let mut w = each_with(
+        "  - {name: each, for: {user: \"*\"}, limits: {gpu: 1}, borrow: {gpu: 2}}\n",
+        "4",
+    );
+    let full = run(&mut w, &want("li").gpu("3"));
+    let (kim, _) = w.submit(&want("kim").gpu("3").priority(0).job_type("hot"));
+    let (lab, _) = w.submit(&want("li").gpu("3").on("lab"));
+    let (own, _) = w.submit(&want("li").gpu("1"));
+    assert_eq!(
+        w.end_and_run(&full),
+        [lab, kim],
+        "{own} is within the limits until the first of these has started"
+    );
+}
+
+#[test]
+fn of_two_who_wait_for_the_same_the_first_is_not_held_to_borrow_nothing_by_the_second() {
+    let mut w = each_with(
+        "  - {name: org, for: {org: \"*\"}, limits: {cpu: 2}, borrow: {cpu: 3}, reclaim: {stop_after: 1m}}\n  - {name: main, for: {cluster: main}, limits: {cpu: 2}, borrow: {cpu: 1}, reclaim: {stop_after: 1m}}\n",
+        "3",
+    );
+    let kim = run(&mut w, &want("kim").cpu("3").on("lab"));
+    run(&mut w, &want("ana").cpu("3"));
+    let (first, _) = w.submit(&want("ana").cpu("1").on("lab"));
+    let (second, _) = w.submit(&want("ana").cpu("1").minutes(5).on("lab"));
+    w.pass(MINUTE);
+    w.run_queue();
+    assert_eq!(stops(&w), std::slice::from_ref(&kim), "one is enough");
+    let started = w.end_and_run(&kim);
+    assert!(started.contains(&first), "{started:?}, {second}");
+}

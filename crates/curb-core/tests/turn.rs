@@ -3,8 +3,10 @@
 mod common;
 
 use common::*;
+use curb_core::decide::{Gate, When};
 use curb_core::ledger::Phase;
 use curb_core::subject::JobId;
+use curb_core::time::Timestamp;
 use proptest::prelude::*;
 
 const SECOND: i64 = 1000;
@@ -359,6 +361,47 @@ fn an_expected_start_is_not_earlier_than_the_turn_that_pacing_gives() {
     w.gates.clear();
     assert_eq!(expected(&w, &waits[4]), Some(0));
     assert_eq!(expected(&w, id), Some(2000));
+}
+
+#[test]
+fn of_those_that_wait_for_the_pace_only_the_first_is_told_the_next_start() {
+    let mut w = World::new("capacity: {cpu: 100}\n");
+    w.cluster("lab", "session-1", &[("cpu", "9")]);
+    let next = Timestamp(w.now + SECOND);
+    for cluster in ["main", "lab"] {
+        w.gates.insert(cluster.into(), Gate::Paced { next });
+    }
+    let alone = w.explain(&want("ana").cpu("1"));
+    assert_eq!(alone.violations[0].when, When::At(next), "nobody is before");
+    let waits: Vec<JobId> = (0..3).map(|_| w.submit(&want("ana").cpu("1")).0).collect();
+    let whens = |w: &World| -> Vec<When> {
+        let of = |id| curb_core::decide::why_waiting(&w.state, id, &w.moment()).expect("it waits");
+        waits
+            .iter()
+            .map(|id| of(id).violations[0].when.clone())
+            .collect()
+    };
+    assert_eq!(whens(&w), [When::At(next), When::Turn, When::Turn]);
+    let all = curb_core::decide::Waits::of(&w.state, &w.moment());
+    let listed = waits.iter().map(|id| all.why(&w.state, id, &w.moment()));
+    let listed = listed.map(|begun| begun.expect("it waits").finish().violations[0].when.clone());
+    assert_eq!(
+        listed.collect::<Vec<_>>(),
+        whens(&w),
+        "a list says the same"
+    );
+    let comer = w.explain(&want("li").cpu("1"));
+    assert_eq!(comer.violations[0].when, When::Turn);
+    assert!(
+        w.text(&want("li").cpu("1"), "li")
+            .contains("once those ahead have started")
+    );
+    let elsewhere = w.explain(&want("li").cpu("1").on("lab"));
+    assert_eq!(
+        elsewhere.violations[0].when,
+        When::At(next),
+        "of another cluster"
+    );
 }
 
 /// What a waiting job is told instead of a start.

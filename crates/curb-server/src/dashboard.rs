@@ -22,6 +22,7 @@ use hyper::body::Incoming;
 
 use crate::app::App;
 use crate::auth::Principal;
+use crate::gateway;
 use crate::reply::{Failure, OutBody, Reply, answer};
 
 /// Where a browser signs in.
@@ -173,7 +174,10 @@ async fn serve(
     sessions: &Sessions,
     request: Request<Incoming>,
 ) -> Result<Reply, Failure> {
-    let target = checks::check(&request, allowed).map_err(|p| Failure::from_problem(&p))?;
+    let target = checks::check(&request, allowed).map_err(|p| gateway::not_checked(&p))?;
+    if differs_in_case(target.path()) {
+        return Err(gateway::wrong_case(target.path()));
+    }
     if target.path() == SIGN_IN {
         return match *request.method() {
             Method::GET => Ok(page(StatusCode::OK)),
@@ -360,6 +364,12 @@ fn loosen(headers: &mut HeaderMap) {
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(csp),
     );
+}
+
+/// Whether it is a path of this listener but for the case of its letters.
+fn differs_in_case(path: &str) -> bool {
+    let there = |path: &str| path == SIGN_IN || is_readable(path);
+    !there(path) && there(&path.to_ascii_lowercase())
 }
 
 /// Whether the list names this path.

@@ -537,10 +537,15 @@ async fn bring_packages(
             continue;
         }
         let (path, size) = app.packages.find(user, name).ok_or_else(|| gone(name))?;
-        let file = tokio::fs::File::open(&path).await.map_err(|error| {
-            tracing::error!(%error, path = %path.display(), "a kept package cannot be read");
-            gone(name)
-        })?;
+        let file = match open(app, &path).await {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(gone(name)),
+            Err(_) => {
+                return Err(NoPackage::Never(format!(
+                    "package {name} is kept and cannot be read from Curb's disk: tell an operator, and submit the job again"
+                )));
+            }
+        };
         let chunks = futures_util::stream::try_unfold(file, |mut file| async move {
             let mut buffer = vec![0; 64 << 10];
             let n = file.read(&mut buffer).await?;
@@ -555,6 +560,26 @@ async fn bring_packages(
             .map_err(|e| NoPackage::of(name, e))?;
     }
     Ok(())
+}
+
+/// Opens a kept package. One that is gone stays gone; one that cannot be read for a moment is tried again as often as a
+/// granted job's request, unless the server stops.
+async fn open(app: &App, path: &std::path::Path) -> std::io::Result<tokio::fs::File> {
+    let mut pauses = READ_AGAIN.into_iter();
+    loop {
+        let error = match tokio::fs::File::open(path).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => error,
+            known => return known,
+        };
+        tracing::error!(%error, path = %path.display(), "a kept package cannot be read");
+        let Some(pause) = pauses.next() else {
+            return Err(error);
+        };
+        tokio::select! {
+            () = app.stopping.cancelled() => return Err(error),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
 }
 
 /// Starts jobs that left the queue, as the engine tells.

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{POLICY, World, send};
+use support::{POLICY, World, raw, send};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_operators_read_the_dashboard_and_only_the_pages_that_are_listed() {
@@ -22,6 +22,29 @@ async fn only_operators_read_the_dashboard_and_only_the_pages_that_are_listed() 
         get(Some(w.ops.clone()), "/static/../api/version").await,
         400
     );
+    for odd in [
+        "//",
+        "/static/../api/version",
+        "/api%2fversion",
+        "/%2e/",
+        "/Api/jobs/",
+        "/curb/Sign-in",
+    ] {
+        for token in [None, Some(&w.ops)] {
+            let auth = token.map_or_else(String::new, |t| format!("Authorization: Bearer {t}\r\n"));
+            // Asked to stay open, and followed by another that is in order: there is one answer, and it says so.
+            let request = format!("GET {odd} HTTP/1.1\r\nHost: {addr}\r\n{auth}\r\n");
+            let next =
+                format!("GET /api/version HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+            let answer = raw(addr, format!("{request}{next}").as_bytes()).await;
+            assert_eq!(
+                (answer.status, answer.header("connection")),
+                (400, Some("close")),
+                "{odd}"
+            );
+            assert!(!answer.body.contains("HTTP/1.1"), "{odd}: {}", answer.body);
+        }
+    }
     for method in ["POST", "PUT", "DELETE"] {
         let answer = send(addr, method, "/api/jobs/", Some(&w.ops), "", b"{}").await;
         assert_eq!(answer.status, 405, "{method}");

@@ -119,6 +119,59 @@ async fn a_granted_job_whose_request_cannot_be_read_for_a_moment_starts_when_it_
     w.curb.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_that_cannot_be_read_for_a_moment_is_put_when_it_can_and_one_that_is_gone_is_told()
+ {
+    let w = with_package().await;
+    let kept = walk(&w.curb.data).pop().expect("the package on disk");
+    let away = kept.with_extension("away");
+    std::fs::rename(&kept, &away).expect("out of reach");
+    // What cannot be opened, and is there.
+    std::os::unix::fs::symlink(&kept, &kept).expect("a circle");
+    let back = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        std::fs::rename(&away, &kept).expect("back");
+    };
+    let (answer, ()) = tokio::join!(w.post(&w.ana, "/api/jobs/", WITH_PACKAGE), back);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let start = w.ray.starts().pop().expect("a start");
+    assert!(start.ran, "the package was there: {start:?}");
+    let path = "/api/packages/gcs/_ray_pkg_0e.zip";
+    let put = send(w.curb.address(), "PUT", path, Some(&w.ana), "", b"more").await;
+    assert_eq!(put.status, 200, "{put:?}");
+    let second = walk(&w.curb.data).into_iter().find(|p| *p != kept);
+    std::fs::remove_file(second.expect("another on disk")).expect("gone");
+    let begun = Instant::now();
+    let body = WITH_PACKAGE.replace("_0f", "_0e").replace("\"p\"", "\"q\"");
+    let answer = w.post(&w.ana, "/api/jobs/", &body).await;
+    assert!(
+        answer.status >= 400 && answer.body.contains("not kept any more"),
+        "{answer:?}"
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "it is not looked for again"
+    );
+    w.curb.stop().await;
+}
+
+/// All kept packages below a server's data directory.
+fn walk(data: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let (mut found, mut look) = (Vec::new(), vec![data.to_owned()]);
+    while let Some(dir) = look.pop() {
+        for entry in std::fs::read_dir(dir).expect("a directory").flatten() {
+            let kind = entry.file_type().expect("a kind");
+            let name = entry.file_name();
+            if kind.is_dir() {
+                look.push(entry.path());
+            } else if name.to_string_lossy().starts_with("_ray_pkg_") {
+                found.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
 /// Takes a submission that Ray does not answer, while it answers nothing about the job either. What its user is told.
 async fn submitted_to_a_silent_ray(w: &World, id: &str, trouble: Trouble) -> support::Answer {
     w.ray.fault(Fault::once(Route::Submit, trouble));

@@ -157,14 +157,7 @@ fn details(v: &Violation, view: &View) -> Vec<(&'static str, String)> {
     if !v.holders.is_empty() || v.more_holders > 0 {
         lines.push(("held by", holders(v, view)));
     }
-    let access = matches!(v.code, Code::JobType | Code::ClusterAccess);
-    let fits = match v.when {
-        When::PolicyChange if access => {
-            "not under this policy: use another, or ask an admin".to_owned()
-        }
-        _ => when(&v.when, view),
-    };
-    lines.push(("fits", fits));
+    lines.push(("fits", when(v, view)));
     if v.rejects && v.quota.is_some() {
         lines.push(("above", "the quota refuses; it does not queue".to_owned()));
     } else if v.code == Code::ClusterDown && v.rejects {
@@ -213,8 +206,19 @@ fn holder(h: &Holder, view: &View) -> String {
     format!("{who}{job} {}{until}", h.holds)
 }
 
-fn when(when: &When, view: &View) -> String {
-    match when {
+/// What would help where only another policy would let it pass as it is.
+fn instead(code: Code) -> &'static str {
+    match code {
+        Code::JobType | Code::ClusterAccess => "use another",
+        Code::PriorityLimit => "declare a lower priority",
+        Code::DurationLimit => "declare a shorter duration",
+        Code::DurationNeeded => "declare a duration",
+        _ => "ask for less",
+    }
+}
+
+fn when(v: &Violation, view: &View) -> String {
+    match &v.when {
         When::JobsEnd(Some(at)) if *at <= view.now => format!(
             "when enough of what runs ends; by what it declared that was {} ago",
             view.age(*at)
@@ -230,7 +234,10 @@ fn when(when: &When, view: &View) -> String {
         When::Turn => "once those ahead have started".to_owned(),
         When::ClusterBack => "when the cluster answers again".to_owned(),
         When::CapacityKnown => "when the cluster's nodes can be read".to_owned(),
-        When::PolicyChange => "not under this policy: ask for less, or ask an admin".to_owned(),
+        When::PolicyChange => {
+            let instead = instead(v.code);
+            format!("not under this policy: {instead}, or ask an admin")
+        }
         When::Never => "not on this cluster as it is: ask for less".to_owned(),
     }
 }

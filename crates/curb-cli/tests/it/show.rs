@@ -4,7 +4,7 @@ use crate::sample::*;
 use curb_api::{Mode, Preview, PreviewCount, PreviewJob, Quotas, Tokens};
 use curb_cli::show;
 use curb_cli::term::View;
-use curb_core::decide::{Shadow, Verdict};
+use curb_core::decide::{Code, Shadow, Verdict, Violation};
 
 /// At most 80 columns, and nothing that a terminal acts on.
 fn shown(text: String) -> String {
@@ -102,6 +102,31 @@ fn the_policy_never_lets_it() {
         &reply(Verdict::AfterPolicyChange, true, vec![per_job()]),
         &view()
     )));
+}
+
+#[test]
+fn where_another_amount_would_not_help_nobody_is_told_to_ask_for_less() {
+    for (code, next) in [
+        (Code::JobType, "use another, or ask an admin"),
+        (Code::ClusterAccess, "use another, or ask an admin"),
+        (
+            Code::PriorityLimit,
+            "declare a lower priority, or ask an admin",
+        ),
+        (
+            Code::DurationLimit,
+            "declare a shorter duration, or ask an admin",
+        ),
+        (Code::DurationNeeded, "declare a duration, or ask an admin"),
+        (Code::PerJobLimit, "ask for less, or ask an admin"),
+    ] {
+        let one = Violation { code, ..per_job() };
+        let text = show::explain(&reply(Verdict::AfterPolicyChange, true, vec![one]), &view());
+        assert!(
+            text.contains(&format!("not under this policy: {next}\n")),
+            "{text}"
+        );
+    }
 }
 
 #[test]

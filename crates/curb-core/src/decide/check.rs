@@ -72,65 +72,61 @@ impl Hit {
     }
 }
 
-/// What some jobs hold that is counted as if they held nothing.
+/// What some jobs hold that is counted as if they held nothing, less what others would hold that hold nothing yet.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Freed {
-    buckets: HashMap<(u32, ResIx), u64>,
-    jobs: HashMap<u32, u32>,
-    clusters: HashMap<(u32, ResIx), u64>,
-    total: HashMap<ResIx, u64>,
+    buckets: HashMap<(u32, ResIx), i64>,
+    jobs: HashMap<u32, i64>,
+    clusters: HashMap<(u32, ResIx), i64>,
+    total: HashMap<ResIx, i64>,
+}
+
+/// What is held, with what was freed of it taken away.
+fn less(held: u64, freed: i64) -> u64 {
+    if freed < 0 {
+        held.saturating_add(freed.unsigned_abs())
+    } else {
+        held.saturating_sub(freed.unsigned_abs())
+    }
 }
 
 impl Freed {
     /// Counts a job as if it held nothing.
     pub(crate) fn add(&mut self, state: &State, slot: &Slot) {
-        self.change(state, slot, u64::saturating_add, u32::saturating_add);
+        self.change(&state.seats[slot.seat as usize], &slot.ask, 1);
     }
 
     /// Counts one that was added as what it is again.
     pub(crate) fn take_back(&mut self, state: &State, slot: &Slot) {
-        self.change(state, slot, u64::saturating_sub, u32::saturating_sub);
+        self.change(&state.seats[slot.seat as usize], &slot.ask, -1);
     }
 
-    fn change(
-        &mut self,
-        state: &State,
-        slot: &Slot,
-        amounts: impl Fn(u64, u64) -> u64,
-        jobs: impl Fn(u32, u32) -> u32,
-    ) {
-        let seat = &state.seats[slot.seat as usize];
-        for (r, a) in slot.ask.iter() {
-            let on = self.clusters.entry((seat.cluster, *r)).or_insert(0);
-            *on = amounts(*on, *a);
-            let all = self.total.entry(*r).or_insert(0);
-            *all = amounts(*all, *a);
+    /// Counts a job that waits as if it held what it asks for.
+    pub(crate) fn start(&mut self, seat: &Seat, ask: &[(ResIx, u64)]) {
+        self.change(seat, ask, -1);
+    }
+
+    fn change(&mut self, seat: &Seat, ask: &[(ResIx, u64)], sign: i64) {
+        let add = |to: &mut i64, amount: u64| {
+            let amount = i64::try_from(amount).unwrap_or(i64::MAX);
+            *to = to.saturating_add(amount.saturating_mul(sign));
+        };
+        for (r, a) in ask {
+            add(self.clusters.entry((seat.cluster, *r)).or_insert(0), *a);
+            add(self.total.entry(*r).or_insert(0), *a);
         }
         for b in &seat.buckets {
-            let n = self.jobs.entry(*b).or_insert(0);
-            *n = jobs(*n, 1);
-            for (r, a) in slot.ask.iter() {
-                let at = self.buckets.entry((*b, *r)).or_insert(0);
-                *at = amounts(*at, *a);
+            add(self.jobs.entry(*b).or_insert(0), 1);
+            for (r, a) in ask {
+                add(self.buckets.entry((*b, *r)).or_insert(0), *a);
             }
         }
     }
 
-    /// Of what a bucket holds.
+    /// Of what a bucket holds, as far as that is less.
     pub(crate) fn in_bucket(&self, b: u32, r: ResIx) -> u64 {
-        self.buckets.get(&(b, r)).copied().unwrap_or(0)
-    }
-
-    fn jobs_in(&self, b: u32) -> u32 {
-        self.jobs.get(&b).copied().unwrap_or(0)
-    }
-
-    fn on_cluster(&self, cluster: u32, r: ResIx) -> u64 {
-        self.clusters.get(&(cluster, r)).copied().unwrap_or(0)
-    }
-
-    fn anywhere(&self, r: ResIx) -> u64 {
-        self.total.get(&r).copied().unwrap_or(0)
+        let freed = self.buckets.get(&(b, r)).copied().unwrap_or(0);
+        freed.max(0).unsigned_abs()
     }
 }
 
@@ -257,14 +253,14 @@ impl Check<'_> {
 
     /// What a bucket holds of a resource.
     fn held(&self, b: u32, bucket: &Bucket, r: ResIx) -> u64 {
-        let freed = self.freed.map_or(0, |f| f.in_bucket(b, r));
-        bucket.held.get(r).saturating_sub(freed)
+        let freed = self.freed.and_then(|f| f.buckets.get(&(b, r)));
+        less(bucket.held.get(r), freed.copied().unwrap_or(0))
     }
 
     /// What is held of a resource on all clusters together.
     fn held_anywhere(&self, r: ResIx) -> u64 {
-        let freed = self.freed.map_or(0, |f| f.anywhere(r));
-        self.state.total.get(r).saturating_sub(freed)
+        let freed = self.freed.and_then(|f| f.total.get(&r));
+        less(self.state.total.get(r), freed.copied().unwrap_or(0))
     }
 
     /// Whether it fits now.
@@ -492,8 +488,8 @@ impl Check<'_> {
         let Some(limit) = limits.jobs() else {
             return ControlFlow::Continue(());
         };
-        let freed = self.freed.map_or(0, |f| f.jobs_in(b));
-        let running = u64::from(bucket.running.saturating_sub(freed));
+        let freed = self.freed.and_then(|f| f.jobs.get(&b));
+        let running = less(u64::from(bucket.running), freed.copied().unwrap_or(0));
         let kept = self.kept_of(|kept| kept.jobs_in(b));
         let hit = |kind, used: u64| Hit {
             period: None,
@@ -710,9 +706,9 @@ impl Check<'_> {
     fn cluster(&self, see: &mut dyn FnMut(Hit) -> ControlFlow<()>) -> ControlFlow<()> {
         let cluster = self.state.cluster_at(self.seat.cluster);
         for (r, asked) in self.ask {
-            let freed = self.freed;
-            let freed = freed.map_or(0, |f| f.on_cluster(self.seat.cluster, *r));
-            let held = cluster.held.get(*r).saturating_sub(freed);
+            let here = (self.seat.cluster, *r);
+            let freed = self.freed.and_then(|f| f.clusters.get(&here));
+            let held = less(cluster.held.get(*r), freed.copied().unwrap_or(0));
             let hit = |kind, limit: u64, used: u64, alone| Hit {
                 period: None,
                 place: Place::Cluster,

@@ -51,6 +51,8 @@ pub(super) struct Look<'a> {
     pub(super) moment: &'a Moment,
     pub(super) wanted: Wanted,
     shares: HashMap<u32, u64>,
+    /// By node of the tree: what is to count as not held any more in its share.
+    pub(super) ended: HashMap<(u32, ResIx), u64>,
     pub(super) nothing: Promised,
     readings: Readings,
     /// By number of class: the first limit in its way; empty until they were looked at.
@@ -89,12 +91,22 @@ pub fn next(state: &State, moment: &Moment) -> Vec<Event> {
 }
 
 impl<'a> Look<'a> {
+    /// With what is wanted, and in which order others wait to be found anew.
+    pub(super) fn anew(&self) -> Look<'a> {
+        Look {
+            wanted: self.wanted.clone(),
+            blocked: self.blocked.clone(),
+            ..Look::new(self.state, self.moment)
+        }
+    }
+
     fn new(state: &'a State, moment: &'a Moment) -> Look<'a> {
         Look {
             state,
             moment,
             wanted: Wanted::default(),
             shares: HashMap::new(),
+            ended: HashMap::new(),
             nothing: Promised::default(),
             readings: Readings::default(),
             blocked: Vec::new(),
@@ -160,14 +172,6 @@ impl Look<'_> {
         if !self.state.policy().quotas.iter().any(lends) {
             return;
         }
-        let by_cluster = |h: &Hit| match h.kind {
-            Kind::Capacity(r) | Kind::Guarantee(r) if !h.alone => Some(r),
-            _ => None,
-        };
-        let by_bucket = |h: &Hit| match (h.place, h.kind) {
-            (Place::Bucket(b), Kind::Concurrent(r)) if !h.alone => Some((b, r)),
-            _ => None,
-        };
         let mut wanted = Wanted::default();
         let mut blocked = Vec::with_capacity(self.state.classes.len());
         for (ix, class) in self.state.classes.iter().enumerate() {
@@ -176,12 +180,7 @@ impl Look<'_> {
                 blocked.push(None);
                 continue;
             }
-            let check = self.check(class, &self.nothing);
-            let like = |h: &Hit| {
-                by_cluster(h).is_some()
-                    || by_bucket(h).is_some_and(|(b, r)| self.is_within(class, b, r, h.asked))
-            };
-            let hits = match check.all_like(like) {
+            let hits = match self.lacks_only(class, &self.check(class, &self.nothing)) {
                 Ok(hits) => hits,
                 Err(other) => {
                     blocked.push(Some(other));
@@ -192,16 +191,32 @@ impl Look<'_> {
             if hits.is_empty() || !self.is_entitled(class) {
                 continue;
             }
-            let cluster = self.state.seats[class.seat as usize].cluster;
-            for r in hits.iter().filter_map(by_cluster) {
-                wanted.add_capacity(cluster, r, ix);
-            }
-            for (b, r) in hits.iter().filter_map(by_bucket) {
-                wanted.add_of_bucket(b, r, ix);
-            }
+            self.mark(ix, &hits, &mut wanted);
         }
         self.wanted = wanted;
         self.blocked = blocked;
+    }
+
+    /// What a class lacks of capacity or of quotas that others share.
+    ///
+    /// # Errors
+    /// The first limit of another kind that is in its way.
+    pub(super) fn lacks_only(&self, class: &Class, check: &Check<'_>) -> Result<Vec<Hit>, Hit> {
+        check.all_like(|h: &Hit| {
+            by_cluster(h).is_some()
+                || by_bucket(h).is_some_and(|(b, r)| self.is_within(class, b, r, h.asked))
+        })
+    }
+
+    /// Marks what a class lacks as wanted.
+    pub(super) fn mark(&self, ix: usize, hits: &[Hit], wanted: &mut Wanted) {
+        let cluster = self.state.seats[self.state.classes[ix].seat as usize].cluster;
+        for r in hits.iter().filter_map(by_cluster) {
+            wanted.add_capacity(cluster, r, ix);
+        }
+        for (b, r) in hits.iter().filter_map(by_bucket) {
+            wanted.add_of_bucket(b, r, ix);
+        }
     }
 
     /// The first limit in the way of a class.
@@ -296,7 +311,11 @@ impl Look<'_> {
 
     /// Who would have to lend something to a class for it to start; nobody, if it is within its limits.
     fn lenders(&self, class: &Class) -> Lenders {
-        let lenders = self.check(class, &self.nothing).lenders();
+        self.lenders_as(class, &self.check(class, &self.nothing))
+    }
+
+    fn lenders_as(&self, class: &Class, check: &Check<'_>) -> Lenders {
+        let lenders = check.lenders();
         // Above a limit of its user's own it is whatever others were lent.
         if lenders.private.is_empty() && !lenders.is_empty() && self.is_entitled(class) {
             return Lenders::default();
@@ -364,9 +383,10 @@ impl Look<'_> {
                 // Once one steps back so do all that borrow, until the one has started for whom it did: to ask of each of
                 // them would be to look at all behind each of all.
                 Some(Fit::Yes { borrowed: true })
-                    if !self.lenders(class).is_empty()
-                        && (steps_back.is_some()
-                            || self.is_in_the_way(class, fit_in(&order[at + 1..]), &promised)) =>
+                    if match steps_back {
+                        Some(_) => !self.lenders(class).is_empty(),
+                        None => self.is_in_the_way(class, fit_in(&order[at + 1..]), &promised),
+                    } =>
                 {
                     steps_back.get_or_insert(*ix);
                     self.keep_place(class, &mut promised);
@@ -375,8 +395,34 @@ impl Look<'_> {
                 Some(Fit::No { .. }) | None => self.promise(class, &mut promised),
             }
         }
+        let first = steps_back?;
         // Of those that it stepped back for none could start: others are before them.
-        Some((steps_back?, true))
+        self.pick_singly(&order, &paced).or(Some((first, true)))
+    }
+
+    /// The first that fits, where each that would borrow is asked whether it is in somebody's way: one that stepped back only
+    /// since another did may be who keeps the one from starting for whom that was.
+    fn pick_singly(&self, order: &[Ranked], paced: &[(usize, bool)]) -> Option<(usize, bool)> {
+        let mut promised = Promised::default();
+        let mut looked_at = 0;
+        for (at, (_, ix, fits)) in order.iter().enumerate() {
+            let class = &self.state.classes[*ix];
+            match fits.map(|_| self.fits_beside(class, &promised)) {
+                Some(Fit::Yes { borrowed: true }) => {
+                    looked_at += paced.len() + order.len() - at;
+                    if looked_at > PAIRS {
+                        return None;
+                    }
+                    let some = fit_in(&order[at + 1..]).chain(paced.iter().copied());
+                    if !self.is_in_the_way(class, some, &promised) {
+                        return Some((*ix, true));
+                    }
+                }
+                Some(Fit::Yes { borrowed: false }) => return Some((*ix, false)),
+                Some(Fit::No { .. }) | None => self.promise(class, &mut promised),
+            }
+        }
+        None
     }
 
     /// Whether a class fits beside what is kept for others.
@@ -395,12 +441,20 @@ impl Look<'_> {
     fn is_in_the_way(
         &self,
         class: &Class,
-        mut behind: impl Iterator<Item = (usize, bool)>,
+        behind: impl Iterator<Item = (usize, bool)>,
         promised: &Promised,
     ) -> bool {
         let state = self.state;
-        let lenders = self.lenders(class);
-        if lenders.is_empty() {
+        // Whether it is above a limit only by what others were lent takes a walk over all that run: that is asked last.
+        let lenders = self.check(class, &self.nothing).lenders();
+        let wants_the_same = |(ix, _): &(usize, bool)| {
+            let theirs = &state.classes[*ix];
+            let of_the_same = |r: &u16| class.ask.iter().any(|(own, _)| own == r);
+            theirs.ask.iter().any(|(r, _)| of_the_same(r))
+                && !lenders.are_among(&state.seats[theirs.seat as usize].buckets)
+        };
+        let mut behind = behind.filter(wants_the_same).peekable();
+        if behind.peek().is_none() || self.lenders(class).is_empty() {
             return false;
         }
         let seat = &state.seats[class.seat as usize];
@@ -417,17 +471,13 @@ impl Look<'_> {
         });
         behind.any(|(ix, _)| {
             let theirs = &state.classes[ix];
-            let seats = &state.seats[theirs.seat as usize];
-            let of_the_same = |r: &u16| class.ask.iter().any(|(own, _)| own == r);
-            theirs.ask.iter().any(|(r, _)| of_the_same(r))
-                && !lenders.are_among(&seats.buckets)
-                && match self.fits_beside(theirs, &before) {
-                    Fit::Yes { borrowed } => {
-                        matches!(self.fits_beside(theirs, &after), Fit::No { .. })
-                            && (!borrowed || self.is_entitled(theirs))
-                    }
-                    Fit::No { .. } => false,
+            match self.fits_beside(theirs, &before) {
+                Fit::Yes { borrowed } => {
+                    matches!(self.fits_beside(theirs, &after), Fit::No { .. })
+                        && (!borrowed || self.is_entitled(theirs))
                 }
+                Fit::No { .. } => false,
+            }
         })
     }
 
@@ -468,7 +518,12 @@ impl Look<'_> {
     /// Counts what a job that does not start now needs as held: of budgets; if it has waited the bound, of all else as
     /// well, from the inside out. What can never fit, by whichever limit, keeps nothing from others.
     pub(super) fn promise(&self, class: &Class, promised: &mut Promised) {
-        let hits = self.check(class, &self.nothing).all();
+        self.promise_as(class, &self.check(class, &self.nothing), promised);
+    }
+
+    /// The same as this check sees it.
+    pub(super) fn promise_as(&self, class: &Class, check: &Check<'_>, promised: &mut Promised) {
+        let hits = check.all();
         if hits.iter().any(|h| h.alone) {
             return;
         }
@@ -487,7 +542,7 @@ impl Look<'_> {
         if !waited {
             return;
         }
-        promised.keep(&self.lenders(class), |needs| {
+        promised.keep(&self.lenders_as(class, check), |needs| {
             for b in kept.iter().filter(|_| !time) {
                 needs.add_in_bucket(*b, &class.ask);
             }
@@ -647,6 +702,10 @@ impl Look<'_> {
             .filter_map(|(ix, u)| Some((ResIx::try_from(ix).ok()?, u)))
             .filter_map(|(ix, u)| {
                 let capacity = self.total_capacity(ix)?;
+                let mut u = *u;
+                if let Some(ended) = self.ended.get(&(n, ix)) {
+                    u.change(self.moment.now, half_life, u.held.saturating_sub(*ended));
+                }
                 Some(u.share(self.moment.now, half_life, capacity, node.weight))
             })
             .max()
@@ -815,6 +874,22 @@ pub(crate) fn ahead(state: &State, moment: &Moment, comer: &Comer<'_>) -> Ahead 
         Ahead::Nobody
     } else {
         Ahead::Some(Box::new(promised))
+    }
+}
+
+/// What is lacking of a cluster, or of all of them.
+fn by_cluster(h: &Hit) -> Option<ResIx> {
+    match h.kind {
+        Kind::Capacity(r) | Kind::Guarantee(r) if !h.alone => Some(r),
+        _ => None,
+    }
+}
+
+/// What is lacking of a bucket.
+fn by_bucket(h: &Hit) -> Option<(u32, ResIx)> {
+    match (h.place, h.kind) {
+        (Place::Bucket(b), Kind::Concurrent(r)) if !h.alone => Some((b, r)),
+        _ => None,
     }
 }
 

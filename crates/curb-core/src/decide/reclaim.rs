@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::check::{Check, Fit, Freed, Hit, Kind, Place, Wanted, limits_of};
 use super::moment::Gate;
-use super::promise::{Lenders, Promised};
+use super::promise::Promised;
 use super::queue::{Look, Order};
 use super::violation::Quantity;
 use crate::amount::Amount;
@@ -38,6 +38,9 @@ const COUNTED_ON: Millis = Millis::MINUTE;
 
 /// With so many loans that could help, every set of them is tried, the smallest first.
 const TRIED: usize = 10;
+
+/// So often loans are chosen anew for somebody since those before it would take what comes back.
+const ROUNDS: usize = 4;
 
 /// So often a chosen loan is tried to be replaced by a younger one.
 const SWAPS: usize = 1_000;
@@ -89,12 +92,14 @@ type Amounts = HashMap<(u32, ResIx), u64>;
 impl Lent {
     pub(super) fn of(look: &Look<'_>) -> Lent {
         let stopping = look.being_stopped();
-        let mut lenders: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        let mut lenders: BTreeMap<u32, (Vec<u32>, Vec<ResIx>)> = BTreeMap::new();
         for loan in look.loans(&stopping, &Lending::All) {
-            lenders.entry(loan.ix).or_default().push(loan.bucket);
+            let (buckets, lent) = lenders.entry(loan.ix).or_default();
+            buckets.push(loan.bucket);
+            lent.extend(loan.lent);
         }
         let (mut all, mut by_lenders) = (Amounts::new(), HashMap::new());
-        for (ix, mut buckets) in lenders {
+        for (ix, (mut buckets, lent)) in lenders {
             let Some(slot) = look.state.slot_at(ix) else {
                 continue;
             };
@@ -105,8 +110,8 @@ impl Lent {
                 alike.push((buckets, Amounts::new()));
                 alike.len() - 1
             });
-            look.add_shared(slot, &mut all);
-            look.add_shared(slot, &mut alike[at].1);
+            look.add_shared(slot, &lent, &mut all);
+            look.add_shared(slot, &lent, &mut alike[at].1);
         }
         Lent {
             stopping,
@@ -136,9 +141,22 @@ enum Lending<'a> {
     TakenBack(&'a Wanted),
 }
 
+/// What a class is in the way of who waits for what was lent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    /// It waits within its limits for what is lent to others.
+    Entitled,
+    /// What it needs is kept for it.
+    Keeps,
+    /// Nothing is kept for it, but it may start first.
+    Passes,
+}
+
 /// Somebody for whom loans are taken back.
 struct Waiter<'a> {
     class: &'a Class,
+    /// The number of its slot.
+    job: u32,
     waited: Millis,
     promised: &'a Promised,
     /// What others want: of the rest it may be lent something itself.
@@ -156,15 +174,43 @@ impl<'a> Look<'a> {
         if loans.is_empty() {
             return Vec::new();
         }
-        let mut promised = Promised::default();
+        let order = self.walk(false);
+        let found = self.each_turn(&order, &freed, &self.wanted, |waiter, freed, fits| {
+            (!fits).then(|| self.take_back(waiter, &loans, freed))?
+        });
+        found.unwrap_or_default()
+    }
+
+    /// Shows all that wait within their limits in order, each with whether it fits beside what is kept for those before it,
+    /// until something is found: while all of this is free, and while this is wanted.
+    fn each_turn<T>(
+        &self,
+        order: &[(Order, usize, Turn)],
+        freed: &Freed,
+        wanted: &Wanted,
+        mut visit: impl FnMut(&Waiter<'_>, &Freed, bool) -> Option<T>,
+    ) -> Option<T> {
+        let (mut promised, mut freed) = (Promised::default(), freed.clone());
         let mut looked_at = 0;
-        for (_, ix, entitled) in self.walk() {
-            let class = &self.state.classes[ix];
-            if !entitled {
-                self.promise(class, &mut promised);
-                continue;
+        let keep = |class: &Class, freed: &Freed, promised: &mut Promised| {
+            let check = Check {
+                freed: Some(freed),
+                wanted,
+                ..self.check(class, &self.nothing)
+            };
+            self.promise_as(class, &check, promised);
+        };
+        for (_, ix, turn) in order {
+            let class = &self.state.classes[*ix];
+            match turn {
+                Turn::Entitled => {}
+                Turn::Keeps => {
+                    keep(class, &freed, &mut promised);
+                    continue;
+                }
+                Turn::Passes => continue,
             }
-            let others = self.wanted.besides(ix);
+            let others = wanted.besides(*ix);
             for job in class.members.values().take(MEMBERS) {
                 looked_at += 1;
                 let Some(slot) = self.state.slot_at(*job) else {
@@ -172,29 +218,30 @@ impl<'a> Look<'a> {
                 };
                 let waiter = Waiter {
                     class,
+                    job: *job,
                     waited: self.moment.now.since(slot.job.submitted),
                     promised: &promised,
                     wanted: &others,
                 };
-                if !self.fits(&waiter, &freed) {
-                    if let Some(events) = self.take_back(&waiter, &loans, &freed) {
-                        return events;
-                    }
-                    self.promise(class, &mut promised);
+                let fits = self.fits(&waiter, &freed);
+                if let Some(found) = visit(&waiter, &freed, fits) {
+                    return Some(found);
+                }
+                if !fits {
+                    keep(class, &freed, &mut promised);
                     break;
                 }
-                self.give(class, &mut promised);
+                self.give(class, &mut freed, &mut promised);
             }
             if looked_at >= LOOKED_AT {
                 break;
             }
         }
-        Vec::new()
+        None
     }
 
-    /// The classes in order, and whether each waits for capacity within its limits. Without those that are not in the way
-    /// of such a one.
-    fn walk(&mut self) -> Vec<(Order, usize, bool)> {
+    /// The classes in order, each with what it is here. Without those for which nothing is kept, unless `all` are wanted.
+    fn walk(&mut self, all: bool) -> Vec<(Order, usize, Turn)> {
         let state = self.state;
         let (mut entitled, mut others) = (Vec::new(), Vec::new());
         for (ix, class) in state.classes.iter().enumerate() {
@@ -209,18 +256,23 @@ impl<'a> Look<'a> {
                 others.push(ix);
             }
         }
+        if entitled.is_empty() {
+            return Vec::new();
+        }
         let buckets = self.buckets_of(entitled.iter().copied());
         let mut order = Vec::new();
         for ix in entitled {
-            order.push((self.order(&state.classes[ix]), ix, true));
+            order.push((self.order(&state.classes[ix]), ix, Turn::Entitled));
         }
         for ix in others {
             let class = &state.classes[ix];
-            let first = self.blocked(ix);
-            if first.is_none_or(|first| self.concerns(ix, &first, &buckets))
-                && (self.has_waited(class) || self.is_in_a_budget(class))
-            {
-                order.push((self.order(class), ix, false));
+            let keeps = (self.has_waited(class) || self.is_in_a_budget(class))
+                && self
+                    .blocked(ix)
+                    .is_none_or(|first| self.concerns(ix, &first, &buckets));
+            if keeps || all {
+                let turn = if keeps { Turn::Keeps } else { Turn::Passes };
+                order.push((self.order(class), ix, turn));
             }
         }
         order.sort_unstable();
@@ -301,14 +353,19 @@ impl<'a> Look<'a> {
     /// trouble: then another loan is taken back instead.
     fn being_stopped(&self) -> Freed {
         let mut freed = Freed::default();
+        for slot in self.counted_on() {
+            freed.add(self.state, slot);
+        }
+        freed
+    }
+
+    /// Those that are being stopped and counted on to end.
+    fn counted_on<'b>(&'b self) -> impl Iterator<Item = &'a Slot> + use<'a, 'b> {
         let due = |s: &&Slot| {
             self.stop_is_overdue_at(s)
                 .is_none_or(|at| self.moment.now < at)
         };
-        for slot in self.state.stopping().filter(due) {
-            freed.add(self.state, slot);
-        }
-        freed
+        self.state.stopping().filter(due)
     }
 
     /// When a stop on a cluster that cannot be reached is not counted on any more.
@@ -352,11 +409,12 @@ impl<'a> Look<'a> {
         all
     }
 
-    /// Adds what a job holds of limits that its user shares with others.
-    fn add_shared(&self, slot: &Slot, amounts: &mut Amounts) {
+    /// Adds what a job was lent of these, by limits that its user shares with others.
+    fn add_shared(&self, slot: &Slot, lent: &[ResIx], amounts: &mut Amounts) {
         for b in &self.state.seats[slot.seat as usize].buckets {
             let rule = &self.state.rules[self.state.buckets[*b as usize].quota];
-            let limited = |r: ResIx| !rule.private && rule.limits.get(r).is_some();
+            let limited =
+                |r: ResIx| !rule.private && rule.limits.get(r).is_some() && self.is_among(lent, r);
             for (r, a) in slot.ask.iter().filter(|(r, _)| limited(*r)) {
                 let sum = amounts.entry((*b, *r)).or_insert(0);
                 *sum = sum.saturating_add(*a);
@@ -376,28 +434,160 @@ impl<'a> Look<'a> {
         matches!(self.as_if(waiter, freed).fits(), Fit::Yes { .. })
     }
 
-    /// Counts what a job is to have as held by it.
-    fn give(&self, class: &Class, promised: &mut Promised) {
+    /// Counts what a job is to have as held by it, and kept for it of budgets.
+    fn give(&self, class: &Class, freed: &mut Freed, promised: &mut Promised) {
         let seat = &self.state.seats[class.seat as usize];
         for b in &seat.buckets {
             self.promise_budgets(class, *b, true, &[], promised);
         }
-        promised.keep(&Lenders::default(), |needs| {
-            for b in &seat.buckets {
-                needs.add_in_bucket(*b, &class.ask);
-            }
-            needs.add_on_cluster(seat.cluster, &class.ask);
-        });
+        freed.start(seat, &class.ask);
     }
 
-    /// The stops that make room for somebody; `None` when there are none that do.
+    /// The stops that make room for somebody; `None` when there are none that do. Those before it in the order may have a
+    /// use for what comes back as well: what they would take counts as theirs.
     fn take_back(
         &self,
         waiter: &Waiter<'_>,
         loans: &[Loan<'a>],
         freed: &Freed,
     ) -> Option<Vec<Event>> {
-        let lacks = self.lacks(waiter, freed)?;
+        // What comes back may be enough for others as well, so that they want nothing more which it would have to borrow.
+        let nothing = Wanted::default();
+        [&nothing, waiter.wanted].into_iter().find_map(|wanted| {
+            let waiter = Waiter { wanted, ..*waiter };
+            self.take_back_while(&waiter, loans, freed)
+        })
+    }
+
+    /// The same while others want what they do.
+    fn take_back_while(
+        &self,
+        waiter: &Waiter<'_>,
+        loans: &[Loan<'a>],
+        freed: &Freed,
+    ) -> Option<Vec<Event>> {
+        let (mut promised, mut freed) = (waiter.promised.clone(), freed.clone());
+        for _ in 0..ROUNDS {
+            let waiter = Waiter {
+                promised: &promised,
+                ..*waiter
+            };
+            let chosen = self.choose(&waiter, loans, &freed)?;
+            let mut after = self.being_stopped();
+            chosen.iter().for_each(|l| after.add(self.state, l.slot));
+            // Who has less goes first: the order is another one then.
+            let order = self.once_ended(chosen.iter().map(|l| l.slot)).walk(true);
+            let wanted = self.wanted_after(&order, &after);
+            let (fits, kept, mut left) =
+                self.each_turn(&order, &after, &wanted, |at, free, fits| {
+                    (at.job == waiter.job).then(|| (fits, at.promised.clone(), free.clone()))
+                })?;
+            if fits {
+                let then = Waiter {
+                    wanted: &wanted,
+                    ..waiter
+                };
+                self.is_left(&then, &order, left, kept).then_some(())?;
+                let lacks = self.lacks(&waiter, &freed)?;
+                let stop = |l: &Loan<'a>| Event::StopRequested {
+                    id: l.slot.job.new.id.clone(),
+                    by: "curb".into(),
+                    why: self.why(l, &waiter, &lacks),
+                };
+                return Some(chosen.iter().map(stop).collect());
+            }
+            chosen
+                .iter()
+                .for_each(|l| left.take_back(self.state, l.slot));
+            (promised, freed) = (kept, left);
+        }
+        None
+    }
+
+    /// The same when these, and all that are being stopped, are over.
+    fn once_ended(&self, chosen: impl Iterator<Item = &'a Slot>) -> Look<'a> {
+        let mut then = self.anew();
+        for slot in chosen.chain(self.counted_on()) {
+            for n in &self.state.seats[slot.seat as usize].nodes {
+                for (r, a) in slot.ask.iter() {
+                    let sum = then.ended.entry((*n, *r)).or_insert(0);
+                    *sum = sum.saturating_add(*a);
+                }
+            }
+        }
+        then
+    }
+
+    /// What those within their limits will want when all of this is free.
+    fn wanted_after(&self, order: &[(Order, usize, Turn)], after: &Freed) -> Wanted {
+        let (nothing, mut wanted) = (Wanted::default(), Wanted::default());
+        let entitled = order.iter().filter(|(_, _, turn)| *turn == Turn::Entitled);
+        for (_, ix, _) in entitled.take(LOOKED_AT) {
+            let class = &self.state.classes[*ix];
+            let check = Check {
+                freed: Some(after),
+                wanted: &nothing,
+                ..self.check(class, &self.nothing)
+            };
+            if let Ok(hits) = self.lacks_only(class, &check) {
+                self.mark(*ix, &hits, &mut wanted);
+            }
+        }
+        wanted
+    }
+
+    /// Whether somebody still fits when those before it have been lent what they can of what comes back: under a quota that
+    /// lends the order of the queue holds. A loan is not taken back to be lent on.
+    fn is_left(
+        &self,
+        waiter: &Waiter<'_>,
+        order: &[(Order, usize, Turn)],
+        mut after: Freed,
+        mut promised: Promised,
+    ) -> bool {
+        let is_it = |ix: usize| std::ptr::eq(&raw const self.state.classes[ix], waiter.class);
+        let buckets = &self.state.seats[waiter.class.seat as usize].buckets;
+        let before = order.iter().take_while(|(_, ix, _)| !is_it(*ix));
+        let fits = |class: &Class, after: &Freed, promised: &Promised| {
+            let one = Waiter {
+                class,
+                promised,
+                ..*waiter
+            };
+            self.fits(&one, after)
+        };
+        for (_, ix, _) in before.filter(|(_, _, turn)| *turn == Turn::Passes) {
+            let class = &self.state.classes[*ix];
+            for _ in class.members.values().take(MEMBERS) {
+                if !fits(class, &after, &promised) {
+                    break;
+                }
+                let (mut then, mut with) = (after.clone(), promised.clone());
+                self.give(class, &mut then, &mut with);
+                // Who shares no quota that lends to it is stepped back for, unless there is room for both.
+                let borrower = Waiter {
+                    class,
+                    promised: &promised,
+                    ..*waiter
+                };
+                let lenders = self.as_if(&borrower, &after).lenders();
+                let goes_first = lenders.is_empty() || lenders.are_among(buckets);
+                if !goes_first && !fits(waiter.class, &then, &with) {
+                    break;
+                }
+                (after, promised) = (then, with);
+            }
+        }
+        fits(waiter.class, &after, &promised)
+    }
+
+    /// The fewest loans that make room for somebody; `None` when there are none that do.
+    fn choose(
+        &self,
+        waiter: &Waiter<'_>,
+        loans: &[Loan<'a>],
+        freed: &Freed,
+    ) -> Option<Vec<Loan<'a>>> {
         let own = &self.state.seats[waiter.class.seat as usize].buckets;
         let loans: Vec<Loan<'a>> = loans
             .iter()
@@ -414,12 +604,7 @@ impl<'a> Look<'a> {
             self.make_younger(waiter, &loans, &mut freed, &mut chosen);
             self.drop_unneeded(waiter, &mut freed, &mut chosen);
         }
-        let stop = |l: &Loan<'a>| Event::StopRequested {
-            id: l.slot.job.new.id.clone(),
-            by: "curb".into(),
-            why: self.why(l, waiter, &lacks),
-        };
-        Some(chosen.iter().map(stop).collect())
+        Some(chosen)
     }
 
     /// What somebody lacks; `None` when something else than capacity is in the way.
@@ -515,7 +700,7 @@ impl<'a> Look<'a> {
             };
             let mut ask = loan.slot.ask.iter();
             match ask.find(|(r, _)| *r == lack.r) {
-                Some((r, a)) if here && self.is_lent(loan, *r) => {
+                Some((r, a)) if here && self.is_among(&loan.lent, *r) => {
                     (u128::from(*a).min(lack.amount) << 20) / lack.amount.max(1)
                 }
                 _ => 0,
@@ -524,11 +709,10 @@ impl<'a> Look<'a> {
         lacks.iter().map(part).sum()
     }
 
-    /// Whether a resource that a loan holds was lent with it.
-    fn is_lent(&self, loan: &Loan<'_>, r: ResIx) -> bool {
+    /// Whether a resource that somebody holds is one of those that were lent, or a model of it.
+    fn is_among(&self, lent: &[ResIx], r: ResIx) -> bool {
         let names = &self.state.names;
-        let mut lent = loan.lent.iter();
-        lent.any(|l| *l == r || names.are_akin(*l, r))
+        lent.iter().any(|l| *l == r || names.are_akin(*l, r))
     }
 
     /// Puts younger loans in the place of older ones where they do as well.

@@ -6,7 +6,7 @@ use super::check::{Check, Fit, Hit, Kind, Place, Scope, Wanted};
 use super::moment::{Gate, Moment};
 use super::outlook::{Begun, Outlook, hopeless};
 use super::promise::{Kept, Promised};
-use super::queue::{Ahead, Comer, Places, Position, ahead, wanted};
+use super::queue::{Ahead, Comer, Places, Position, ahead, position, wanted};
 use super::render::Render;
 use super::resolve::Submission;
 use super::smaller::fits_now;
@@ -166,7 +166,10 @@ pub fn why_waiting(state: &State, id: &JobId, moment: &Moment) -> Option<Explana
 pub fn begin_why(state: &State, id: &JobId, moment: &Moment) -> Option<Begun> {
     let job = state.job(id).filter(|j| j.is_queued())?;
     let outlook = moment.outlook(state, job.seq);
-    why(state, id, moment, &wanted(state, moment), &outlook)
+    let paced = matches!(moment.gate(&job.new.cluster), Gate::Paced { .. });
+    let first = !paced || position(state, moment, job).is_none_or(|p| p.position == 1);
+    let wanted = wanted(state, moment);
+    why(state, id, moment, &wanted, &outlook, first)
 }
 
 /// What all that wait have to be told, for lists: what is the same for each is found once.
@@ -192,7 +195,9 @@ impl Waits {
     /// As [`begin_why`], for the same state and moment.
     #[must_use]
     pub fn why(&self, state: &State, id: &JobId, moment: &Moment) -> Option<Begun> {
-        why(state, id, moment, &self.wanted, &self.outlook)
+        let first = state.job(id).and_then(|job| self.position(job));
+        let first = first.is_none_or(|p| p.position == 1);
+        why(state, id, moment, &self.wanted, &self.outlook, first)
     }
 
     /// As [`super::position`].
@@ -208,6 +213,7 @@ fn why(
     moment: &Moment,
     wanted: &Wanted,
     outlook: &Arc<Outlook>,
+    first: bool,
 ) -> Option<Begun> {
     let (_, slot) = state.slot(id)?;
     if !slot.job.is_queued() {
@@ -236,7 +242,7 @@ fn why(
         ..view.check(Scope::Enforced, false)
     };
     let mut violations = view.violations(&check.all());
-    view.gate_and_turn(&mut violations);
+    view.gate_and_turn(&mut violations, first);
     let mut told = view.explanation(violations, Vec::new());
     // However long the queue is run ahead, it does not start.
     if let Some(why) = hopeless(told.verdict) {
@@ -455,7 +461,7 @@ impl View<'_> {
         if enforcing {
             violations.extend(self.submission.denials.iter().cloned());
         }
-        self.gate_and_turn(&mut violations);
+        self.gate_and_turn(&mut violations, self.is_alone());
         // Only a job that has to wait needs a place in the queue.
         if (!violations.is_empty() || self.waits_for_a_loan())
             && !violations.iter().any(Violation::refuses)
@@ -479,14 +485,24 @@ impl View<'_> {
         self.state.queued_count() > 0 && matches!(fit, Fit::Yes { borrowed: true })
     }
 
-    /// What is in the way besides limits: the gate, and those who go first.
-    fn gate_and_turn(&self, violations: &mut Vec<Violation>) {
+    /// Whether nobody else waits for the cluster.
+    fn is_alone(&self) -> bool {
+        let here = |c: &crate::ledger::Class| {
+            self.state.seats[c.seat as usize].cluster == self.seat.cluster
+        };
+        !self.state.classes.iter().any(here)
+    }
+
+    /// What is in the way besides limits: the gate, and those who go first. The next start of a cluster whose starts are
+    /// paced is that of the `first` in its queue.
+    fn gate_and_turn(&self, violations: &mut Vec<Violation>, first: bool) {
         let cluster = &self.submission.cluster;
         match self.moment.gate(cluster) {
             Gate::Open if violations.is_empty() => violations.extend(self.others_first()),
             Gate::Open => {}
             Gate::Paced { next } => {
-                violations.push(self.plain(Code::StartRate, When::At(next), false));
+                let when = if first { When::At(next) } else { When::Turn };
+                violations.push(self.plain(Code::StartRate, when, false));
             }
             Gate::Down => {
                 let refuse = self.state.policy().when_ray_is_down == WhenDown::Refuse;

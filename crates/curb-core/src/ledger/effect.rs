@@ -1,6 +1,7 @@
 //! What an override would change, so that one that changes nothing is not taken for one that does.
 
 use super::event::Override;
+use super::rules::{Dims, join};
 use super::state::{Bucket, State, is_for};
 use crate::amount::Amount;
 use crate::decide::{Moment, limits_of};
@@ -23,14 +24,16 @@ impl State {
             .iter()
             .filter(|b| is_for(o, &self.rules[b.quota].name, &b.dims))
         {
-            told.extend(self.changes_of(bucket, o, moment));
+            let place = format!("{} ({})", self.rules[bucket.quota].name, bucket.name());
+            told.extend(self.changes_of(bucket, &place, o, moment));
         }
         // Buckets are made when somebody first submits; what is said holds for one that is yet to be made, too.
         if told.is_empty() {
             let rules = self.rules.iter().enumerate();
             for (quota, rule) in rules.filter(|(_, r)| could_be_for(o, &r.name, &r.selector)) {
-                let bucket = self.new_bucket(quota, rule, Vec::new());
-                told.extend(self.changes_of(&bucket, o, moment));
+                let bucket = self.new_bucket(quota, rule, dims_to_be(o, &rule.selector));
+                let place = format!("{} (once it is used)", rule.name);
+                told.extend(self.changes_of(&bucket, &place, o, moment));
             }
         }
         if told.is_empty() {
@@ -45,14 +48,14 @@ impl State {
         Ok(told)
     }
 
-    fn changes_of(&self, bucket: &Bucket, o: &Override, moment: &Moment) -> Vec<String> {
+    fn changes_of(
+        &self,
+        bucket: &Bucket,
+        place: &str,
+        o: &Override,
+        moment: &Moment,
+    ) -> Vec<String> {
         let limits = limits_of(self, bucket, moment.now);
-        let rule = &self.rules[bucket.quota];
-        let place = if bucket.dims.is_empty() && !is_for(o, &rule.name, &bucket.dims) {
-            format!("{} (once it is used)", rule.name)
-        } else {
-            format!("{} ({})", rule.name, bucket.name())
-        };
         let mut told = Vec::new();
         for (r, by) in &o.amounts {
             let before = self.names.find(r).and_then(|ix| limits.resource(ix));
@@ -118,6 +121,28 @@ impl State {
             ),
         }
     }
+}
+
+/// What is known of a bucket that is yet to be made, by whom the override is for: other overrides of theirs count in it.
+fn dims_to_be(o: &Override, of: &Selector) -> Dims {
+    let s = &o.selector;
+    let mut dims = Dims::new();
+    let mut add = |dim: &str, wanted: Option<&Match>, there: Option<&Match>| match (wanted, there) {
+        (_, Some(Match::OneOf(set))) => dims.push((dim.into(), join(set))),
+        (Some(Match::OneOf(set)), Some(Match::Each)) if set.len() == 1 => {
+            dims.push((dim.into(), join(set)));
+        }
+        _ => {}
+    };
+    add("user", s.user.as_ref(), of.user.as_ref());
+    add("team", s.team.as_ref(), of.team.as_ref());
+    add("org", s.org.as_ref(), of.org.as_ref());
+    add("job_type", s.job_type.as_ref(), of.job_type.as_ref());
+    add("cluster", s.cluster.as_ref(), of.cluster.as_ref());
+    for (key, there) in &of.labels {
+        add(&format!("label {key}"), s.labels.get(key), Some(there));
+    }
+    dims
 }
 
 /// Whether a quota may have a bucket that an override is for.

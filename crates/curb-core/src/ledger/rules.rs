@@ -270,7 +270,7 @@ fn org_for<'a>(m: &Option<Match>, subject: &'a Subject) -> Option<&'a str> {
     .map(String::as_str)
 }
 
-fn join(set: &std::collections::BTreeSet<String>) -> String {
+pub(super) fn join(set: &std::collections::BTreeSet<String>) -> String {
     set.iter().map(String::as_str).collect::<Vec<_>>().join("+")
 }
 

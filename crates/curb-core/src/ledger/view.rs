@@ -160,6 +160,12 @@ impl State {
                 .iter()
                 .filter_map(|id| self.override_by_id(*id))
                 .filter(|o| moment.now < o.until)
+                // One that names no quota changes only the limits that there are.
+                .filter(|o| {
+                    let limited = |r| self.names.find(r).and_then(|ix| limits.resource(ix));
+                    let amounts = o.amounts.keys().any(|r| limited(r).is_some());
+                    amounts || (o.jobs != 0 && limits.jobs().is_some())
+                })
                 .cloned()
                 .collect(),
         }

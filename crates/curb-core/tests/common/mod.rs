@@ -182,6 +182,13 @@ impl World {
 
     /// Submits, applies, and lets the queue move.
     pub fn submit(&mut self, want: &Want) -> (JobId, Submitted) {
+        let done = self.submit_only(want);
+        self.run_queue();
+        done
+    }
+
+    /// Submits and applies.
+    pub fn submit_only(&mut self, want: &Want) -> (JobId, Submitted) {
         let id = want.id.clone().unwrap_or_else(|| {
             self.ids += 1;
             format!("job-{}", self.ids)
@@ -202,7 +209,6 @@ impl World {
             }
         }
         events.into_iter().for_each(|e| self.apply(e));
-        self.run_queue();
         (identity.id, reply)
     }
 

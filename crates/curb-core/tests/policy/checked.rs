@@ -151,6 +151,13 @@ const FILE_FIELDS: &[(&str, Check)] = &[
         p.default_request.resources.get(&Resource::Gpu) == Some(&Amount::whole(1))
             && p.default_request.duration == Some(Millis(7_200_000))
     }),
+    ("job_types: {t: {allowed: everybody}}", |p| {
+        p.job_types.get("t").is_some_and(|t| t.allowed.is_empty())
+    }),
+    (
+        "clusters: {main: {allowed: [everybody, {user: ana}]}}",
+        |p| p.clusters.get("main").is_some_and(|c| c.allowed.is_empty()),
+    ),
     ("clusters: {main: {allowed: {user: \"*\"}}}", |p| {
         p.clusters
             .get("main")

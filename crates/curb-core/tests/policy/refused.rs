@@ -290,6 +290,10 @@ fn what_is_doubtful_is_accepted_with_a_warning() {
             "version: 1\njob_types: {training: {default_request: {gpu: 1}}, inference: {default_request: {cpu: 1}}}\nquotas:\n  - {name: a, for: {job_type: inference}, limits: {cpu: 2}}\n  - {name: b, for: {job_type: training}, ▼per_job: {cpu: 2}}\n",
         ),
         (
+            "a guarantee for whoever comes",
+            "version: 1\nteams: {vision: {members: [ana]}}\nquotas:\n  - {name: a, for: {user: \"*\", team: vision}, ▼guarantee: {gpu: 2}}\n  - {name: b, for: {label: {grade: \"*\"}}, ▼guarantee: {gpu: 1}}\n  - {name: c, for: {team: \"*\"}, guarantee: {gpu: 1}}\n  - {name: d, for: {user: [ana, li]}, guarantee: {gpu: 1}}\n  - {name: e, for: {user: \"*\"}, guarantee: {gpu: 1}, mode: audit}\n",
+        ),
+        (
             "a member twice",
             "version: 1\nteams: {vision: {members: [ana, ▼ana]}}\n",
         ),

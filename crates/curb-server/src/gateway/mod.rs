@@ -77,11 +77,7 @@ async fn route(
     headers: &HeaderMap,
     request: Request<Incoming>,
 ) -> Result<Reply, Failure> {
-    let target = checks::check(&request, &app.allowed).map_err(|problem| {
-        let mut failure = Failure::from_problem(&problem);
-        failure.close = true;
-        failure
-    })?;
+    let target = checks::check(&request, &app.allowed).map_err(|p| not_checked(&p))?;
     let found = app
         .router
         .find(request.method(), target.path())
@@ -169,8 +165,15 @@ pub(crate) fn no_route(why: NoRoute, method: &Method, path: &str) -> Failure {
     }
 }
 
+/// A request that the checks refuse: who sends such a thing has nothing more to say on this connection.
+pub(crate) fn not_checked(problem: &curb_http::response::Problem) -> Failure {
+    let mut failure = Failure::from_problem(problem);
+    failure.close = true;
+    failure
+}
+
 /// Whoever tries spellings is not let try the next one on the same connection.
-fn wrong_case(path: &str) -> Failure {
+pub(crate) fn wrong_case(path: &str) -> Failure {
     let mut failure = Failure::new(
         StatusCode::BAD_REQUEST,
         Kind::BadRequest,

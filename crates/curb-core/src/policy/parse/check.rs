@@ -23,6 +23,7 @@ pub fn check(r: &mut Reader<'_>, root: &Place<'_>, policy: &Policy, clean: &[Cle
     for (i, quota) in policy.quotas.iter().enumerate() {
         if clean.get(i).is_some_and(|c| c.amounts) {
             one_quota(r, root, i, quota);
+            for_whoever_comes(r, root, i, quota);
         }
         if clean.get(i).is_some_and(|c| c.all) && limits_nothing(quota) {
             let message = format!("quota {} limits nothing", quoted(&quota.name));
@@ -244,6 +245,28 @@ fn one_quota(r: &mut Reader<'_>, root: &Place<'_>, i: usize, q: &Quota) {
             warn(r, root, &steps, &message, "lower it, or raise the limit");
         }
     }
+}
+
+/// What is guaranteed to each of those whom the file does not name is kept for whoever was ever seen.
+fn for_whoever_comes(r: &mut Reader<'_>, root: &Place<'_>, i: usize, q: &Quota) {
+    if q.guarantee.is_empty() || q.mode != Mode::Enforce {
+        return;
+    }
+    let s = &q.selector;
+    let open = [("user", &s.user), ("cluster", &s.cluster)];
+    let open = open
+        .into_iter()
+        .filter_map(|(dim, m)| Some((dim, m.as_ref()?)));
+    let mut open = open.chain(s.labels.values().map(|m| ("label", m)));
+    let Some((dim, _)) = open.find(|(_, m)| **m == Match::Each) else {
+        return;
+    };
+    let message = format!(
+        "guarantees to each {dim} that ever comes: from the first job of each on, the amount is kept for them for good, and less is left for all others"
+    );
+    let steps = [Key("quotas"), Index(i), Key("guarantee")];
+    let help = "guarantee it to a team, an org unit or users by name";
+    warn(r, root, &steps, &message, help);
 }
 
 fn limits_nothing(q: &Quota) -> bool {

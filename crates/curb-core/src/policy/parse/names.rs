@@ -121,13 +121,17 @@ pub fn allowed(r: &mut Reader<'_>, at: &Place<'_>, known: &Known<'_>) -> Vec<Sel
         r.error(
             &at,
             "nobody is named",
-            "leave `allowed` out to let everybody in",
+            "leave `allowed` out, or write `everybody`, to let everybody in",
         );
     }
+    // As in `for`. In a list of which one must match it leaves nobody out, either.
+    let everybody = |at: &Place<'_>| matches!(&at.node.value, Value::Scalar { text, .. } if text == "everybody");
+    let (all, each): (Vec<_>, Vec<_>) = each.into_iter().partition(everybody);
     if too_many(r, &at, each.len(), "selectors") {
         return Vec::new();
     }
-    each.iter().map(|one| selector(r, one, known)).collect()
+    let some = each.iter().map(|one| selector(r, one, known)).collect();
+    if all.is_empty() { some } else { Vec::new() }
 }
 
 /// Who a rule is about: dimensions, each with what it matches.

@@ -141,8 +141,8 @@ pub fn covers() -> Value {
 }
 pub fn selectors() -> Value {
     json!({"anyOf": [
-        refer("selector"),
-        {"type": "array", "items": refer("selector"), "minItems": 1, "maxItems": MAX_SMALL_LIST},
+        covers(),
+        {"type": "array", "items": covers(), "minItems": 1, "maxItems": MAX_SMALL_LIST},
     ]})
 }
 pub fn reclaim() -> Value {
