@@ -177,7 +177,7 @@ fn amount(job: &Job, r: usize) -> u64 {
     job.new.request.get(&RESOURCES[r]).0 / 1000
 }
 
-/// A job that holds something or would.
+/// A world, with what is known of it beside it.
 struct Test {
     w: World,
     rules: Vec<Rule>,
@@ -360,10 +360,9 @@ impl Test {
         let mut all: BTreeMap<JobId, BTreeSet<usize>> = BTreeMap::new();
         let waited = self.w.now - waiter.submitted.0;
         for (n, rule) in self.rules.iter().enumerate() {
-            let Some(after) = rule.stop_after.filter(|m| *m as i64 * MINUTE <= waited) else {
+            if rule.stop_after.is_none_or(|m| m as i64 * MINUTE > waited) {
                 continue;
-            };
-            let _ = after;
+            }
             let buckets: BTreeSet<String> = self.holding().filter_map(|j| rule.bucket(j)).collect();
             for bucket in buckets {
                 if rule.bucket(waiter).as_ref() == Some(&bucket) {
@@ -653,7 +652,7 @@ impl Test {
         // As the world does, but for the queue, which is looked at event by event.
         let seen = self.w.journal.len();
         self.w.submit_only(want);
-        for rec in self.w.journal[seen..].to_vec() {
+        for rec in &self.w.journal[seen..] {
             if let Event::Admitted { job, .. } = &rec.event {
                 let mut early = before.snapshot();
                 early.w.now = before.w.now;
