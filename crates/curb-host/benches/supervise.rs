@@ -39,15 +39,20 @@ fn all() {
     let own = std::env::current_exe().expect("this program's path");
     let stamp = |mut command: Command| -> Duration {
         let begun = now();
-        let out = command.arg("stamp").output().expect("it runs");
+        let out = command.output().expect("it runs");
         let text = String::from_utf8_lossy(&out.stdout);
         let at: u64 = text.trim().parse().expect("a time");
         Duration::from_nanos(at.saturating_sub(begun))
     };
-    let direct = figures(STARTS, || stamp(Command::new(&own)));
+    let direct = figures(STARTS, || {
+        let mut command = Command::new(&own);
+        command.arg("stamp");
+        stamp(command)
+    });
     let inside = |more: &[&str]| {
         let mut command = Command::new(&curb);
         command.arg("run").args(more).arg("--").arg(&own);
+        command.arg("stamp");
         command
     };
     tell("start of a program, alone", &direct);
