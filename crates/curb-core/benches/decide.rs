@@ -530,8 +530,8 @@ fn busy_queue() {
     scene.measure(", loans and budgets");
 }
 
-/// What a question costs with 400 jobs open or more and 5,000 waiting: first the part that the server's engine does, with a
-/// copy of what is open each time, then the queue run ahead, which another thread does.
+/// What a question costs with some hundred jobs open and 5,000 waiting: the part that the server's engine does. So many wait
+/// that the queue is not run ahead, and what is open is not copied for it.
 fn questions() {
     for open in [200, 399, 400] {
         // 20 users to a team; each has room for as many as are open of theirs.
