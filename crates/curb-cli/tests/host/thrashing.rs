@@ -102,7 +102,7 @@ fn who_thrashes_is_told_ended_as_by_the_kernel_and_started_again_with_more() {
     assert_eq!(number(told, "limit"), 64 << 20);
     assert!(number(told, "pages_a_second") > 256, "{told}");
     assert!(
-        (10_000..12_000).contains(&number(told, "lasted_ms")),
+        (10_000..20_000).contains(&number(told, "lasted_ms")),
         "{told}"
     );
     assert!(number(told, "ended_in_ms") <= 2000, "{told}");
