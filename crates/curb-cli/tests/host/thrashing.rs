@@ -138,12 +138,8 @@ fn who_thrashes_is_given_more_by_a_step_of_its_ladder() {
         (&acted["action"], &acted["outcome"]),
         (&"pause".into(), &"done".into())
     );
-    assert_eq!(
-        chat.all("thrashing_over")[0]["outcome"],
-        "done",
-        "{}",
-        ran.err
-    );
+    // It may be done before a whole second without thrashing is over, so that the end of that is not always told.
+    assert_eq!(chat.all("died")[0]["cause"], "done", "{}", ran.err);
 }
 
 #[test]
