@@ -15,6 +15,7 @@ mod render;
 mod resolve;
 mod smaller;
 mod submit;
+mod teeth;
 mod violation;
 
 pub(crate) use check::limits_of;
@@ -28,4 +29,5 @@ pub use submit::{
     Identity, Stopped, Submitted, Waits, begin_explain, begin_why, explain, stop, submit,
     told_as_job, why_waiting,
 };
+pub use teeth::{Seen, teeth};
 pub use violation::*;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::event::{AfterNotStarted, Event, FailedJob, NewJob, Outcome, Recorded};
-use super::job::{End, Grant, Job, Phase, StopWish};
+use super::job::{End, Exceedance, Grant, Job, Phase, StopWish};
 use super::refusals::Refusal;
 use super::state::{State, is_for};
 use crate::calendar::applies_at;
@@ -82,6 +82,56 @@ impl State {
                 ran,
             } => self.end(id, *outcome, message, *exit_code, *ran),
             Event::StopRequested { id, by, why } => self.stop_requested(id, by, why),
+            Event::Exceeded {
+                id,
+                attempt,
+                quota,
+                excess,
+                found,
+            } => {
+                let since = self.now;
+                self.exceedances(id, *attempt, |all| {
+                    if !all.iter().any(|e| e.quota == *quota && e.excess == *excess) {
+                        all.push(Exceedance {
+                            quota: quota.clone(),
+                            excess: *excess,
+                            since,
+                            found: found.clone(),
+                            step: None,
+                            only_recorded: false,
+                        });
+                    }
+                });
+            }
+            Event::Within {
+                id,
+                attempt,
+                quota,
+                excess,
+            } => self.exceedances(id, *attempt, |all| {
+                all.retain(|e| e.quota != *quota || e.excess != *excess);
+            }),
+            Event::Stepped {
+                id,
+                attempt,
+                quota,
+                excess,
+                step,
+                found,
+                only_recorded,
+            } => {
+                let now = self.now;
+                self.exceedances(id, *attempt, |all| {
+                    for e in all
+                        .iter_mut()
+                        .filter(|e| e.quota == *quota && e.excess == *excess)
+                    {
+                        e.step = Some((*step, now));
+                        e.found.clone_from(found);
+                        e.only_recorded = *only_recorded;
+                    }
+                });
+            }
             Event::Hidden {
                 id,
                 refused: Some(user),
@@ -172,6 +222,7 @@ impl State {
             stop: None,
             served: None,
             hidden: false,
+            exceedances: Vec::new(),
             would_wait: !shadow.is_empty() && !shadow.iter().any(|s| s.refuse),
         });
         self.count_submission(ix, shadow);
@@ -303,6 +354,18 @@ impl State {
                 at,
             });
             self.stopping.insert(ix);
+        }
+    }
+
+    /// Changes what is said of a job that holds a grant for this attempt.
+    fn exceedances(&mut self, id: &JobId, attempt: u32, change: impl FnOnce(&mut Vec<Exceedance>)) {
+        let Some(ix) = self.find(id, |p| matches!(p, Phase::Running(_))) else {
+            return;
+        };
+        if let Some(slot) = self.slot_mut(ix)
+            && slot.job.attempt == attempt
+        {
+            change(&mut slot.job.exceedances);
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::decide::Shadow;
-use crate::policy::{Mode, Policy, Selector};
+use crate::policy::{Excess, Mode, Policy, Selector, Step};
 use crate::resource::{Resource, Resources};
 use crate::subject::{JobId, Role, Subject};
 use crate::time::{Millis, Timestamp};
@@ -139,6 +139,48 @@ pub enum Event {
         by: String,
         /// Why.
         why: String,
+    },
+    /// A running job takes more than it was granted, and a quota's ladder says what happens then.
+    Exceeded {
+        /// The job.
+        id: JobId,
+        /// Which attempt.
+        attempt: u32,
+        /// By the ladder of which quota.
+        quota: String,
+        /// Of what.
+        excess: Excess,
+        /// The evidence, for people: `holds 3 CPU in Ray, granted 1 CPU`.
+        found: String,
+    },
+    /// It does so no longer, and nothing came of it but what was done by then.
+    Within {
+        /// The job.
+        id: JobId,
+        /// Which attempt.
+        attempt: u32,
+        /// By the ladder of which quota.
+        quota: String,
+        /// Of what.
+        excess: Excess,
+    },
+    /// A step of a ladder was due.
+    Stepped {
+        /// The job.
+        id: JobId,
+        /// Which attempt.
+        attempt: u32,
+        /// By the ladder of which quota.
+        quota: String,
+        /// Of what.
+        excess: Excess,
+        /// What is done.
+        step: Step,
+        /// The evidence at this moment, for people.
+        found: String,
+        /// That it is only recorded: the quota is in `mode: audit`, or nothing is enforced.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        only_recorded: bool,
     },
     /// The owner does not want to see an ended job any more. Its id stays taken.
     Hidden {
@@ -374,6 +416,9 @@ impl Event {
             Event::NotStarted { .. } => "not_started",
             Event::Ended { .. } => "ended",
             Event::StopRequested { .. } => "stop_requested",
+            Event::Exceeded { .. } => "exceeded",
+            Event::Within { .. } => "within",
+            Event::Stepped { .. } => "stepped",
             Event::Hidden { .. } => "hidden",
             Event::Released { .. } => "released",
             Event::Refused { .. } => "refused",

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::{NewJob, Outcome};
+use crate::policy::{Excess, Step};
 use crate::time::Timestamp;
 
 /// A job and where it stands.
@@ -23,6 +24,9 @@ pub struct Job {
     /// Somebody wants it stopped: who and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<StopWish>,
+    /// Where it takes more than it was granted, by quota and kind. Bounded by the policy: at most one for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exceedances: Vec<Exceedance>,
     /// While it waits: when an older job of its user last left the queue for the same cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<Timestamp>,
@@ -43,6 +47,25 @@ pub struct StopWish {
     pub why: String,
     /// Since when.
     pub at: Timestamp,
+}
+
+/// That a running job takes more than it was granted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exceedance {
+    /// By the ladder of which quota.
+    pub quota: String,
+    /// Of what.
+    pub excess: Excess,
+    /// Since when.
+    pub since: Timestamp,
+    /// The evidence when it began, and since the last step when that was due.
+    pub found: String,
+    /// How far the ladder was climbed, with when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<(Step, Timestamp)>,
+    /// That the steps were only recorded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_recorded: bool,
 }
 
 /// A grant: what a job was given, since when.

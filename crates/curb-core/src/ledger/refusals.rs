@@ -63,6 +63,7 @@ impl Refusal {
             served: None,
             hidden: false,
             would_wait: false,
+            exceedances: Vec::new(),
         }
     }
 }

@@ -253,12 +253,46 @@ pub struct Quota {
     /// What happens to a job that is above a limit now but could fit later.
     #[serde(default)]
     pub above: Above,
+    /// What happens to a running job that takes more than it was granted, step by step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ladder: Vec<Rung>,
     /// Enforced or recorded only.
     #[serde(default)]
     pub mode: Mode,
     /// At which parts of a limit to alert, in percent, ascending.
     #[serde(default)]
     pub alert_at: Vec<u8>,
+}
+
+/// One step of a quota's ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rung {
+    /// Of what more was taken.
+    pub when: Excess,
+    /// How long it has to last.
+    pub after: Millis,
+    /// What is done.
+    pub step: Step,
+}
+
+/// Of what a running job can take more than it was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Excess {
+    /// It holds more in Ray's scheduler, of something that the quota limits.
+    Held,
+    /// It runs longer.
+    Duration,
+}
+
+/// What is done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Its owner is told where they look: in the job's log and its message.
+    Warn,
+    /// It is stopped.
+    Stop,
 }
 
 /// Which subjects a rule covers. Every dimension that is named must match; none named covers everybody.

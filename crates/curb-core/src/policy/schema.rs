@@ -250,6 +250,11 @@ pub(super) const QUOTA: &[Field] = &[
         "What happens to a job that is above a limit now but could fit later: it waits, or is refused. Default: queue.",
     ),
     field(
+        "ladder",
+        ladder,
+        "What happens to a running job that takes more than it was granted: steps such as `{when: held, after: 1m, do: stop}`, in their order. Default: nothing, it is shown only.",
+    ),
+    field(
         "mode",
         || words(&["enforce", "audit"]),
         "`audit`: decide and record, do not enforce. Default: enforce.",
@@ -317,6 +322,21 @@ pub(super) const RECLAIM: &[Field] = &[field(
     span,
     "How long somebody entitled waits before the youngest borrowing jobs are stopped. From 1s.",
 )];
+
+/// A step of a ladder.
+pub(super) const RUNG: &[Field] = &[
+    field(
+        "when",
+        || words(&["held", "duration"]),
+        "Of what more was taken than granted: `held` in Ray's scheduler, of something that the quota limits (of anything, if it limits no resource), or `duration`. Required.",
+    ),
+    field("after", span, "How long it has to last. Default: 0s."),
+    field(
+        "do",
+        || words(&["warn", "stop"]),
+        "What is done: `warn` (the job's log and message say so) or `stop`. Required.",
+    ),
+];
 
 /// What a budget has besides `<resource>_hours`.
 pub(super) const BUDGET: &[Field] = &[
@@ -396,7 +416,7 @@ pub(super) const NOT_RESOURCES: &[(&str, &str)] = &[
 
 /// In which map a field lives, for who wrote it elsewhere.
 pub(super) fn home_of(name: &str) -> Option<&'static str> {
-    let homes: [(&[Field], &str); 14] = [
+    let homes: [(&[Field], &str); 15] = [
         (LIMITS, "`limits` of a quota"),
         (REQUEST, "`per_job` and `default_request`"),
         (
@@ -408,6 +428,7 @@ pub(super) fn home_of(name: &str) -> Option<&'static str> {
         (VALID, "`valid` of a quota"),
         (BUDGET, "`budget` of a quota"),
         (RECLAIM, "`reclaim` of a quota"),
+        (RUNG, "`ladder` of a quota"),
         (QUEUE, "`queue`"),
         (QUOTA, "a quota: see its indentation"),
         (JOB_TYPE, "a job type"),
@@ -424,7 +445,7 @@ pub(super) fn home_of(name: &str) -> Option<&'static str> {
 pub fn field_names() -> Vec<&'static str> {
     let tables = [
         TOP, ORG, TEAM, USER, JOB_TYPE, CLUSTER, QUEUE, VISIBILITY, QUOTA, SELECTOR, AMOUNTS,
-        LIMITS, REQUEST, RECLAIM, BUDGET, WINDOW, VALID, CAPACITY,
+        LIMITS, REQUEST, RECLAIM, RUNG, BUDGET, WINDOW, VALID, CAPACITY,
     ];
     tables
         .iter()

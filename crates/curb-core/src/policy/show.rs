@@ -7,8 +7,9 @@ use crate::resource::Resource;
 use crate::time::{Millis, Timestamp};
 
 use super::model::{
-    Above, Budget, Capacity, Defaults, Match, Mode, Period, Policy, Quota, Rate, Reclaim,
-    RefusalStyle, SeeHolders, SeeJobs, Selector, Validity, WhenDown, Window, WithoutDuration,
+    Above, Budget, Capacity, Defaults, Excess, Match, Mode, Period, Policy, Quota, Rate, Reclaim,
+    RefusalStyle, Rung, SeeHolders, SeeJobs, Selector, Step, Validity, WhenDown, Window,
+    WithoutDuration,
 };
 use super::parse::{DAYS, budget_step};
 use crate::yaml::write::{bracket, map, name, quote, span};
@@ -189,6 +190,10 @@ fn write_quota(out: &mut String, q: &Quota) -> fmt::Result {
     if !per_job.is_empty() {
         field("per_job", map(&per_job))?;
     }
+    if !q.ladder.is_empty() {
+        let steps: Vec<String> = q.ladder.iter().map(rung).collect();
+        field("ladder", bracket(&steps))?;
+    }
     if let Some(limit) = q.submit_rate {
         field("submit_rate", rate(limit))?;
     }
@@ -364,4 +369,16 @@ mod tests {
         assert_eq!(amount(&Resource::Memory, Amount(0)), "0");
         assert_eq!(amount(&Resource::Cpu, Amount(1500)), "1.5");
     }
+}
+
+fn rung(rung: &Rung) -> String {
+    let when = match rung.when {
+        Excess::Held => "held",
+        Excess::Duration => "duration",
+    };
+    let step = match rung.step {
+        Step::Warn => "warn",
+        Step::Stop => "stop",
+    };
+    format!("{{when: {when}, after: {}, do: {step}}}", span(rung.after))
 }

@@ -1,7 +1,8 @@
 //! One quota.
 
 use crate::policy::model::{
-    Above, Budget, Limits, PerJob, Quota, Reclaim, Selector, Validity, Window, WithoutDuration,
+    Above, Budget, Excess, Limits, PerJob, Quota, Reclaim, Rung, Selector, Step, Validity, Window,
+    WithoutDuration,
 };
 use crate::policy::schema;
 use crate::time::Millis;
@@ -67,6 +68,10 @@ pub fn quota(r: &mut Reader<'_>, at: &Place<'_>, known: &Known<'_>) -> (Quota, b
             .map(|f| validity(r, &f, known))
             .unwrap_or_default(),
         above: choice(r, at, "above", &above),
+        ladder: at
+            .field("ladder")
+            .map(|f| ladder(r, &f))
+            .unwrap_or_default(),
         mode: mode(r, at, "audit", "observe", "a quota is put in `audit`"),
         alert_at: at
             .field("alert_at")
@@ -158,6 +163,69 @@ fn reclaim(r: &mut Reader<'_>, at: &Place<'_>) -> Reclaim {
             Reclaim::Drain
         }
     }
+}
+
+fn ladder(r: &mut Reader<'_>, at: &Place<'_>) -> Vec<Rung> {
+    let each = at.one_or_many();
+    if too_many(r, at, each.len(), "steps") {
+        return Vec::new();
+    }
+    let mut all: Vec<Rung> = Vec::new();
+    for one in &each {
+        let Some(rung) = rung(r, one) else { continue };
+        let same = |other: &Rung| other.when == rung.when;
+        if all
+            .iter()
+            .any(|other| same(other) && other.step >= rung.step)
+        {
+            r.error(
+                one,
+                "a step that an earlier one goes as far as",
+                "put them in the order warn, stop, each once",
+            );
+        } else if all
+            .iter()
+            .any(|other| same(other) && other.after > rung.after)
+        {
+            r.error(
+                one,
+                "a step that comes before an earlier one",
+                "give it an `after` that is not shorter than that of the step before it",
+            );
+        } else {
+            all.push(rung);
+        }
+    }
+    all
+}
+
+fn rung(r: &mut Reader<'_>, at: &Place<'_>) -> Option<Rung> {
+    let before = r.errors();
+    r.is_map_of(
+        at,
+        schema::RUNG,
+        "a step such as `{when: held, after: 1m, do: stop}`",
+    );
+    for field in ["when", "do"] {
+        if at.field(field).is_none() && matches!(at.node.value, Value::Map(_)) {
+            let message = format!("missing field `{field}`");
+            r.error(
+                at,
+                &message,
+                "write a step as `{when: held, after: 1m, do: stop}`",
+            );
+        }
+    }
+    let when = [("held", Excess::Held), ("duration", Excess::Duration)];
+    let step = [("warn", Step::Warn), ("stop", Step::Stop)];
+    let when = at.field("when").and_then(|f| r.choice(&f, &when));
+    let step = at.field("do").and_then(|f| r.choice(&f, &step));
+    let after = at.field("after").and_then(|f| span(r, &f, Millis(0)));
+    (r.errors() == before).then_some(Rung {
+        when: when?,
+        after: after.unwrap_or(Millis(0)),
+        step: step?,
+    })
 }
 
 fn budgets(r: &mut Reader<'_>, at: &Place<'_>) -> Vec<Budget> {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    AMOUNTS, BUDGET, CAPACITY, LIMITS, NOT_RESOURCES, QUOTA, RECLAIM, REQUEST, SELECTOR, TOP,
+    AMOUNTS, BUDGET, CAPACITY, LIMITS, NOT_RESOURCES, QUOTA, RECLAIM, REQUEST, RUNG, SELECTOR, TOP,
 };
 use crate::policy::parse::{MAX_ENTRIES, MAX_PRIORITY, MAX_QUOTAS, MAX_SMALL_LIST, MAX_WEIGHT};
 use crate::yaml::form::{
@@ -147,6 +147,10 @@ pub fn selectors() -> Value {
 }
 pub fn reclaim() -> Value {
     json!({"anyOf": [{"const": "drain"}, object(RECLAIM, &["stop_after"])]})
+}
+pub fn ladder() -> Value {
+    let step = object(RUNG, &["when", "do"]);
+    json!({"anyOf": [step, {"type": "array", "items": step, "maxItems": MAX_SMALL_LIST}]})
 }
 pub fn capacity() -> Value {
     json!({"anyOf": [{"const": "discover"}, object(CAPACITY, &["by_cluster"]), some(amounts())]})

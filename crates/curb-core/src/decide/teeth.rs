@@ -1,0 +1,242 @@
+//! What happens to a running job that takes more than it was granted: the ladders of the quotas that cover it.
+//!
+//! A function of the ledger, of what was seen, and of the time. Each ladder goes by itself: its delays run from the moment at
+//! which the journal says that the job began to take more, so that a restart of Curb neither forgives nor hurries. Evidence
+//! that is missing or old begins nothing, ends nothing and moves nothing.
+
+use std::collections::BTreeMap;
+
+use super::moment::Moment;
+use crate::ledger::{Event, Exceedance, Job, Phase, State, covers};
+use crate::policy::{Excess, Mode, Quota, Rung, Step};
+use crate::resource::{Resource, Resources};
+use crate::subject::JobId;
+use crate::time::Millis;
+
+/// What was seen of a cluster just now: what each job holds at least. Who is not in it holds nothing.
+pub type Seen = BTreeMap<JobId, (u32, Resources)>;
+
+/// What is to be recorded now. `seen`: by cluster, and only where it is fresh. The wishes to stop are among the events.
+#[must_use]
+pub fn teeth(state: &State, moment: &Moment, seen: &BTreeMap<String, Seen>) -> Vec<Event> {
+    let quotas = &state.policy().quotas;
+    if quotas.iter().all(|q| q.ladder.is_empty())
+        && !state.jobs().any(|j| !j.exceedances.is_empty())
+    {
+        return Vec::new();
+    }
+    let mut events = Vec::new();
+    for job in state
+        .jobs()
+        .filter(|j| matches!(j.phase, Phase::Running(_)))
+    {
+        let look = Look {
+            state,
+            moment,
+            job,
+            seen,
+        };
+        for (ix, quota) in quotas.iter().enumerate() {
+            let covered = covers(&quota.selector, &job.new.subject, &job.new.cluster);
+            if covered && moment.applies(ix) {
+                for excess in [Excess::Held, Excess::Duration] {
+                    look.at(quota, excess, &mut events);
+                }
+            }
+        }
+        look.gone(quotas, &mut events);
+    }
+    events
+}
+
+struct Look<'a> {
+    state: &'a State,
+    moment: &'a Moment,
+    job: &'a Job,
+    seen: &'a BTreeMap<String, Seen>,
+}
+
+/// Whether a job takes more than it was granted.
+enum Found {
+    /// Not.
+    No,
+    /// That is not known.
+    Unknown,
+    /// It does, with the evidence for people.
+    Yes(String),
+}
+
+impl Look<'_> {
+    fn at(&self, quota: &Quota, excess: Excess, events: &mut Vec<Event>) {
+        let rungs: Vec<&Rung> = quota.ladder.iter().filter(|r| r.when == excess).collect();
+        if rungs.is_empty() {
+            return;
+        }
+        let (id, attempt) = (self.job.new.id.clone(), self.job.attempt);
+        let known = self.known(&quota.name, excess);
+        match (self.found(quota, excess), known) {
+            (Found::Unknown, _) | (Found::No, None) => {}
+            (Found::No, Some(_)) => events.push(Event::Within {
+                id,
+                attempt,
+                quota: quota.name.clone(),
+                excess,
+            }),
+            (Found::Yes(found), None) => {
+                events.push(Event::Exceeded {
+                    id,
+                    attempt,
+                    quota: quota.name.clone(),
+                    excess,
+                    found: found.clone(),
+                });
+                let due = rungs.iter().filter(|r| r.after == Millis(0));
+                due.for_each(|r| self.step(quota, excess, r.step, Millis(0), &found, events));
+            }
+            (Found::Yes(found), Some(exceedance)) => {
+                let lasted = self.moment.now.since(exceedance.since);
+                let reached = exceedance.step.map(|(step, _)| step);
+                let due = rungs
+                    .iter()
+                    .filter(|r| r.after <= lasted && Some(r.step) > reached);
+                due.for_each(|r| self.step(quota, excess, r.step, lasted, &found, events));
+            }
+        }
+    }
+
+    /// Exceedances whose quota does not cover the job any more, or has no such step any more.
+    fn gone(&self, quotas: &[Quota], events: &mut Vec<Event>) {
+        for e in &self.job.exceedances {
+            let still = quotas.iter().enumerate().any(|(ix, q)| {
+                q.name == e.quota
+                    && q.ladder.iter().any(|r| r.when == e.excess)
+                    && covers(&q.selector, &self.job.new.subject, &self.job.new.cluster)
+                    && self.moment.applies(ix)
+            });
+            if !still {
+                events.push(Event::Within {
+                    id: self.job.new.id.clone(),
+                    attempt: self.job.attempt,
+                    quota: e.quota.clone(),
+                    excess: e.excess,
+                });
+            }
+        }
+    }
+
+    fn known(&self, quota: &str, excess: Excess) -> Option<&Exceedance> {
+        let mut all = self.job.exceedances.iter();
+        all.find(|e| e.quota == quota && e.excess == excess)
+    }
+
+    fn step(
+        &self,
+        quota: &Quota,
+        excess: Excess,
+        step: Step,
+        lasted: Millis,
+        found: &str,
+        events: &mut Vec<Event>,
+    ) {
+        let id = self.job.new.id.clone();
+        let only_recorded = quota.mode == Mode::Audit || self.state.mode() != Mode::Enforce;
+        events.push(Event::Stepped {
+            id: id.clone(),
+            attempt: self.job.attempt,
+            quota: quota.name.clone(),
+            excess,
+            step,
+            found: found.to_owned(),
+            only_recorded,
+        });
+        // Somebody's wish to stop it comes first, and its reason with it.
+        let stopped = self.job.stop.is_some()
+            || events
+                .iter()
+                .any(|e| matches!(e, Event::StopRequested { id: other, .. } if *other == id));
+        if step == Step::Stop && !only_recorded && !stopped {
+            let lasted = if lasted == Millis(0) {
+                String::new()
+            } else {
+                format!(" for {lasted}")
+            };
+            events.push(Event::StopRequested {
+                id,
+                by: "curb".into(),
+                why: format!("it {found}{lasted} (quota {})", quota.name),
+            });
+        }
+    }
+
+    fn found(&self, quota: &Quota, excess: Excess) -> Found {
+        match excess {
+            Excess::Duration => self.duration(),
+            Excess::Held => self.held(quota),
+        }
+    }
+
+    fn duration(&self) -> Found {
+        let (Some(end), Some(granted)) = (self.job.expected_end(), self.job.new.duration) else {
+            return Found::No;
+        };
+        if self.moment.now <= end {
+            return Found::No;
+        }
+        Found::Yes(format!(
+            "runs longer than the {granted} that it was granted"
+        ))
+    }
+
+    fn held(&self, quota: &Quota) -> Found {
+        let Some(seen) = self.seen.get(&self.job.new.cluster) else {
+            return Found::Unknown;
+        };
+        let held = match seen.get(&self.job.new.id) {
+            None => return Found::No,
+            // Of another attempt: seen before this one.
+            Some((attempt, _)) if *attempt != self.job.attempt => return Found::Unknown,
+            Some((_, held)) => held,
+        };
+        let over: Vec<String> = held
+            .iter()
+            .filter(|(r, _)| is_limited(quota, r))
+            .filter_map(|(r, held)| {
+                let granted = self.granted(r);
+                (held > granted).then(|| {
+                    format!(
+                        "{} {}, granted {}",
+                        r.show(held),
+                        r.label(),
+                        r.show(granted)
+                    )
+                })
+            })
+            .collect();
+        if over.is_empty() {
+            return Found::No;
+        }
+        Found::Yes(format!(
+            "holds more in Ray than it was granted: {}",
+            over.join("; ")
+        ))
+    }
+
+    fn granted(&self, resource: &Resource) -> crate::amount::Amount {
+        self.job.new.request.get(resource)
+    }
+}
+
+/// Whether a quota limits a resource in any way; one that limits none of them means all.
+fn is_limited(quota: &Quota, resource: &Resource) -> bool {
+    let mut named = quota
+        .limits
+        .resources
+        .keys()
+        .chain(quota.per_job.resources.keys())
+        .chain(quota.budgets.iter().map(|b| &b.resource))
+        .peekable();
+    let same = |other: &Resource| {
+        other == resource || matches!((other, resource), (Resource::GpuModel(_), Resource::Gpu))
+    };
+    named.peek().is_none() || named.any(same)
+}
