@@ -54,6 +54,8 @@ pub struct App {
     pub forecasts: Forecasts,
     /// Room for large request bodies.
     pub bodies: BodyRoom,
+    /// Counts steps of ladders: who follows the log of a job looks again when it changes.
+    pub steps: tokio::sync::watch::Sender<u64>,
     /// Cancelled when the server stops.
     pub stopping: CancellationToken,
     /// Tasks that must end before the engine does.
@@ -99,6 +101,7 @@ impl App {
             clock,
             allowed,
             router: Router::new(),
+            steps: tokio::sync::watch::Sender::new(0),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             policy_file: RwLock::new(PolicyFile::default()),

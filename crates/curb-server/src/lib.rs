@@ -29,6 +29,7 @@ mod request;
 mod routes;
 mod serve;
 mod spec;
+mod teeth;
 pub mod testing;
 mod truth;
 mod view;

@@ -23,7 +23,7 @@ use crate::config::{Config, LogFormat};
 use crate::engine::{self, Decision, EngineOptions};
 use crate::packages::PackageStore;
 use crate::recover::{self, LoadError};
-use crate::{collect, dashboard, dispatcher, gateway, monitor, policy_file, truth};
+use crate::{collect, dashboard, dispatcher, gateway, monitor, policy_file, teeth, truth};
 
 /// Granted jobs that wait for the dispatcher; what does not fit is found again by the monitor.
 const GRANTED_QUEUE: usize = 16_384;
@@ -416,6 +416,7 @@ fn spawn_tasks(
             Arc::clone(reload),
         ));
     }
+    app.tasks.spawn(teeth::climb(Arc::clone(app)));
     app.tasks.spawn(collect::now_and_then(Arc::clone(app)));
 }
 

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use curb_api::{HeldSpan, JobHeldView, JobView, UnmanagedKind, UnmanagedView, WatchedStatus};
 use curb_core::ledger::{Job, Phase, State};
+use curb_core::policy::Step;
 use curb_core::subject::JobId;
 use curb_core::time::Timestamp;
-use curb_core::truth::{self, Attributed, Gaps, Owner, Span, Unmanaged, What};
+use curb_core::truth::{self, Attributed, DriverId, Gaps, Owner, Sample, Span, Unmanaged, What};
 use curb_ray::{Gcs, GcsConfig, GcsError};
 
 use crate::app::App;
@@ -25,6 +26,8 @@ pub const EVERY: Duration = Duration::from_secs(2);
 const REST: u32 = 9;
 /// So many of what Curb did not grant are told one by one.
 const UNMANAGED_TOLD: usize = 50;
+/// So many actors are ended in one look; the rest in the next.
+const KILLS_A_LOOK: usize = 100;
 /// So many characters of a command are told.
 const ENTRYPOINT_TOLD: usize = 200;
 
@@ -237,11 +240,69 @@ async fn look(app: &App, cluster: &Cluster, gcs: &Gcs) -> Result<Seen, String> {
         .await
         .map_err(|e| e.to_string())?;
     let whose = |id: &str| owners.get(id).cloned().unwrap_or(Owner::Nobody);
+    let held = truth::attribute(&sample, &account, whose);
+    end_leftovers(app, cluster, gcs, &sample, &held).await;
     Ok(Seen {
         at,
-        held: truth::attribute(&sample, &account, whose),
+        held,
         gaps: sample.gaps,
     })
+}
+
+/// Detached actors outlive their job by design, in Ray. Where Curb itself stopped the job by a ladder, they are part of what
+/// it was stopped for, and end as well.
+async fn end_leftovers(
+    app: &App,
+    cluster: &Cluster,
+    gcs: &Gcs,
+    sample: &Sample,
+    held: &Attributed,
+) {
+    let left: Vec<(DriverId, JobId)> = held
+        .unmanaged
+        .iter()
+        .filter_map(|one| match (&one.what, &one.of) {
+            (
+                What::Driver {
+                    id, alive: false, ..
+                },
+                Some(job),
+            ) => Some((*id, job.clone())),
+            _ => None,
+        })
+        .collect();
+    if left.is_empty() {
+        return;
+    }
+    let condemned = app
+        .engine
+        .read_durable(move |state, _| {
+            let stopped = |job: &Job| {
+                let mut steps = job.exceedances.iter().filter(|e| !e.only_recorded);
+                job.is_ended() && steps.any(|e| e.step.is_some_and(|(step, _)| step == Step::Stop))
+            };
+            left.into_iter()
+                .filter(|(_, id)| state.job(id).is_some_and(stopped))
+                .collect::<Vec<_>>()
+        })
+        .await
+        .unwrap_or_default();
+    for (driver, job) in condemned {
+        let actors = sample
+            .actors
+            .iter()
+            .filter(|a| a.driver == driver && a.detached);
+        for actor in actors.take(KILLS_A_LOOK) {
+            match gcs.kill_actor(actor.id).await {
+                Ok(()) => {
+                    tracing::warn!(cluster = %cluster.name, %job, actor = %actor.id, name = %actor.name, "a detached actor of a job that was stopped is ended")
+                }
+                Err(error) => {
+                    tracing::warn!(cluster = %cluster.name, %job, actor = %actor.id, %error, "a detached actor of a job that was stopped could not be ended; it is tried again")
+                }
+            }
+        }
+    }
 }
 
 /// Whose the submissions of these ids are on a cluster.
@@ -253,7 +314,7 @@ fn owners(state: &State, cluster: &str, ids: Vec<String>) -> HashMap<String, Own
                 continue;
             };
             if job.attempt == attempt && holds(job) {
-                return Some(Owner::Job(job_id));
+                return Some(Owner::Job(job_id, attempt));
             }
             past = past.or(Some(Owner::Past(job_id)));
         }

@@ -43,7 +43,7 @@ pub fn details(
                 (Some(note), Some(stop)) => Some(format!("curb: {note}; {stop}")),
                 (Some(note), None) => Some(format!("curb: {note}")),
                 (None, Some(stop)) => Some(format!("curb: {stop}")),
-                (None, None) => theirs,
+                (None, None) => warned(job).or(theirs),
             }
         }
         Phase::Ended(end) => Some(match stopped(job) {
@@ -125,6 +125,17 @@ fn wish(job: &Job) -> Option<String> {
         (_, true) => Some(format!("by {}", stop.by)),
         (_, false) => Some(format!("by {}: {}", stop.by, stop.why)),
     }
+}
+
+/// What a running job was warned of.
+fn warned(job: &Job) -> Option<String> {
+    let all: Vec<&str> = job
+        .exceedances
+        .iter()
+        .filter(|e| e.step.is_some() && !e.only_recorded)
+        .map(|e| e.found.as_str())
+        .collect();
+    (!all.is_empty()).then(|| format!("curb: warning: it {}", all.join("; it ")))
 }
 
 /// A refusal in the `job` style.

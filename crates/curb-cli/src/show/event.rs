@@ -2,6 +2,7 @@
 
 use curb_core::decide::Shadow;
 use curb_core::ledger::{AfterNotStarted, Event, NewJob, Outcome};
+use curb_core::policy::Step;
 
 use super::short;
 use super::tokens::{change, whose};
@@ -118,6 +119,29 @@ pub fn tell(event: &Event) -> Told {
             )
         }
         Event::StopRequested { id, by, why } => (by.as_str(), format!("stop {id}: {why}")),
+        Event::Exceeded {
+            id, quota, found, ..
+        } => ("curb", format!("{id} {found} (quota {quota})")),
+        Event::Within { id, quota, .. } => (
+            "curb",
+            format!("{id} is within its grant again (quota {quota})"),
+        ),
+        Event::Stepped {
+            id,
+            quota,
+            step,
+            found,
+            only_recorded,
+            ..
+        } => {
+            let step = match (step, only_recorded) {
+                (Step::Warn, false) => "warned",
+                (Step::Warn, true) => "would be warned",
+                (Step::Stop, false) => "to be stopped",
+                (Step::Stop, true) => "would be stopped",
+            };
+            ("curb", format!("{id} {step}: it {found} (quota {quota})"))
+        }
         Event::Hidden { id, by, .. } => (by.as_str(), format!("hide {id}")),
         Event::Released { id, by, why } => (by.as_str(), format!("release {id}: {why}")),
         Event::Refused {

@@ -161,6 +161,7 @@ pub fn reason(job: &JobView, view: &View) -> String {
             .as_ref()
             .map_or_else(|| job.message.clone(), |w| waits(w, view)),
         JobState::Starting => "Ray is being told".to_owned(),
+        JobState::Running if !job.message.is_empty() => first_line(&job.message),
         JobState::Running => {
             let lent = if job.borrowed {
                 "on borrowed capacity"

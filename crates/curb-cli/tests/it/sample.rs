@@ -5,7 +5,7 @@ use curb_cli::term::View;
 use curb_core::amount::Amount;
 use curb_core::decide::{Code, Explanation, Holder, Quantity, Shadow, Verdict, Violation, When};
 use curb_core::ledger::*;
-use curb_core::policy::{Match, Mode as PolicyMode, Period, Policy, Selector};
+use curb_core::policy::{Excess, Match, Mode as PolicyMode, Period, Policy, Selector, Step};
 use curb_core::resource::{Resource, Resources};
 use curb_core::subject::{JobId, Role, Subject};
 use curb_core::time::{Millis, Timestamp};
@@ -520,6 +520,28 @@ pub fn events() -> Vec<Event> {
             id: id.clone(),
             by: by(),
             why: "it hangs".into(),
+        },
+        Event::Exceeded {
+            id: id.clone(),
+            attempt: 1,
+            quota: "each-user".into(),
+            excess: Excess::Held,
+            found: "holds more in Ray than it was granted: 3 CPU, granted 1".into(),
+        },
+        Event::Stepped {
+            id: id.clone(),
+            attempt: 1,
+            quota: "each-user".into(),
+            excess: Excess::Held,
+            step: Step::Stop,
+            found: "holds more in Ray than it was granted: 3 CPU, granted 1".into(),
+            only_recorded: true,
+        },
+        Event::Within {
+            id: id.clone(),
+            attempt: 1,
+            quota: "each-user".into(),
+            excess: Excess::Held,
         },
         Event::Hidden {
             id: id.clone(),

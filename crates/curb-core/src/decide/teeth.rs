@@ -240,3 +240,41 @@ fn is_limited(quota: &Quota, resource: &Resource) -> bool {
     };
     named.peek().is_none() || named.any(same)
 }
+
+/// What a job's owner is told of what it takes more than it was granted: the evidence, and what happens next.
+#[must_use]
+pub fn told_of_exceedances(
+    job: &Job,
+    policy: &crate::policy::Policy,
+    now: crate::time::Timestamp,
+) -> Option<String> {
+    let told = |e: &Exceedance| {
+        let quota = policy.quotas.iter().find(|q| q.name == e.quota);
+        let rungs = quota
+            .into_iter()
+            .flat_map(|q| &q.ladder)
+            .filter(|r| r.when == e.excess);
+        let reached = e.step.map(|(step, _)| step);
+        let stop = rungs
+            .into_iter()
+            .find(|r| r.step == Step::Stop && Some(r.step) > reached);
+        let audit = quota.is_some_and(|q| q.mode == Mode::Audit);
+        let next = match stop {
+            _ if e.only_recorded || audit => " (only recorded)".to_owned(),
+            Some(stop) => {
+                let left = Millis(stop.after.0.saturating_sub(now.since(e.since).0));
+                format!("; it is stopped in {left} unless that ends")
+            }
+            None => String::new(),
+        };
+        format!("it {} (quota {}){next}", e.found, e.quota)
+    };
+    // Who is being stopped is told that.
+    let all: Vec<String> = job
+        .exceedances
+        .iter()
+        .filter(|_| job.stop.is_none())
+        .map(told)
+        .collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}

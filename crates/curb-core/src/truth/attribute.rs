@@ -12,8 +12,8 @@ use crate::subject::JobId;
 /// What Curb's own records say of a submission's id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// The present attempt of a job that holds a grant.
-    Job(JobId),
+    /// The present attempt of a job that holds a grant, and its number.
+    Job(JobId, u32),
     /// A job of Curb's that holds nothing any more, or an attempt of it that never started.
     Past(JobId),
     /// Not one of Curb's.
@@ -23,6 +23,8 @@ pub enum Owner {
 /// What one of Curb's jobs holds in the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobHeld {
+    /// Which attempt of it.
+    pub attempt: u32,
     /// All of it, between two bounds; what was reserved for its entrypoint too.
     pub held: Span,
     /// Its drivers.
@@ -122,8 +124,9 @@ pub fn attribute(sample: &Sample, account: &Account, whose: impl Fn(&str) -> Own
             most: held.clone(),
         };
         match whose(id) {
-            Owner::Job(job) => {
+            Owner::Job(job, attempt) => {
                 let entry = all.jobs.entry(job).or_default();
+                entry.attempt = attempt;
                 entry.held.least.add_all(&held.least);
                 entry.held.most.add_all(&held.most);
             }
@@ -146,7 +149,11 @@ pub fn attribute(sample: &Sample, account: &Account, whose: impl Fn(&str) -> Own
         }
         let owner = driver.claims.as_deref().map_or(Owner::Nobody, &whose);
         match owner {
-            Owner::Job(job) => all.jobs.entry(job).or_default().add(account, driver.id),
+            Owner::Job(job, attempt) => {
+                let entry = all.jobs.entry(job).or_default();
+                entry.attempt = attempt;
+                entry.add(account, driver.id);
+            }
             Owner::Past(job) => all.unmanaged.push(unmanaged(account, driver, Some(job))),
             Owner::Nobody => all.unmanaged.push(unmanaged(account, driver, None)),
         }

@@ -269,7 +269,7 @@ fn driver(id: DriverId, alive: bool, claims: Option<&str>) -> Driver {
 fn whose(id: &str) -> Owner {
     let job = |id| JobId::parse(id).expect("an id");
     match id {
-        "anas" => Owner::Job(job("anas")),
+        "anas" => Owner::Job(job("anas"), 1),
         "old" => Owner::Past(job("old")),
         _ => Owner::Nobody,
     }

@@ -173,3 +173,25 @@ pub fn down(w: &mut World) -> String {
     w.gates.insert("main".into(), Gate::Down);
     say(&w.submit(&want("ana").cpu("1")).1)
 }
+
+/// A job of an hour runs for two and a half: is it stopped?
+pub fn runs_too_long(w: &mut World) -> String {
+    let (id, _) = w.submit(&want("ana").cpu("1").hours(1));
+    w.apply(Event::Confirmed {
+        id: id.clone(),
+        attempt: 1,
+        session: "session-1".into(),
+    });
+    for _ in 0..2 {
+        w.pass(75 * 60_000);
+        let events =
+            curb_core::decide::teeth(&w.state, &w.moment(), &std::collections::BTreeMap::new());
+        events.into_iter().for_each(|e| w.apply(e));
+    }
+    if w.job(&id).stop.is_some() {
+        "stopped"
+    } else {
+        "runs on"
+    }
+    .into()
+}

@@ -175,6 +175,7 @@ fn values_that_cannot_be_are_refused() {
         ("resources that are meant for others", quota("limits: {▼cpus: 1, ▼duration: 1}\n    per_job: {▼jobs: 1, ▼CPU: 4, ▼\"gpu:\": 1}")),
         ("spans of time", "version: 1\nqueue: {half_life: ▼30s, pass_bound: ▼3600}\ndefault_request: {duration: ▼1 day}\n".to_owned()),
         ("rates", "version: 1\nquotas:\n  - {name: a, submit_rate: ▼30}\n  - {name: b, submit_rate: ▼0/min}\n  - {name: c, submit_rate: ▼30/y}\n  - {name: d, submit_rate: ▼5/90d}\n".to_owned()),
+        ("ladders", quota("ladder:\n      - {when: ▼used, do: stop}\n      - ▼{when: held}\n      - {when: held, after: 1m, do: stop}\n      - ▼{when: held, after: 2m, do: warn}\n      - {when: duration, after: 1m, do: warn}\n      - ▼{when: duration, after: 1s, do: stop}\n      - {when: duration, after: ▼soon, do: stop}")),
         ("budgets", quota("budget:\n      - {gpu_hours: ▼many, per: month}\n      - {▼memory_hours: 5, per: ▼year}\n      - {▼gpus: 5, per: rolling 30d}\n      - {cpu_hours: ▼-5, per: ▼rolling 5m}\n      - {gpu_hours: 1, per: day}\n      - {▼gpu_hours: 2, per: day}\n      - {gpu_hours: 1, per: week, without_duration: ▼safe}")),
         ("windows", "version: 1\nquotas:\n  - {name: a, limits: {cpu: 1}, when: {days: [▼monday], hours: ▼9-17, tz: ▼Europe/Berln}}\n  - {name: b, limits: {cpu: 1}, when: {days: ▼[], hours: ▼\"08:00-08:00\"}}\n  - {name: c, limits: {cpu: 1}, when: ▼{tz: UTC}}\n".to_owned()),
         ("zones", "version: 1\ntimezone: ▼Berlin\n".to_owned()),

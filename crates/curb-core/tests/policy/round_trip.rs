@@ -164,6 +164,23 @@ fn limits() -> impl Strategy<Value = Limits> {
     })
 }
 
+/// Steps in their order, each once.
+fn ladder() -> impl Strategy<Value = Vec<Rung>> {
+    let one = |when| {
+        (any::<[bool; 2]>(), 0u64..100_000, 0u64..100_000).prop_map(move |(there, after, more)| {
+            let rung = |step, after| Rung {
+                when,
+                after: Millis(after * 1000),
+                step,
+            };
+            let both = [rung(Step::Warn, after), rung(Step::Stop, after + more)];
+            let kept = both.into_iter().zip(there).filter(|(_, there)| *there);
+            kept.map(|(rung, _)| rung).collect::<Vec<_>>()
+        })
+    };
+    (one(Excess::Held), one(Excess::Duration)).prop_map(|(held, long)| [held, long].concat())
+}
+
 prop_compose! {
     fn quota()(
         (name, reason, selector, limits) in
@@ -174,6 +191,7 @@ prop_compose! {
         budgets in vec(budget(), 0..4),
         (when, valid, reject, audit) in (of(window()), validity(), any::<bool>(), any::<bool>()),
         alerts in btree_set(1u8..=100, 0..4),
+        ladder in ladder(),
     ) -> Quota {
         let part = |of: u64| -> Resources {
             let all = limits.resources.iter();
@@ -190,6 +208,7 @@ prop_compose! {
             per_job: PerJob { resources: per_job, duration },
             submit_rate: rate.map(|(count, per)| Rate { count, per: Millis(per) }),
             budgets: budgets.into_iter().filter(|b| seen.insert((b.resource.clone(), b.per))).collect(),
+            ladder,
             when,
             valid,
             above: if reject { Above::Reject } else { Above::Queue },

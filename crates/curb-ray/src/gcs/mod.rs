@@ -8,7 +8,7 @@ mod wire;
 
 use std::time::Duration;
 
-use curb_core::truth::Sample;
+use curb_core::truth::{ActorId, Sample};
 use http::uri::PathAndQuery;
 use tonic::client::Grpc;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -18,6 +18,9 @@ use tonic_prost::ProstCodec;
 
 use crate::config::Secret;
 use wire::actor_state::{ALIVE, DEPENDENCIES_UNREADY, PENDING_CREATION, RESTARTING};
+
+/// Ray's code for what is not there (its `status.h`).
+const NOT_FOUND: i32 = 17;
 
 /// The states of an actor that has not died. Ray filters by one at a time, and without a filter tells of the dead ones too.
 const LIVING: [i32; 4] = [ALIVE, PENDING_CREATION, RESTARTING, DEPENDENCIES_UNREADY];
@@ -183,6 +186,24 @@ impl Gcs {
             .map(|r| cut(r.total - r.num_filtered, r.actor_table_data.len()))
             .sum::<u64>();
         Ok(sample)
+    }
+
+    /// Ends an actor at once and for good. One that has ended already is no error.
+    ///
+    /// # Errors
+    /// The store did not answer, or refused.
+    pub async fn kill_actor(&self, actor: ActorId) -> Result<(), GcsError> {
+        let question = "/ray.rpc.ActorInfoGcsService/KillActorViaGcs";
+        let request = wire::KillActorViaGcsRequest {
+            actor_id: actor.0.to_vec(),
+            force_kill: true,
+            no_restart: true,
+        };
+        let reply: wire::KillActorViaGcsReply = self.ask(question, request).await?;
+        match reply.status {
+            Some(status) if status.code == NOT_FOUND => Ok(()),
+            status => self.well(question, status.as_ref()),
+        }
     }
 
     async fn cluster_id(&self) -> Result<Vec<u8>, GcsError> {

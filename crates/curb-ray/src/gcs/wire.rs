@@ -135,6 +135,22 @@ pub struct Address {
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]
+pub struct KillActorViaGcsRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub actor_id: Vec<u8>,
+    #[prost(bool, tag = "2")]
+    pub force_kill: bool,
+    #[prost(bool, tag = "3")]
+    pub no_restart: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct KillActorViaGcsReply {
+    #[prost(message, optional, tag = "1")]
+    pub status: Option<GcsStatus>,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
 pub struct GetAllPlacementGroupRequest {
     #[prost(int64, optional, tag = "1")]
     pub limit: Option<i64>,

@@ -89,7 +89,7 @@ pub async fn list(call: &Call) -> Result<Reply, Failure> {
             let found: Vec<Listed> = found
                 .into_iter()
                 .map(|job| Listed {
-                    view: JobView::of(job),
+                    view: view_of(state, job, moment),
                     why: waits
                         .as_ref()
                         .and_then(|w| Some((w.why(state, &job.new.id, moment)?, w.position(job)))),
@@ -115,6 +115,15 @@ pub async fn list(call: &Call) -> Result<Reply, Failure> {
         }
     };
     json(&call.app.forecasts.shared(long, tell).await)
+}
+
+/// A job with what it takes more than it was granted.
+fn view_of(state: &State, job: &Job, moment: &Moment) -> JobView {
+    let mut view = JobView::of(job);
+    if let Some(told) = decide::told_of_exceedances(job, state.policy(), moment.now) {
+        view.message = told;
+    }
+    view
 }
 
 /// A job as it is listed, before the words are found for why it waits.
@@ -191,7 +200,7 @@ pub async fn get(call: &Call) -> Result<Reply, Failure> {
         .read(move |state, moment| {
             let why = decide::begin_why(state, &job.new.id, moment)
                 .map(|why| (why, decide::position(state, moment, &job)));
-            let view = JobView::of(&job);
+            let view = view_of(state, &job, moment);
             (Listed { view, why }, Arc::clone(state.policy()), moment.now)
         })
         .await?;

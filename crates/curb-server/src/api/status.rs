@@ -307,7 +307,7 @@ fn held_on(app: &App) -> impl Iterator<Item = String> {
     let all = app.clusters.values().filter(|c| c.config.gcs.is_some());
     all.map(|c| {
         format!(
-            "what jobs of cluster {} hold in Ray's scheduler and what came past Curb, every {} s: it is shown, not acted on",
+            "what jobs of cluster {} hold in Ray's scheduler and what came past Curb, every {} s",
             c.name,
             crate::truth::EVERY.as_secs()
         )
@@ -331,7 +331,6 @@ fn enforcement(
     let mut all = Enforcement {
         not: vec![
             "what a job uses beyond what it declared: Ray schedules by declared amounts and does not confine processes".to_owned(),
-            "how long a job runs: a job past its duration is shown, not stopped".to_owned(),
             "jobs that reach Ray past Curb: close Ray's ports to users".to_owned(),
         ],
         ..Enforcement::default()
@@ -367,6 +366,7 @@ fn enforcement(
             named(&audited)
         ));
     }
+    ladders(&enforced, &mut all);
     for (cluster, poll) in polls {
         all.watched.push(format!(
             "whether jobs of cluster {cluster} are over, from Ray's own records, every {poll}"
@@ -381,6 +381,40 @@ fn enforcement(
         );
     }
     all
+}
+
+/// What quotas do about jobs that take more than they were granted.
+fn ladders(enforced: &[&Quota], all: &mut Enforcement) {
+    let words = [
+        (
+            policy::Excess::Duration,
+            "how long a job runs",
+            "runs longer than it was granted",
+        ),
+        (
+            policy::Excess::Held,
+            "what a job holds in Ray's scheduler",
+            "holds more in Ray's scheduler than it was granted",
+        ),
+    ];
+    for (excess, what, does) in words {
+        let stops = |q: &&&Quota| {
+            q.ladder
+                .iter()
+                .any(|r| r.when == excess && r.step == policy::Step::Stop)
+        };
+        let who: Vec<&Quota> = enforced.iter().filter(stops).copied().collect();
+        if who.is_empty() {
+            all.not.push(format!(
+                "{what}: no quota's `ladder` stops a job that {does}; it is shown"
+            ));
+        } else {
+            all.watched.push(format!(
+                "a job that {does} is stopped, after the time that the `ladder` says, by {}",
+                named(&who)
+            ));
+        }
+    }
 }
 
 /// `GET /readyz`.

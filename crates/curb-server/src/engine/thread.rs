@@ -436,6 +436,9 @@ impl Thread {
             | Event::Refused { .. }
             | Event::RefusalsCounted { .. }
             | Event::Confirmed { .. }
+            | Event::Exceeded { .. }
+            | Event::Within { .. }
+            | Event::Stepped { .. }
             | Event::Hidden { .. }
             | Event::TokenCreated(_)
             | Event::TokenRevoked { .. } => {}

@@ -4,6 +4,7 @@ use curb_api::Kind;
 use std::sync::Arc;
 use std::time::Duration;
 
+use curb_core::decide::told_of_exceedances;
 use curb_core::ledger::{Job, Phase};
 use curb_core::subject::JobId;
 use curb_core::time::Timestamp;
@@ -291,6 +292,10 @@ impl Follow {
         };
         let stopping = self.app.stopping.clone();
         let mut line_open = false;
+        let mut steps = self.app.steps.subscribe();
+        // What happened before somebody looked is told as well.
+        steps.mark_changed();
+        let mut told = String::new();
         let mut check = tokio::time::interval_at(Instant::now() + CHECK_TOKEN, CHECK_TOKEN);
         let mut probe = tokio::time::interval_at(Instant::now() + PING, PING);
         loop {
@@ -312,12 +317,49 @@ impl Follow {
                         return Ok(CloseCode::Error);
                     }
                 },
+                Ok(()) = steps.changed() => {
+                    if self.say_of_exceedances(line_open, &mut told).await? {
+                        line_open = false;
+                    }
+                }
                 () = stopping.cancelled() => return Err(Gone),
                 heard = self.socket.next() => self.hear(heard)?,
                 _ = check.tick() => self.check_token()?,
                 _ = probe.tick() => self.probe().await?,
             }
         }
+    }
+
+    /// A warning, in the log where the job's owner is looking. `true`: something was said.
+    async fn say_of_exceedances(
+        &mut self,
+        line_open: bool,
+        before: &mut String,
+    ) -> Result<bool, Gone> {
+        let (id, who) = (self.id.clone(), self.who.clone());
+        let look = self.app.engine.read(move |state, moment| {
+            let job = state
+                .job(&id)
+                .filter(|j| may_see(state.policy(), &who, j))?;
+            let warned = job.exceedances.iter().any(|e| e.step.is_some());
+            let key = format!(
+                "{:?}",
+                job.exceedances.iter().map(|e| &e.step).collect::<Vec<_>>()
+            );
+            let told = told_of_exceedances(job, state.policy(), moment.now)?;
+            warned.then_some((key, told))
+        });
+        let Some((key, told)) = look.await.map_err(|_| Gone)? else {
+            return Ok(false);
+        };
+        if key == *before {
+            return Ok(false);
+        }
+        *before = key;
+        let break_first = if line_open { "\n" } else { "" };
+        self.say(format!("{break_first}curb: warning: {told}\n"))
+            .await?;
+        Ok(true)
     }
 
     /// Ray's log of a job that was stopped does not say by whom; this line behind it does.

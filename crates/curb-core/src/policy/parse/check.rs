@@ -27,7 +27,8 @@ pub fn check(r: &mut Reader<'_>, root: &Place<'_>, policy: &Policy, clean: &[Cle
         }
         if clean.get(i).is_some_and(|c| c.all) && limits_nothing(quota) {
             let message = format!("quota {} limits nothing", quoted(&quota.name));
-            let help = "give it `limits`, `guarantee`, `per_job`, `submit_rate` or `budget`";
+            let help =
+                "give it `limits`, `guarantee`, `per_job`, `submit_rate`, `budget` or a `ladder`";
             warn(r, root, &[Key("quotas"), Index(i)], &message, help);
         }
     }
@@ -271,6 +272,7 @@ fn for_whoever_comes(r: &mut Reader<'_>, root: &Place<'_>, i: usize, q: &Quota) 
 
 fn limits_nothing(q: &Quota) -> bool {
     q.limits.resources.is_empty()
+        && q.ladder.is_empty()
         && q.limits.jobs.is_none()
         && q.limits.queued.is_none()
         && q.guarantee.is_empty()
