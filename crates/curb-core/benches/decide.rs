@@ -53,6 +53,7 @@ fn quota(name: &str, selector: Selector, cpu: u64) -> Quota {
         above: Default::default(),
         mode: Default::default(),
         alert_at: Vec::new(),
+        ladder: Vec::new(),
     }
 }
 

@@ -358,6 +358,18 @@ fn moment(t: Timestamp) -> String {
     t.to_jiff().to_string()
 }
 
+fn rung(rung: &Rung) -> String {
+    let when = match rung.when {
+        Excess::Held => "held",
+        Excess::Duration => "duration",
+    };
+    let step = match rung.step {
+        Step::Warn => "warn",
+        Step::Stop => "stop",
+    };
+    format!("{{when: {when}, after: {}, do: {step}}}", span(rung.after))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -369,16 +381,4 @@ mod tests {
         assert_eq!(amount(&Resource::Memory, Amount(0)), "0");
         assert_eq!(amount(&Resource::Cpu, Amount(1500)), "1.5");
     }
-}
-
-fn rung(rung: &Rung) -> String {
-    let when = match rung.when {
-        Excess::Held => "held",
-        Excess::Duration => "duration",
-    };
-    let step = match rung.step {
-        Step::Warn => "warn",
-        Step::Stop => "stop",
-    };
-    format!("{{when: {when}, after: {}, do: {step}}}", span(rung.after))
 }
