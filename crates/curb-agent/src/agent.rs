@@ -217,9 +217,11 @@ impl Agent {
             };
             match before.remove(name) {
                 Some(mut watch) => {
-                    if watch.change(&workload, usual) && watch.group.is_some() {
+                    if let Some(done) = watch.change(&workload, usual)
+                        && watch.group.is_some()
+                    {
                         watch.each_due = true;
-                        changed.push(self.watches.len());
+                        changed.push((self.watches.len(), done.err()));
                     }
                     self.watches.push(watch);
                 }
@@ -235,8 +237,13 @@ impl Agent {
                 }
             }
         }
-        for i in changed {
+        for (i, refused) in changed {
             let failed = self.apply(i)?.err();
+            if failed.is_some() {
+                self.watches[i].keep_what_the_kernel_has();
+            }
+            let all: Vec<String> = refused.into_iter().chain(failed).collect();
+            let failed = (!all.is_empty()).then(|| all.join("; "));
             self.tell(Some(i), What::LimitsChanged { failed });
         }
         for (name, watch) in before {
@@ -301,6 +308,7 @@ impl Agent {
             watch.take_up();
             let (group, processes) = (directory(&name), watch.counts.tasks.unwrap_or(0));
             if let Err(why) = self.apply(i)? {
+                self.watches[i].keep_what_the_kernel_has();
                 self.tell(Some(i), What::NotHeld { why });
             }
             let processes = usize::try_from(processes).unwrap_or(usize::MAX);

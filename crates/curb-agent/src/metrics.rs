@@ -191,8 +191,8 @@ fn workloads(page: &mut Page, all: &[Watch]) {
         all,
         "curb_workload_confined",
         Gauge,
-        "Whether its processes are in a control group of the agent's.",
-        |w| Some(Value::Whole(u64::from(w.group.is_some()))),
+        "Whether its processes are in a control group of the agent's, all of them.",
+        |w| Some(Value::Whole(u64::from(w.is_confined()))),
     );
     page.each_with(
         all,
@@ -233,8 +233,11 @@ fn workloads(page: &mut Page, all: &[Watch]) {
         all,
         "curb_workload_tasks_limit",
         Gauge,
-        "How many processes and threads it may have.",
-        |w| w.limits.processes.as_ref().map(|l| Value::Whole(l.value)),
+        "How many processes and threads it may have, where that is in force.",
+        |w| {
+            let limit = w.limits_in_force()?.processes.as_ref()?;
+            Some(Value::Whole(limit.value))
+        },
     );
     page.each(all, "curb_workload_memory_bytes", Gauge, "Its memory: what the kernel charges its group with, else what its processes have resident.", |w| {
         w.counts.memory.filter(|_| runs(w)).map(|b| Value::Whole(b.0))
@@ -251,14 +254,20 @@ fn workloads(page: &mut Page, all: &[Watch]) {
         "curb_workload_memory_limit_bytes",
         Gauge,
         "Its limit on memory, in force.",
-        |w| w.limits.memory.as_ref().map(|l| Value::Whole(l.value.0)),
+        |w| {
+            let limit = w.limits_in_force()?.memory.as_ref()?;
+            Some(Value::Whole(limit.value.0))
+        },
     );
     page.each(
         all,
         "curb_workload_cpu_limit_cpus",
         Gauge,
         "Its CPU quota, in force.",
-        |w| w.limits.cpu.as_ref().map(|l| Value::Milli(l.value.0)),
+        |w| {
+            let limit = w.limits_in_force()?.cpu.as_ref()?;
+            Some(Value::Milli(limit.value.0))
+        },
     );
     page.each(
         all,

@@ -83,21 +83,22 @@ fn workload(watch: &Watch) -> Value {
         .map(|m| json!({"pid": m.who.pid, "only_watched": m.outside}))
         .collect();
     let counts = &watch.counts;
+    let limits = watch.limits_in_force();
     json!({
         "workload": watch.name.as_str(),
         "state": metrics::state(watch.state()),
-        "held_by": watch.held_by,
+        "held_by": watch.held_by_now(),
         "not_held": watch.not_held,
         "run": watch.run,
         "processes": members,
         "memory_bytes": counts.memory.map(|b| b.0),
         "memory_peak_bytes": counts.memory_peak.map(|b| b.0),
-        "memory_limit_bytes": watch.limits.memory.as_ref().map(|l| l.value.0),
+        "memory_limit_bytes": limits.and_then(|l| l.memory.as_ref()).map(|l| l.value.0),
         "held_before_bytes": watch.held_before.0,
         "cpu_milli": watch.cpu.map(|c| c.0),
-        "cpu_limit_milli": watch.limits.cpu.as_ref().map(|l| l.value.0),
+        "cpu_limit_milli": limits.and_then(|l| l.cpu.as_ref()).map(|l| l.value.0),
         "tasks": counts.tasks,
-        "tasks_limit": watch.limits.processes.as_ref().map(|l| l.value),
+        "tasks_limit": limits.and_then(|l| l.processes.as_ref()).map(|l| l.value),
         "oom_kills": counts.oom_kills,
         "thrashing": watch.thrashes.is_some(),
         "anomalies": watch.detector.active().map(|k| k.name()).collect::<Vec<_>>(),

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use curb_core::host::detect::{Change, Detector, Kind, Progress, Reading, Settings, Usual};
 use curb_core::host::ladder::{HeldBy, Ladder, Order, State};
-use curb_core::host::limits::{Action, Condition, LimitSet, Reach, Resource, Step, Workload};
+use curb_core::host::limits::{
+    Action, Condition, Limit, LimitSet, Reach, Resource, Step, Workload,
+};
 use curb_core::host::thrash::Thrashing;
 use curb_core::host::{Bytes, MilliCpu, Permille};
 use curb_core::time::Millis;
@@ -84,9 +86,9 @@ pub struct Watch {
     pub workload: Workload,
     /// Its group, when it has one.
     pub group: Option<Totals>,
-    /// By what its limits are held.
+    /// By what its limits are held, once it is in its group.
     pub held_by: HeldBy,
-    /// The limits in force: those of the file, but for what the ladder changed.
+    /// Its limits: those of the file, but for what the ladder changed, and for one on memory that was refused.
     pub limits: LimitSet,
     /// Which of its limits cannot be held here, and why.
     pub not_held: Vec<String>,
@@ -163,18 +165,87 @@ impl Watch {
         }
     }
 
-    /// The file says something else of it now; whether its limits are others.
-    pub fn change(&mut self, workload: &Workload, usual: Usual) -> bool {
-        let limits = self.workload.limits != workload.limits;
+    /// The file says something else of it now. `None` where its limits are the same; else why one of them is refused, and the
+    /// one before stays: its ladder would end it for memory that it holds already.
+    pub fn change(&mut self, workload: &Workload, usual: Usual) -> Option<Result<(), String>> {
+        let others = self.workload.limits != workload.limits;
         if steps(&self.workload) != steps(workload) {
             self.ladder = Ladder::new(steps(workload));
         }
-        if limits {
-            self.limits = bare(&workload.limits);
-        }
+        let done = others.then(|| self.limit_anew(bare(&workload.limits)));
         self.workload = workload.clone();
         self.detector.compare_with(usual);
-        limits
+        done
+    }
+
+    fn limit_anew(&mut self, limits: LimitSet) -> Result<(), String> {
+        let before = std::mem::replace(&mut self.limits, limits);
+        let Some(most) = self.limits.memory.as_ref().map(|l| l.value) else {
+            return Ok(());
+        };
+        let was = before.memory.as_ref().map(|l| l.value);
+        if self.members.is_empty() || was.is_some_and(|was| was <= most) {
+            return Ok(());
+        }
+        let held = self.held();
+        if held <= most {
+            return Ok(());
+        }
+        self.limits.memory = before.memory;
+        let stays = was.map_or_else(|| "none".to_owned(), |was| was.to_string());
+        Err(format!(
+            "memory: it holds {held} now: a limit of {most} would end it; the limit stays as it was: {stays}"
+        ))
+    }
+
+    /// Memory that it holds now and cannot give back, with what it held before it came in.
+    fn held(&mut self) -> Bytes {
+        // What is counted at a look is compared with the look before: this is none.
+        let last = self.counts;
+        let mut now = self.count();
+        self.counts = last;
+        if let Some(group) = &self.group {
+            group.add_cache(&mut now);
+        }
+        let cache = now.memory_idle_cache.unwrap_or_default();
+        Bytes(now.memory.unwrap_or_default().0.saturating_sub(cache.0))
+    }
+
+    /// The kernel was told its limits, and something was refused: if that was the one on memory, the kernel's is in force.
+    pub fn keep_what_the_kernel_has(&mut self) {
+        let told = self.told_to_the_kernel().memory.map(|l| l.value);
+        let Some((told, group)) = told.zip(self.group.as_ref()) else {
+            return;
+        };
+        // Without one there is no limit to speak of; a lower one was not refused.
+        let Some(has) = group.read().memory_limit.filter(|has| *has > told) else {
+            return;
+        };
+        let whole = Bytes(has.0.saturating_add(self.held_before.0));
+        self.limits.memory = Some(Limit::new(whole, ""));
+    }
+
+    /// Whether all of its processes are in a group of the agent's, and there are any.
+    #[must_use]
+    pub fn is_confined(&self) -> bool {
+        let inside = self.members.values().all(|m| m.outside.is_none());
+        self.group.is_some() && inside && !self.members.is_empty()
+    }
+
+    /// What holds its limits now: nothing, while none of its processes is in a group of the agent's.
+    #[must_use]
+    pub fn held_by_now(&self) -> HeldBy {
+        let inside = self.members.values().any(|m| m.outside.is_none());
+        match self.group.is_some() && inside {
+            true => self.held_by,
+            false => HeldBy::Nothing,
+        }
+    }
+
+    /// The limits that something holds now: the same as `limits`, or none.
+    #[must_use]
+    pub fn limits_in_force(&self) -> Option<&LimitSet> {
+        (self.held_by_now() != HeldBy::Nothing).then_some(&self.limits)
     }
 
     /// What the file says of it that the agent does not do: limits that cannot be set on processes that run, and what is
@@ -472,7 +543,6 @@ fn steps(workload: &Workload) -> Vec<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use curb_core::host::limits::Limit;
 
     fn watch(workload: &Workload) -> Watch {
         let name = Name::new("chat").expect("a name");
@@ -543,6 +613,37 @@ mod tests {
             Some(Bytes(16 << 20))
         );
         assert_eq!(w.limits.memory.map(|l| l.value), Some(Bytes(100 << 20)));
+    }
+
+    #[test]
+    fn a_lower_limit_is_refused_if_it_holds_more_and_a_higher_one_or_one_for_the_next_start_is_not()
+    {
+        let change = |w: &mut Watch, mib: u64| w.change(&with_memory(mib), Usual::default());
+        let limit = |w: &Watch| w.limits.memory.as_ref().map(|l| l.value.0 >> 20);
+        let mut w = watch(&with_memory(90));
+        w.see(Millis(0), [member(7, 1, 35, true)].into());
+        let refused = change(&mut w, 16).expect("others").expect_err("refused");
+        assert!(
+            refused.contains("35 MiB") && refused.contains("90 MiB"),
+            "{refused}"
+        );
+        assert_eq!(limit(&w), Some(90));
+        assert_eq!(change(&mut w, 16), None, "the same again is no news");
+        assert_eq!(change(&mut w, 40), Some(Ok(())));
+        // It has grown beyond: more is always given, also where that is not enough.
+        w.see(Millis(1), [member(7, 1, 60, true)].into());
+        assert_eq!(change(&mut w, 50), Some(Ok(())));
+        assert!(change(&mut w, 45).is_some_and(|done| done.is_err()));
+        assert_eq!(limit(&w), Some(50));
+        // Without one before there is none after; and who is not there holds nothing.
+        w.limits.memory = None;
+        assert!(change(&mut w, 44).is_some_and(|done| done.is_err()));
+        assert_eq!(limit(&w), None);
+        w.see(Millis(2), [member(7, 2, 60, true)].into());
+        assert_eq!(limit(&w), Some(44), "it was started again");
+        w.see(Millis(3), [].into());
+        assert_eq!(change(&mut w, 16), Some(Ok(())));
+        assert_eq!(limit(&w), Some(16));
     }
 
     #[test]

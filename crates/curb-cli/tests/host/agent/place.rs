@@ -32,11 +32,8 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Place {
-        let name = format!(
-            "agent-test-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("agent-test-{}-{}", std::process::id(), number);
         let groups: Vec<PathBuf> = own_groups()
             .into_iter()
             .map(|dir| dir.join(&name))
@@ -60,7 +57,7 @@ impl Place {
         Place {
             dir,
             // No two tests have the same, nor one that is another's plus a few.
-            user: 100_000 + std::process::id() * 8 + NEXT.load(Ordering::Relaxed) % 4,
+            user: 100_000 + std::process::id() * 8 + number % 4,
             groups,
         }
     }
