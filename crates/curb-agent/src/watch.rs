@@ -122,6 +122,8 @@ pub struct Watch {
     pub figures: Figures,
     /// What is odd.
     pub detector: Detector,
+    /// Its group was there before this agent, with limits that its first look must not take for those of the file.
+    taken_up: bool,
     before: Before,
     last: Option<(Millis, Option<u64>)>,
     settings: Settings,
@@ -158,6 +160,7 @@ impl Watch {
             io_was_limited: false,
             figures: Figures::default(),
             detector: Detector::new(settings, usual),
+            taken_up: false,
             before: Before::default(),
             last: None,
             settings,
@@ -350,7 +353,9 @@ impl Watch {
         self.ladder = self.ladder.anew();
         self.before = Before::default();
         self.last = None;
-        self.limits = bare(&self.workload.limits);
+        if !std::mem::take(&mut self.taken_up) {
+            self.limits = bare(&self.workload.limits);
+        }
     }
 
     /// Adds what a group that goes has counted, so that counters never fall.
@@ -426,6 +431,7 @@ impl Watch {
 
     /// Its group was there before this agent: what it counted until now is no news.
     pub fn take_up(&mut self) {
+        self.taken_up = true;
         self.count();
         self.climb_quietly(Millis(0));
     }
