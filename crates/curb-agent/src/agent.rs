@@ -600,6 +600,8 @@ impl Agent {
     /// All processes of a workload have ended.
     fn end(&mut self, i: usize, now: Millis) -> Result<(), Lost> {
         let watch = &mut self.watches[i];
+        let limit = watch.limits.memory.as_ref().map(|l| l.value);
+        let kills_before = watch.counts.oom_kills.unwrap_or(0);
         let (memory_peak, oom_kills) = match &watch.group {
             Some(group) => {
                 let last = group.read();
@@ -620,6 +622,10 @@ impl Agent {
             self.carry_out(i, order, now)?;
         }
         self.tell_changes(i, changes);
+        let processes = oom_kills.unwrap_or(0).saturating_sub(kills_before);
+        if processes > 0 {
+            self.tell(Some(i), What::OomKilled { processes, limit });
+        }
         self.tell(
             Some(i),
             What::Ended {

@@ -141,3 +141,20 @@ fn of_what_could_not_be_confined_no_page_tells_a_limit() {
     assert_ne!(page["held_by"], "nothing", "{page}");
     assert_eq!(page["memory_limit_bytes"], 300 << 20);
 }
+
+#[test]
+fn a_kill_by_the_kernel_that_ends_the_workload_is_told_as_one() {
+    let place = Place::new();
+    place.limits("", &memory(64), "");
+    let mut agent = place.agent(&["--every", "500ms"]);
+    agent.event("agent_started");
+    let late = format!("import time\ntime.sleep(2)\n{}", holds(200));
+    let chat = place.start(&python_for_all(), &["-c", &late]);
+    agent.event_of("confined", chat.pid());
+    let ended = agent.event("ended");
+    assert_eq!(ended["oom_kills"], 1, "{ended}");
+    let told = agent.told();
+    let kills: Vec<&Value> = told.iter().filter(|e| e["event"] == "oom_killed").collect();
+    assert_eq!(kills.len(), 1, "{}", agent.text());
+    assert_eq!(kills[0]["processes"], 1);
+}
