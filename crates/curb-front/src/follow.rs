@@ -144,7 +144,7 @@ impl Reader {
 /// The word that an event has for a death, for people who asked a model something.
 fn ended(cause: &str) -> &'static str {
     match cause {
-        "memory" | "memory_of_another" => "the kernel killed it for its memory",
+        "memory" | "memory_of_another" | "memory_above" => "the kernel killed it for its memory",
         "segfault" => "it crashed (segmentation fault)",
         "signal" => "it was killed by a signal",
         "ladder" | "watchdog" => "it was ended at a limit",

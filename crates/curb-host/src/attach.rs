@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::group::Group;
 use crate::layout::{Controller, Layout};
 use crate::proc::{ProcId, Process, Procfs};
+use crate::run::Owner;
 use crate::tree::{Root, Tree};
 
 /// Who forks while its family is moved is met in the next round.
@@ -66,6 +67,7 @@ impl Origins {
             for process in outside {
                 // One that was born inside is there already.
                 if !group.is_member(process.id().pid) {
+                    self.must_be_free(process, group)?;
                     self.move_in(process, group)?;
                 }
                 moved.insert(process.id());
@@ -76,6 +78,29 @@ impl Origins {
         Err(io::Error::other(
             "it starts processes faster than they can be moved",
         ))
+    }
+
+    /// Two that hold one process would each undo what the other does.
+    fn must_be_free(&self, process: &Process, group: &Group) -> io::Result<()> {
+        let Ok(text) = process.text("cgroup") else {
+            // It has ended.
+            return Ok(());
+        };
+        // What holds us as well holds it on: our group is below.
+        let ours = self.procfs.process(std::process::id());
+        let ours = ours.and_then(|p| p.text("cgroup")).unwrap_or_default();
+        let Some((other, owner)) = held(&text).find(|(name, owner)| {
+            *name != group.name()
+                && !held(&ours).any(|(around, _)| around == *name)
+                && owner.lives(&self.procfs)
+        }) else {
+            return Ok(());
+        };
+        Err(io::Error::other(format!(
+            "process {} is held by another curb already: process {}, which made the group {other}; end that one first",
+            process.id().pid,
+            owner.pid()
+        )))
     }
 
     fn move_in(&mut self, process: &Process, group: &Group) -> io::Result<()> {
@@ -136,6 +161,12 @@ impl Origins {
         }
         self.of.get(&self.first).unwrap_or(&NOWHERE)
     }
+}
+
+/// The groups of `curb run` that the text of a process's `cgroup` names, and who made them.
+fn held(text: &str) -> impl Iterator<Item = (&str, Owner)> {
+    let names = text.lines().flat_map(|line| line.split('/'));
+    names.filter_map(|name| Some((name, Owner::of_group(name)?)))
 }
 
 /// Where a process is, by the text of its `cgroup`, as this process sees the trees.

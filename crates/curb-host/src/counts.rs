@@ -23,6 +23,10 @@ pub struct Counts {
     pub memory_peak: Option<Bytes>,
     /// Processes that the kernel killed since the group's memory was at its limit.
     pub oom_kills: Option<u64>,
+    /// The kernel killed in it for want of memory of a group above or of the host: its own limit was never met.
+    pub killed_from_above: bool,
+    /// The tightest limit on memory of the groups above; looked for where that limit may have killed.
+    pub memory_limit_above: Option<Bytes>,
     /// Whether it waits for memory now, being killed for it switched off (version 1).
     pub waits_for_memory: Option<bool>,
     /// How often the memory limit was met and something was given back instead.

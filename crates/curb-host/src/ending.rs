@@ -55,6 +55,8 @@ pub enum OurStop {
     Watchdog(Resource),
     /// We were asked to end (SIGTERM, SIGHUP), and passed that on.
     Asked,
+    /// We were asked to end, and gave it back as it was before us.
+    LetGo,
 }
 
 /// What a command died of.
@@ -66,6 +68,8 @@ pub enum Cause {
     Memory,
     /// The kernel killed another process of the group for its memory, and the command ended after that.
     MemoryOfAnother,
+    /// The kernel killed it, or another process of the group, for the memory of a group above or of the host.
+    MemoryAbove,
     /// We stopped it.
     Stopped(OurStop),
     /// An address that is not there: in frameworks that do not check allocations, often memory that was refused.
@@ -85,13 +89,14 @@ impl Cause {
             Cause::Itself(_) => "failed",
             Cause::Memory => "memory",
             Cause::MemoryOfAnother => "memory_of_another",
+            Cause::MemoryAbove => "memory_above",
             Cause::Stopped(OurStop::Duration) => "duration",
             Cause::Stopped(OurStop::CpuTime) => "cpu_time",
             Cause::Stopped(OurStop::Ladder(_)) => "ladder",
             Cause::Stopped(OurStop::Watchdog(_)) => "watchdog",
             // As the kernel would have, had it not gone on taking back what was wanted at once.
             Cause::Stopped(OurStop::Thrashing(_)) => "memory",
-            Cause::Stopped(OurStop::Asked) => "asked",
+            Cause::Stopped(OurStop::Asked | OurStop::LetGo) => "asked",
             Cause::Segfault => "segfault",
             Cause::Signal(_) => "signal",
             Cause::Unknown => "unknown",
@@ -102,7 +107,7 @@ impl Cause {
     #[must_use]
     pub fn is_a_limit(self) -> bool {
         match self {
-            Cause::Memory | Cause::MemoryOfAnother => true,
+            Cause::Memory | Cause::MemoryOfAnother | Cause::MemoryAbove => true,
             Cause::Stopped(stop) => matches!(
                 stop,
                 OurStop::Ladder(_) | OurStop::Watchdog(_) | OurStop::Thrashing(_)
@@ -137,11 +142,18 @@ const SIGSEGV: i32 = 11;
 pub fn cause(exit: Exit, counts: &Counts, stop: Option<OurStop>) -> Cause {
     let killed_for_memory = counts.oom_kills.is_some_and(|n| n > 0);
     match (exit, stop) {
+        (Exit::Signal(SIGKILL), None) if killed_for_memory && counts.killed_from_above => {
+            Cause::MemoryAbove
+        }
         (Exit::Signal(SIGKILL), None) if killed_for_memory => Cause::Memory,
         (_, Some(stop)) => Cause::Stopped(stop),
+        (Exit::Unknown, None) if killed_for_memory && counts.killed_from_above => {
+            Cause::MemoryAbove
+        }
         (Exit::Unknown, None) if killed_for_memory => Cause::Memory,
         (Exit::Unknown, None) => Cause::Unknown,
         (Exit::Code(0), None) => Cause::Itself(0),
+        (_, None) if killed_for_memory && counts.killed_from_above => Cause::MemoryAbove,
         (_, None) if killed_for_memory => Cause::MemoryOfAnother,
         (Exit::Signal(SIGSEGV), None) => Cause::Segfault,
         (Exit::Signal(signal), None) => Cause::Signal(signal),
@@ -176,6 +188,34 @@ impl Ending {
                 ));
                 lines.push(
                     "next: give it more with --memory, or fewer processes at once".to_owned(),
+                );
+            }
+            Cause::MemoryAbove => {
+                let who = match self.exit {
+                    Exit::Code(_) => format!("{kills} of its processes"),
+                    _ => "it".to_owned(),
+                };
+                let above = self.counts.memory_limit_above.map_or_else(
+                    || {
+                        "the host, or a group above that is not seen from here, had no more"
+                            .to_owned()
+                    },
+                    |most| {
+                        format!(
+                            "a group above had no more; the tightest may hold {}",
+                            size(most.0)
+                        )
+                    },
+                );
+                let own = limits.memory.map_or_else(String::new, |m| {
+                    format!(", and not for its own limit of {}", size(m.0))
+                });
+                lines.push(format!(
+                    "the kernel killed {who} for memory{own}: {above}{peak}"
+                ));
+                lines.push(
+                    "next: give more to what it runs in (a container, a job, another curb run), or hold it to less than that"
+                        .to_owned(),
                 );
             }
             Cause::Stopped(OurStop::Duration) => {
@@ -229,7 +269,7 @@ impl Ending {
                 ));
                 lines.push("next: give it more with --processes".to_owned());
             }
-            Cause::Stopped(OurStop::Asked) if self.exit == Exit::Unknown => {
+            Cause::Stopped(OurStop::LetGo) => {
                 lines.push(
                     "curb was asked to end: it goes on as it was before, without limits of curb"
                         .to_owned(),

@@ -120,6 +120,49 @@ fn with_stop_it_ends_with_curb() {
     signal(&holder, "TERM");
     let ran = end(holder);
     assert!(!lives(other.0.id()), "{}", ran.err);
+    assert!(
+        ran.err.contains("it was stopped: curb was asked to end") && !ran.err.contains("goes on"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn who_is_held_already_is_left_to_the_one_that_holds_it() {
+    let mut first = curb(&[
+        "--memory",
+        "64MiB",
+        "--",
+        "python3",
+        "-c",
+        "import os, time; print(os.getpid(), flush=True); time.sleep(60)",
+    ]);
+    let held: u32 = lines(&mut first)
+        .next()
+        .expect("a line")
+        .expect("read")
+        .parse()
+        .expect("a number");
+    let before = groups(held);
+    let ran = end(curb(&["--memory", "256MiB", "--pid", &held.to_string()]));
+    let says = format!("is held by another curb already: process {},", first.id());
+    assert_eq!(ran.code, Some(125), "{}", ran.err);
+    assert!(ran.err.contains(&says), "{}", ran.err);
+    assert_eq!(groups(held), before);
+    signal(&first, "TERM");
+    end(first);
+    // The same where the first took it in, too.
+    let other = Other::python("import time; time.sleep(60)");
+    let first = curb(&["--processes", "16", "--pid", &other.pid()]);
+    wait_until("it is in a group of ours", || {
+        other.groups().contains("/curbed-run-")
+    });
+    let ran = end(curb(&["--processes", "32", "--pid", &other.pid()]));
+    let says = format!("is held by another curb already: process {},", first.id());
+    assert_eq!(ran.code, Some(125), "{}", ran.err);
+    assert!(ran.err.contains(&says), "{}", ran.err);
+    signal(&first, "TERM");
+    end(first);
 }
 
 #[test]

@@ -295,6 +295,29 @@ fn it_saves_its_work_and_is_stopped_after_the_time_for_it() {
 }
 
 #[test]
+fn a_program_without_a_handler_is_not_ended_by_the_signal_that_should_have_it_save_its_work() {
+    let limits = "limits: {memory: {value: 128MiB, why: \"the test's\"}}\n";
+    let ladder = "ladder:\n  - {when: memory > 50%, do: checkpoint, signal: USR1, within: 1s}\n";
+    let chat = Workload::new("", &format!("{limits}{ladder}"));
+    let holds = "import time; x = bytearray(b'a') * (90 << 20); time.sleep(2); print('lived')";
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_curb"));
+    child
+        .args(["run", "--workload", "chat", "--limits"])
+        .arg(chat.path("limits.yaml"))
+        .arg("--events")
+        .arg(chat.path("events"))
+        .args(["--", "python3", "-c", holds]);
+    let ran = child.output().expect("it ends");
+    assert_eq!(ran.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "lived\n");
+    let outcome = chat.all("acted")[0]["outcome"].to_string();
+    assert!(
+        outcome.contains("signal 10 is not sent") && outcome.contains("has no handler for it"),
+        "{outcome}"
+    );
+}
+
+#[test]
 fn after_the_kernel_killed_it_it_is_started_again_with_more() {
     let limits = "limits: {memory: {value: 128MiB, why: \"the test's\"}}\n";
     let retry = "retry: {times: 3, first: 100ms, most: 1s, memory: +50%, within: 10m}\n";

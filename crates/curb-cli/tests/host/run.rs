@@ -96,6 +96,31 @@ fn memory_beyond_the_limit_is_the_kernels_kill_and_is_told_with_its_numbers() {
 }
 
 #[test]
+fn the_limit_that_killed_it_is_told_where_one_is_within_another() {
+    let curb = env!("CARGO_BIN_EXE_curb");
+    let grows = "x = b'a' * (1 << 29)";
+    let within = |outer: &str, inner: &str| {
+        run(&[
+            "--memory", outer, "--", curb, "run", "--memory", inner, "--", "python3", "-c", grows,
+        ])
+    };
+    let ran = within("64MiB", "128MiB");
+    assert!(
+        ran.err.contains("and not for its own limit of 128 MiB: a group above had no more; the tightest may hold 64 MiB"),
+        "{}",
+        ran.err
+    );
+    assert!(!ran.err.contains("--memory"), "{}", ran.err);
+    let ran = within("128MiB", "64MiB");
+    assert!(
+        ran.err
+            .contains("all its processes together may hold 64 MiB, and needed more"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
 fn a_worker_that_is_killed_for_memory_is_told_when_the_command_ends_after_it() {
     let ran = run(&[
         "--memory",

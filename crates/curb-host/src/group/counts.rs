@@ -11,6 +11,9 @@ use crate::limits::Bytes;
 
 /// A limit of version 1 that is none: the largest number of pages, in bytes.
 const NO_LIMIT_V1: u64 = 1 << 62;
+/// More than is asked for at once (a huge page of 2 MiB, and what CPUs keep in hand): who holds less than that below its
+/// limit was not refused by it.
+const ONE_CHARGE: u64 = 4 << 20;
 
 impl Group {
     /// What the kernel has counted until now.
@@ -21,6 +24,10 @@ impl Group {
             match place.v2 {
                 true => memory_v2(place, &mut counts),
                 false => memory_v1(place, &mut counts),
+            }
+            if counts.oom_kills.is_some_and(|n| n > 0) && never_met(place, &counts) {
+                counts.killed_from_above = true;
+                counts.memory_limit_above = tightest_above(place);
             }
         }
         if let Some(Place { dir, .. }) = self.place(Controller::Cpu) {
@@ -41,6 +48,36 @@ impl Group {
         let place = self.place(Controller::Cpuacct)?;
         Some(number(&place.dir.join("cpuacct.usage"))? / 1000)
     }
+}
+
+/// Whether its own limit was never in the way: the kernel counted no time that it was met, and it never held as much. Either
+/// alone is not enough: not every kernel counts what it kills for, and a limit may have been raised since.
+fn never_met(place: &Place, counts: &Counts) -> bool {
+    // Memory and swap together are a limit of their own in version 1, met first where no swap is given.
+    let with_swap = match place.v2 {
+        true => None,
+        false => number(&place.dir.join("memory.memsw.failcnt")),
+    };
+    let met = counts.memory_limit.is_some_and(|limit| {
+        counts
+            .memory_peak
+            .is_none_or(|peak| peak.0.saturating_add(ONE_CHARGE) >= limit.0)
+    });
+    counts.memory_hits == Some(0) && with_swap.unwrap_or(0) == 0 && !met
+}
+
+/// The tightest limit on memory of the groups above, as far as they are seen from here.
+fn tightest_above(place: &Place) -> Option<Bytes> {
+    let file = match place.v2 {
+        true => "memory.max",
+        false => "memory.limit_in_bytes",
+    };
+    let above = place.dir.ancestors().skip(1);
+    above
+        .filter_map(|dir| number(&dir.join(file)))
+        .filter(|bytes| *bytes < NO_LIMIT_V1)
+        .min()
+        .map(Bytes)
 }
 
 fn memory_v2(place: &Place, counts: &mut Counts) {

@@ -275,7 +275,7 @@ impl<P: Platform> Run<'_, P> {
         self.teller.become_state(State::Stopping);
         self.kill_at.get_or_insert(Instant::now() + self.plan.grace);
         match why {
-            OurStop::Asked => self.tell_root(signal),
+            OurStop::Asked | OurStop::LetGo => self.tell_root(signal),
             _ => self.all(signal),
         }
     }

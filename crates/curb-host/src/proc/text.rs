@@ -65,6 +65,10 @@ pub struct Status {
     pub swapped: Option<Bytes>,
     /// Threads.
     pub threads: Option<u64>,
+    /// Signals for which it has a handler, a bit each (signal 1 is the lowest).
+    pub caught: Option<u64>,
+    /// Signals that wait until it asks for them (sigwait(3), signalfd(2)), a bit each.
+    pub blocked: Option<u64>,
 }
 
 /// `io`: what it has read and written since it started.
@@ -159,6 +163,10 @@ fn plain(text: &str, key: &str) -> Option<u64> {
     line(text, key)?.parse().ok()
 }
 
+fn signals(text: &str, key: &str) -> Option<u64> {
+    u64::from_str_radix(line(text, key)?, 16).ok()
+}
+
 /// `voluntary_ctxt_switches` of a thread's `status`.
 pub(crate) fn waits(bytes: &[u8]) -> Option<u64> {
     plain(&String::from_utf8_lossy(bytes), "voluntary_ctxt_switches")
@@ -179,7 +187,17 @@ impl Status {
             shared: kib(&text, "RssShmem"),
             swapped: kib(&text, "VmSwap"),
             threads: plain(&text, "Threads"),
+            caught: signals(&text, "SigCgt"),
+            blocked: signals(&text, "SigBlk"),
         }
+    }
+
+    /// Whether it does something of its own with a signal; none where that is not told.
+    #[must_use]
+    pub fn minds(&self, signal: i32) -> Option<bool> {
+        let bit = u32::try_from(signal).ok()?.checked_sub(1)?;
+        let all = self.caught? | self.blocked?;
+        Some(all.checked_shr(bit)? & 1 == 1)
     }
 }
 

@@ -14,6 +14,7 @@ use super::{keep_free, millis};
 use crate::ending::OurStop;
 use crate::host;
 use crate::limits::cpu;
+use crate::proc::Procfs;
 
 /// Who is warned has so long; then it is ended.
 const WARN_WITHIN: Duration = Duration::from_secs(10);
@@ -240,6 +241,7 @@ impl Once<'_> {
             Checkpoint::Signal(number) => {
                 let signal = Signal::from_named_raw(*number)
                     .ok_or(format!("there is no signal {number}"))?;
+                self.must_mind(*number)?;
                 self.pass(signal);
                 Ok(format!(
                     "signal {number} is sent; it has {within} to save its work"
@@ -253,6 +255,21 @@ impl Once<'_> {
                     argv.join(" ")
                 ))
             }
+        }
+    }
+
+    /// A signal that the command does not mind would save nothing, and most would end it.
+    fn must_mind(&self, signal: i32) -> Result<(), String> {
+        let process = Procfs::open().and_then(|p| p.process(self.main_pid()));
+        let status = process.and_then(|p| p.status());
+        match status.map(|s| s.minds(signal)) {
+            Ok(Some(false)) => Err(format!(
+                "signal {signal} is not sent: process {} has no handler for it, and would save nothing, or die of it; \
+                 have the program that is started handle it, or save its work by a hook",
+                self.main_pid()
+            )),
+            // It has ended, or the kernel does not tell.
+            _ => Ok(()),
         }
     }
 

@@ -63,6 +63,17 @@ impl Owner {
         space().is_ok_and(|s| s == self.space) && procfs.same(self.id).is_ok()
     }
 
+    /// Its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.id.pid
+    }
+
+    /// Who made a group of `curb run`, by its name.
+    pub(crate) fn of_group(name: &str) -> Option<Owner> {
+        let ours = name.starts_with(STARTED) || name.starts_with(ATTACHED);
+        ours.then(|| Owner::of(name)).flatten()
+    }
+
     pub(crate) fn of(name: &str) -> Option<Owner> {
         let mut words = name.rsplit('-');
         let mut number = || words.next()?.parse::<u64>().ok();

@@ -265,8 +265,7 @@ impl<'a> Once<'a> {
     /// It was there before us, and we did not end it: it goes on without us.
     fn is_to_be_given_back(&self) -> bool {
         let stopped = match self.stop {
-            None => false,
-            Some(OurStop::Asked) => self.plan.stop_attached,
+            None | Some(OurStop::LetGo) => false,
             Some(_) => true,
         };
         matches!(self.main, Main::Other(_)) && !stopped
@@ -277,7 +276,11 @@ impl<'a> Once<'a> {
     }
 
     fn asked(&mut self, signal: Signal) {
-        self.stop.get_or_insert(OurStop::Asked);
+        let lets_go = matches!(self.main, Main::Other(_)) && !self.plan.stop_attached;
+        self.stop.get_or_insert(match lets_go {
+            true => OurStop::LetGo,
+            false => OurStop::Asked,
+        });
         if self.is_to_be_given_back() {
             return;
         }
