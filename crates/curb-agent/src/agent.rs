@@ -742,7 +742,7 @@ impl Agent {
     }
 
     pub(crate) fn keep_free(&self) -> Bytes {
-        self.limits_file.file().host.keep_free.unwrap_or_default()
+        curb_host::host::keep_free(self.limits_file.file().host.keep_free)
     }
 
     /// What the helper was asked and refused.

@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
+use curb_core::host::Permille;
+
 use crate::layout::{Controller, Layout};
 use crate::limits::Bytes;
 
+/// Without a word of the file of limits, this part of the host's memory is left alone by what raises a limit.
+const KEEP_FREE: Permille = Permille(50);
 /// Groups above our own are followed so far.
 const LEVELS: usize = 32;
 
@@ -14,6 +18,15 @@ pub fn machine() -> (Option<Bytes>, Option<u64>) {
     let here = crate::machine::machine(Path::new("/"));
     let cpus = here.cpus.and_then(|c| u64::try_from(c.0.len()).ok());
     (here.memory, cpus)
+}
+
+/// What no action of ours takes of the host: what the file of limits says, else a twentieth of its memory.
+#[must_use]
+pub fn keep_free(given: Option<Bytes>) -> Bytes {
+    given.unwrap_or_else(|| {
+        let (memory, _) = machine();
+        Bytes(KEEP_FREE.of(memory.map_or(0, |m| m.0)))
+    })
 }
 
 /// How much more memory a group of ours could have now: what the machine has available, and what the groups that we are in
@@ -53,4 +66,18 @@ fn meminfo(key: &str) -> Option<Bytes> {
     let line = text.lines().find_map(|l| l.strip_prefix(key))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     kib.checked_mul(1024).map(Bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_word_of_the_file_a_twentieth_of_the_host_stays_free() {
+        let (memory, _) = machine();
+        let all = memory.expect("/proc/meminfo").0;
+        let kept = keep_free(None).0;
+        assert!(kept > 0 && kept.abs_diff(all / 20) <= 20, "{kept} of {all}");
+        assert_eq!(keep_free(Some(Bytes(7))), Bytes(7));
+    }
 }

@@ -29,9 +29,6 @@ use crate::tell::Teller;
 pub(crate) use leftover::Owner;
 use once::Once;
 
-/// Without a word of the file of limits, this part of the host's memory is left alone by what raises a limit.
-const KEEP_FREE: Permille = Permille(50);
-
 /// What is run now: the command itself, or its fallback.
 #[derive(Clone, Debug)]
 struct Part {
@@ -257,10 +254,7 @@ async fn asked_while_waiting(signals: &mut Signals, wait: Duration) -> bool {
 }
 
 fn keep_free(plan: &Plan) -> Bytes {
-    plan.keep_free.unwrap_or_else(|| {
-        let (memory, _) = host::machine();
-        Bytes(KEEP_FREE.of(memory.map_or(0, |m| m.0)))
-    })
+    host::keep_free(plan.keep_free)
 }
 
 fn words(command: &[OsString]) -> Vec<String> {
