@@ -108,6 +108,20 @@ fn who_gives_it_back_in_time_begins_anew() {
 }
 
 #[test]
+fn what_it_is_stopped_for_stays_said_while_it_holds_less_and_less() {
+    // What is left of it afterwards, such as detached actors, is ended for that reason.
+    let (mut w, id) = running(EACH);
+    let three = holds(&id, &[("cpu", "3")]);
+    look(&mut w, &three);
+    w.pass(MINUTE);
+    assert_eq!(look(&mut w, &three).len(), 3);
+    assert!(look(&mut w, &holds(&id, &[("cpu", "1")])).is_empty());
+    w.apply_policy("quotas:\n  - {name: each, for: {user: \"*\"}, limits: {cpu: 4}}\n");
+    assert!(look(&mut w, &three).is_empty());
+    assert_eq!(w.job(&id).exceedances.len(), 1);
+}
+
+#[test]
 fn what_is_not_seen_begins_nothing_ends_nothing_and_stops_nobody() {
     let (mut w, id) = running(EACH);
     let three = holds(&id, &[("cpu", "3")]);

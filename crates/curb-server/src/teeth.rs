@@ -23,6 +23,7 @@ const FRESH: u32 = 4;
 pub async fn climb(app: Arc<App>) {
     let mut tick = tokio::time::interval(LOOK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
     loop {
         tokio::select! {
             () = app.stopping.cancelled() => return,
@@ -41,6 +42,8 @@ pub async fn climb(app: Arc<App>) {
                 Decision::durable(events, steps)
             })
             .await;
+        // A disk that is full stays so for a while: that is said once.
+        let failed_before = std::mem::replace(&mut failing, done.is_err());
         match done {
             Ok(steps) if !steps.is_empty() => {
                 steps.iter().for_each(say);
@@ -49,7 +52,10 @@ pub async fn climb(app: Arc<App>) {
                 app.clusters.values().for_each(|c| c.poke.notify_one());
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "ladders were not looked at this time"),
+            Err(error) if !failed_before => {
+                tracing::warn!(%error, "ladders are not climbed until this is over");
+            }
+            Err(_) => {}
         }
     }
 }

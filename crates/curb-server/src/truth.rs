@@ -9,11 +9,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use curb_api::{HeldSpan, JobHeldView, JobView, UnmanagedKind, UnmanagedView, WatchedStatus};
+use curb_core::decide::is_stopped_for;
 use curb_core::ledger::{Job, Phase, State};
-use curb_core::policy::Step;
 use curb_core::subject::JobId;
 use curb_core::time::Timestamp;
-use curb_core::truth::{self, Attributed, DriverId, Gaps, Owner, Sample, Span, Unmanaged, What};
+use curb_core::truth::{
+    self, Attributed, DriverId, Gaps, JobHeld, Owner, Sample, Span, Unmanaged, What,
+};
 use curb_ray::{Gcs, GcsConfig, GcsError};
 
 use crate::app::App;
@@ -206,11 +208,16 @@ pub fn of_jobs(app: &App) -> impl Fn(&JobView) -> Option<JobHeldView> + use<> {
         .collect();
     move |job| {
         let seen = all.get(&job.cluster)?;
-        let held = seen
-            .held
-            .jobs
-            .get(&job.id)
-            .filter(|_| !job.state.is_ended())?;
+        if job.state.is_ended() {
+            return None;
+        }
+        let nothing = JobHeld::default();
+        let held = match seen.held.jobs.get(&job.id) {
+            Some(held) => held,
+            // It ran when this was seen, and held nothing. One that was started since was not looked at.
+            None if job.started.is_some_and(|at| at < seen.at) => &nothing,
+            None => return None,
+        };
         Some(JobHeldView {
             held: span(&held.held),
             drivers: held.drivers.len() as u64,
@@ -277,10 +284,7 @@ async fn end_leftovers(
     let condemned = app
         .engine
         .read_durable(move |state, _| {
-            let stopped = |job: &Job| {
-                let mut steps = job.exceedances.iter().filter(|e| !e.only_recorded);
-                job.is_ended() && steps.any(|e| e.step.is_some_and(|(step, _)| step == Step::Stop))
-            };
+            let stopped = |job: &Job| job.is_ended() && job.exceedances.iter().any(is_stopped_for);
             left.into_iter()
                 .filter(|(_, id)| state.job(id).is_some_and(stopped))
                 .collect::<Vec<_>>()
@@ -295,7 +299,7 @@ async fn end_leftovers(
         for actor in actors.take(KILLS_A_LOOK) {
             match gcs.kill_actor(actor.id).await {
                 Ok(()) => {
-                    tracing::warn!(cluster = %cluster.name, %job, actor = %actor.id, name = %actor.name, "a detached actor of a job that was stopped is ended")
+                    tracing::warn!(cluster = %cluster.name, %job, actor = %actor.id, name = ?actor.name, "a detached actor of a job that was stopped is ended")
                 }
                 Err(error) => {
                     tracing::warn!(cluster = %cluster.name, %job, actor = %actor.id, %error, "a detached actor of a job that was stopped could not be ended; it is tried again")

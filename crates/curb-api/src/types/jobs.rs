@@ -199,7 +199,8 @@ pub struct JobView {
     #[serde(default)]
     #[schemars(with = "s::Resources")]
     pub holds: Resources,
-    /// What Ray's own scheduler says that it holds; missing where that is not watched or nothing of it is in the cluster.
+    /// What Ray's own scheduler says that it holds; missing where that is not watched, or was not seen since it was
+    /// started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<JobHeldView>,
     /// How long it may run.

@@ -84,18 +84,19 @@ const FRESH: Millis = Millis(15_000);
 /// What it holds at most; red when even the least is more than it was granted.
 fn held_cell(job: &JobView, view: &View) -> Cell {
     let Some(held) = &job.held else {
-        return Cell::new(if job.state == JobState::Running {
-            "nothing"
-        } else {
-            "-"
-        });
+        let unknown = job.state == JobState::Running;
+        return Cell::new(if unknown { "?" } else { "-" });
     };
     let old = if view.now.since(held.as_of) > FRESH {
         "?"
     } else {
         ""
     };
-    let cell = Cell::new(format!("{}{old}", short(&held.held.most)));
+    let most = match held.held.most.is_empty() {
+        true => "nothing".to_owned(),
+        false => short(&held.held.most),
+    };
+    let cell = Cell::new(format!("{most}{old}"));
     if over(&held.held.least, &job.holds) {
         cell.ink(Ink::Red)
     } else {

@@ -29,5 +29,5 @@ pub use submit::{
     Identity, Stopped, Submitted, Waits, begin_explain, begin_why, explain, stop, submit,
     told_as_job, why_waiting,
 };
-pub use teeth::{Seen, teeth, told_of_exceedances};
+pub use teeth::{Seen, is_stopped_for, teeth, told_of_exceedances};
 pub use violation::*;

@@ -76,6 +76,8 @@ impl Look<'_> {
         let known = self.known(&quota.name, excess);
         match (self.found(quota, excess), known) {
             (Found::Unknown, _) | (Found::No, None) => {}
+            // While it is being stopped it holds less and less: what it is stopped for stays said.
+            (Found::No, Some(e)) if is_stopped_for(e) => {}
             (Found::No, Some(_)) => events.push(Event::Within {
                 id,
                 attempt,
@@ -106,7 +108,7 @@ impl Look<'_> {
 
     /// Exceedances whose quota does not cover the job any more, or has no such step any more.
     fn gone(&self, quotas: &[Quota], events: &mut Vec<Event>) {
-        for e in &self.job.exceedances {
+        for e in self.job.exceedances.iter().filter(|e| !is_stopped_for(e)) {
             let still = quotas.iter().enumerate().any(|(ix, q)| {
                 q.name == e.quota
                     && q.ladder.iter().any(|r| r.when == e.excess)
@@ -224,6 +226,13 @@ impl Look<'_> {
     fn granted(&self, resource: &Resource) -> crate::amount::Amount {
         self.job.new.request.get(resource)
     }
+}
+
+/// Whether the job is being stopped, or was, for this exceedance: its ladder came to its end.
+#[must_use]
+pub fn is_stopped_for(exceedance: &Exceedance) -> bool {
+    let stopped = exceedance.step.is_some_and(|(step, _)| step == Step::Stop);
+    stopped && !exceedance.only_recorded
 }
 
 /// Whether a quota limits a resource in any way; one that limits none of them means all.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::amount::{Amount, MILLI, Unit};
+use crate::amount::{Amount, MAX_AMOUNT, MILLI, Unit};
 use crate::resource::{Resource, Resources};
 
 /// Ray counts in ten-thousandths of a resource (its `fixed_point.h`), finer than a policy's thousandths: a thousand actors
@@ -73,7 +73,7 @@ impl Held {
             } else {
                 amount.0 / unit
             };
-            let amount = Amount(u64::try_from(whole).unwrap_or(u64::MAX));
+            let amount = Amount(u64::try_from(whole).map_or(MAX_AMOUNT, |n| n.min(MAX_AMOUNT)));
             if amount > Amount::ZERO {
                 all.set(resource.clone(), amount);
             }
