@@ -124,6 +124,9 @@ _curb() {
             curb__subcmd__drill__subcmd__load,wait)
                 cmd="curb__subcmd__drill__subcmd__load__subcmd__wait"
                 ;;
+            curb__subcmd__jobs,exempt)
+                cmd="curb__subcmd__jobs__subcmd__exempt"
+                ;;
             curb__subcmd__jobs,list)
                 cmd="curb__subcmd__jobs__subcmd__list"
                 ;;
@@ -682,7 +685,7 @@ _curb() {
             return 0
             ;;
         curb__subcmd__jobs)
-            opts="-h --state --all --user --cluster --limit --json --address --token-file --help list show stop release"
+            opts="-h --state --all --user --cluster --limit --json --address --token-file --help list show stop release exempt"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -701,6 +704,36 @@ _curb() {
                     return 0
                     ;;
                 --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__jobs__subcmd__exempt)
+            opts="-h --for --why --json --address --token-file --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --why)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

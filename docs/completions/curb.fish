@@ -83,19 +83,20 @@ complete -c curb -n "__fish_curb_using_subcommand submit" -l token-file -d 'A fi
 complete -c curb -n "__fish_curb_using_subcommand submit" -l no-wait -d 'Do not follow the log: print the id and end'
 complete -c curb -n "__fish_curb_using_subcommand submit" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand submit" -s h -l help -d 'Print help'
-complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l state -d 'open, all, queued, starting, running, quarantined, succeeded, failed or stopped' -r
-complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l user -d 'Only this user\'s' -r
-complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l cluster -d 'Only on this cluster' -r
-complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l limit -d 'At most so many' -r
-complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
-complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
-complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l all -d 'Those that are over as well: the same as --state all'
-complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
-complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -s h -l help -d 'Print help'
-complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -f -a "list" -d 'List jobs: those that are not over, newest first'
-complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -f -a "show" -d 'Show one job: where it stands, what it waits for, who holds that'
-complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -f -a "stop" -d 'Stop a job, waiting or running'
-complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release" -f -a "release" -d 'Give back what a quarantined job holds: you vouch that nothing of it runs any more'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release exempt" -l state -d 'open, all, queued, starting, running, quarantined, succeeded, failed or stopped' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release exempt" -l user -d 'Only this user\'s' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release exempt" -l cluster -d 'Only on this cluster' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release exempt" -l limit -d 'At most so many' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release exempt" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release exempt" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release exempt" -l all -d 'Those that are over as well: the same as --state all'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release exempt" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release exempt" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release exempt" -f -a "list" -d 'List jobs: those that are not over, newest first'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release exempt" -f -a "show" -d 'Show one job: where it stands, what it waits for, who holds that'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release exempt" -f -a "stop" -d 'Stop a job, waiting or running'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release exempt" -f -a "release" -d 'Give back what a quarantined job holds: you vouch that nothing of it runs any more'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and not __fish_seen_subcommand_from list show stop release exempt" -f -a "exempt" -d 'Hold a job out of reach of ladders for a time (for operators)'
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l state -d 'open, all, queued, starting, running, quarantined, succeeded, failed or stopped' -r
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l user -d 'Only this user\'s' -r
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from list" -l cluster -d 'Only on this cluster' -r
@@ -119,6 +120,12 @@ complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcomma
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from release" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from release" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from release" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from exempt" -l for -d 'For how long from now: 2h, 3d; 0s ends it' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from exempt" -l why -d 'Why; kept in the journal' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from exempt" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from exempt" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from exempt" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand jobs; and __fish_seen_subcommand_from exempt" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand quota" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
 complete -c curb -n "__fish_curb_using_subcommand quota" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
 complete -c curb -n "__fish_curb_using_subcommand quota" -l all -d 'Everybody\'s buckets (for operators)'

@@ -145,6 +145,18 @@ _arguments "${_arguments_options[@]}" : \
 ':id -- The job:_default' \
 && ret=0
 ;;
+(exempt)
+_arguments "${_arguments_options[@]}" : \
+'--for=[For how long from now\: 2h, 3d; 0s ends it]:TIME:_default' \
+'--why=[Why; kept in the journal]:TEXT:_default' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
+'-h[Print help]' \
+'--help[Print help]' \
+':id -- The job:_default' \
+&& ret=0
+;;
         esac
     ;;
 esac
@@ -959,8 +971,14 @@ _curb__subcmd__jobs_commands() {
 'show:Show one job\: where it stands, what it waits for, who holds that' \
 'stop:Stop a job, waiting or running' \
 'release:Give back what a quarantined job holds\: you vouch that nothing of it runs any more' \
+'exempt:Hold a job out of reach of ladders for a time (for operators)' \
     )
     _describe -t commands 'curb jobs commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__jobs__subcmd__exempt_commands] )) ||
+_curb__subcmd__jobs__subcmd__exempt_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb jobs exempt commands' commands "$@"
 }
 (( $+functions[_curb__subcmd__jobs__subcmd__list_commands] )) ||
 _curb__subcmd__jobs__subcmd__list_commands() {

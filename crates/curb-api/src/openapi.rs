@@ -176,6 +176,7 @@ fn shape(route: &Route, g: &mut SchemaGenerator) -> Shape {
         (_, routes::JOB) => new().answers::<JobView>(g),
         (_, routes::JOB_STOP) => new().takes::<StopRequest>(g).answers::<StopReply>(g),
         (_, routes::JOB_RELEASE) => new().takes::<ReleaseRequest>(g).answers::<JobView>(g),
+        (_, routes::JOB_EXEMPT) => new().takes::<ExemptRequest>(g).answers::<JobView>(g),
         (_, routes::QUOTAS) => {
             new()
                 .answers::<Quotas>(g)

@@ -18,6 +18,8 @@ pub const JOB: &str = "/curb/v1/jobs/{id}";
 pub const JOB_STOP: &str = "/curb/v1/jobs/{id}/stop";
 /// Give back the grant of a quarantined job.
 pub const JOB_RELEASE: &str = "/curb/v1/jobs/{id}/release";
+/// One job: out of reach of ladders for a time.
+pub const JOB_EXEMPT: &str = "/curb/v1/jobs/{id}/exempt";
 /// Buckets: limits and use.
 pub const QUOTAS: &str = "/curb/v1/quotas";
 /// Tokens.
@@ -166,6 +168,12 @@ pub const ROUTES: &[Route] = &[
         JOB_RELEASE,
         Access::Operator,
         "Vouch that nothing of a quarantined job runs any more",
+    ),
+    route(
+        Method::Post,
+        JOB_EXEMPT,
+        Access::Operator,
+        "Hold a job out of reach of ladders for a time, or no longer",
     ),
     route(
         Method::Get,

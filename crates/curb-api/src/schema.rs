@@ -234,6 +234,17 @@ pub(crate) struct StopWish {
     at: Timestamp,
 }
 
+/// That no ladder acts on a job for a time.
+#[derive(JsonSchema)]
+pub(crate) struct Exemption {
+    /// The first moment without it.
+    until: Timestamp,
+    /// Who.
+    by: String,
+    /// Why.
+    why: String,
+}
+
 /// What a signed-in person may do.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase")]
@@ -441,6 +452,11 @@ mod tests {
             by: "a".into(),
             why: "b".into(),
             at: time::Timestamp(1),
+        });
+        accepts::<Exemption>(ledger::Exemption {
+            until: time::Timestamp(1),
+            by: "a".into(),
+            why: "b".into(),
         });
     }
 

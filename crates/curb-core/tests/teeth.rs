@@ -271,3 +271,175 @@ proptest! {
         prop_assert_eq!(held, amounts(&[("cpu", "1")]));
     }
 }
+
+const SHARED: &str = "job_types: {any: {max_priority: 10}}\nquotas:\n  - {name: all, for: everybody, limits: {cpu: LIMIT}, ladder: [{when: limit, do: warn}, {when: limit, after: 1h, do: stop}]}\n";
+
+fn shared(limit: &str) -> World {
+    World::new(&SHARED.replace("LIMIT", limit))
+}
+
+fn started(w: &mut World, user: &str, cpu: &str, priority: i32) -> JobId {
+    let (id, _) = w.submit(&want(user).cpu(cpu).job_type("any").priority(priority));
+    confirm(w, &id);
+    w.pass(MINUTE);
+    id
+}
+
+fn stopped(w: &World, ids: &[&JobId]) -> Vec<bool> {
+    ids.iter().map(|id| w.job(id).stop.is_some()).collect()
+}
+
+#[test]
+fn a_limit_lowered_under_jobs_ends_as_few_as_it_takes_the_unimportant_and_the_young_first() {
+    let mut w = shared("10");
+    let old = started(&mut w, "ana", "3", 0);
+    let important = started(&mut w, "li", "4", 5);
+    let young = started(&mut w, "kim", "3", 0);
+    assert!(look(&mut w, &None).is_empty());
+    w.apply_policy(&SHARED.replace("LIMIT", "7"));
+    let found = "runs above the limit that everybody has now: 10 CPU run, the limit is 7 CPU";
+    assert_eq!(
+        look(&mut w, &None),
+        [format!("exceeded: {found}"), "warned".into()]
+    );
+    w.pass(59 * MINUTE);
+    assert!(look(&mut w, &None).is_empty());
+    w.pass(MINUTE);
+    assert_eq!(
+        look(&mut w, &None),
+        [
+            "stopped".to_owned(),
+            format!("curb stops it: it {found} for 1h (quota all)")
+        ]
+    );
+    assert_eq!(
+        stopped(&w, &[&old, &important, &young]),
+        [false, false, true]
+    );
+    // What is being stopped counts as gone: nobody else is told.
+    w.pass(HOUR);
+    assert!(look(&mut w, &None).is_empty());
+    // It takes the important one now, whoever else goes; and with that nobody else has to.
+    w.apply_policy(&SHARED.replace("LIMIT", "3"));
+    look(&mut w, &None);
+    w.pass(HOUR);
+    look(&mut w, &None);
+    assert_eq!(
+        stopped(&w, &[&old, &important, &young]),
+        [false, true, true]
+    );
+    w.apply_policy(&SHARED.replace("LIMIT", "0"));
+    look(&mut w, &None);
+    w.pass(HOUR);
+    look(&mut w, &None);
+    assert_eq!(stopped(&w, &[&old]), [true]);
+}
+
+#[test]
+fn who_was_chosen_but_is_not_needed_beside_a_larger_one_is_left_alone() {
+    let mut w = shared("10");
+    let large = started(&mut w, "ana", "8", 0);
+    let small = started(&mut w, "li", "1", 0);
+    w.apply_policy(&SHARED.replace("LIMIT", "2"));
+    w.pass(SECOND);
+    assert_eq!(look(&mut w, &None).len(), 2);
+    w.pass(HOUR);
+    look(&mut w, &None);
+    assert_eq!(stopped(&w, &[&large, &small]), [true, false]);
+}
+
+#[test]
+fn a_limit_that_is_raised_again_in_time_ends_nobody() {
+    let mut w = shared("4");
+    let id = started(&mut w, "ana", "4", 0);
+    w.apply_policy(&SHARED.replace("LIMIT", "2"));
+    assert_eq!(look(&mut w, &None).len(), 2);
+    w.pass(59 * MINUTE);
+    w.apply_policy(&SHARED.replace("LIMIT", "4"));
+    assert_eq!(look(&mut w, &None), ["within"]);
+    w.pass(HOUR);
+    assert!(look(&mut w, &None).is_empty());
+    assert_eq!(stopped(&w, &[&id]), [false]);
+}
+
+#[test]
+fn a_window_that_closes_and_per_job_that_is_lowered_count_as_lowered_limits() {
+    // By day, 2; by night there is no such limit.
+    let yaml = "job_types: {any: {max_priority: 10}}\nquotas:\n  - {name: day, for: everybody, limits: {cpu: 2}, when: {hours: \"08:00-20:00\", tz: UTC}, ladder: {when: limit, do: stop}}\n";
+    let mut w = World::new(yaml);
+    let night = 24 * HOUR - w.moment().now.0.rem_euclid(24 * HOUR) + 22 * HOUR;
+    w.pass(night);
+    let id = started(&mut w, "ana", "4", 0);
+    assert!(look(&mut w, &None).is_empty());
+    w.pass(10 * HOUR);
+    assert_eq!(look(&mut w, &None).len(), 3);
+    assert_eq!(stopped(&w, &[&id]), [true]);
+
+    let yaml = "job_types: {any: {max_priority: 10}}\nquotas:\n  - {name: one, for: everybody, per_job: {cpu: MOST}, ladder: {when: limit, do: stop}}\n";
+    let mut w = World::new(&yaml.replace("MOST", "4"));
+    let (large, small) = (
+        started(&mut w, "ana", "4", 0),
+        started(&mut w, "ana", "2", 0),
+    );
+    w.apply_policy(&yaml.replace("MOST", "3"));
+    assert_eq!(
+        look(&mut w, &None)[0],
+        "exceeded: runs above what one job may have now: 4 CPU of at most 3 CPU"
+    );
+    assert_eq!(stopped(&w, &[&large, &small]), [true, false]);
+}
+
+#[test]
+fn a_loan_within_what_the_quota_lends_is_not_above_the_limit() {
+    let yaml = "job_types: {any: {max_priority: 10}}\nquotas:\n  - {name: each, for: {user: \"*\"}, limits: {cpu: 2}, borrow: {cpu: 2}, ladder: {when: limit, do: stop}}\n";
+    let mut w = World::new(yaml);
+    let own = started(&mut w, "ana", "2", 0);
+    let lent = started(&mut w, "ana", "2", 9);
+    assert!(look(&mut w, &None).is_empty());
+    w.apply_policy(&yaml.replace("borrow: {cpu: 2}", "borrow: {cpu: 1}"));
+    look(&mut w, &None);
+    assert_eq!(stopped(&w, &[&own, &lent]), [false, true]);
+}
+
+#[test]
+fn a_budget_that_is_used_up_ends_what_goes_on_using_it_and_nothing_else() {
+    let yaml = "job_types: {any: {max_priority: 10}}\nquotas:\n  - {name: b, for: {user: \"*\"}, budget: {cpu_hours: 4, per: month}, ladder: [{when: budget, do: warn}, {when: budget, after: 10m, do: stop}]}\n";
+    let mut w = World::new(yaml);
+    let uses = started(&mut w, "ana", "2", 0);
+    let other = started(&mut w, "li", "1", 0);
+    w.pass(HOUR);
+    assert!(look(&mut w, &None).is_empty());
+    w.pass(HOUR);
+    let found = "goes on though the budget of user ana is used up: 4.067 of 4 CPU-hours";
+    assert_eq!(
+        look(&mut w, &None),
+        [format!("exceeded: {found}"), "warned".into()]
+    );
+    w.pass(10 * MINUTE);
+    assert_eq!(look(&mut w, &None).len(), 2);
+    assert_eq!(stopped(&w, &[&uses, &other]), [true, false]);
+}
+
+#[test]
+fn who_is_out_of_reach_is_let_alone_and_begins_anew_afterwards() {
+    let (mut w, id) = running(EACH);
+    let three = holds(&id, &[("cpu", "3")]);
+    look(&mut w, &three);
+    w.pass(50 * SECOND);
+    assert_eq!(look(&mut w, &three), ["warned"]);
+    let until = w.moment().now.after(curb_core::time::Millis::HOUR);
+    w.apply(Event::Exempted {
+        id: id.clone(),
+        until,
+        by: "olga".into(),
+        why: "a restore".into(),
+    });
+    assert_eq!(look(&mut w, &three), ["within"]);
+    w.pass(HOUR - 1);
+    assert!(look(&mut w, &three).is_empty());
+    w.pass(1);
+    assert_eq!(look(&mut w, &three).len(), 1);
+    w.pass(59 * SECOND);
+    assert_eq!(look(&mut w, &three), ["warned"]);
+    assert!(w.job(&id).stop.is_none());
+}

@@ -15,6 +15,7 @@ fn body(path: &str) -> &'static str {
         "/curb/v1/mode" => r#"{"mode":"policy","why":"a test"}"#,
         "/curb/v1/policy" | "/curb/v1/policy/check" => "version: 1\n",
         "/curb/v1/explain" | "/api/jobs/" => r#"{"entrypoint":"true"}"#,
+        p if p.ends_with("/exempt") => r#"{"for":60000,"why":"a test"}"#,
         p if p.ends_with("/release") => r#"{"why":"a test"}"#,
         _ => "",
     }

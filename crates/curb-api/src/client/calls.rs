@@ -109,6 +109,17 @@ impl Client {
         .await
     }
 
+    /// Holds a job out of reach of ladders for a time.
+    pub async fn exempt(&self, id: &str, body: &ExemptRequest) -> Answer<JobView> {
+        self.send(
+            &format!("exempt job {id}"),
+            Method::POST,
+            at(routes::JOB_EXEMPT, "job", id)?,
+            body,
+        )
+        .await
+    }
+
     /// Buckets: the caller's own, or all.
     pub async fn quotas(&self, all: bool) -> Answer<Quotas> {
         let query = Query::new().with("all", all.then_some("true"));

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use curb_core::decide::Violation;
-use curb_core::ledger::{Job, Outcome, Phase, StopWish};
+use curb_core::ledger::{Exemption, Job, Outcome, Phase, StopWish};
 use curb_core::resource::Resources;
 use curb_core::subject::{JobId, Subject};
 use curb_core::time::{Millis, Timestamp};
@@ -241,6 +241,10 @@ pub struct JobView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<s::StopWish>")]
     pub stop: Option<StopWish>,
+    /// Until when it is out of reach of ladders, by whom and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<s::Exemption>")]
+    pub exempt: Option<Exemption>,
     /// What it runs; only in the answer for one job, and only for those who may see it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<String>,
@@ -304,6 +308,7 @@ impl JobView {
             message: end.map(|e| e.message.clone()).unwrap_or_default(),
             exit_code: end.and_then(|e| e.exit_code),
             stop: job.stop.clone(),
+            exempt: job.exempt.clone(),
             entrypoint: None,
             waiting: None,
         }
@@ -345,6 +350,18 @@ pub struct StopReply {
 #[serde(deny_unknown_fields)]
 pub struct ReleaseRequest {
     /// Why it is believed that nothing of the job runs any more. Must not be empty; kept in the journal.
+    pub why: String,
+}
+
+/// Body of `POST /curb/v1/jobs/{id}/exempt`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExemptRequest {
+    /// For how long, in milliseconds, from now; 0 ends it.
+    #[serde(rename = "for")]
+    #[schemars(with = "s::Millis")]
+    pub span: Millis,
+    /// Why. Must not be empty; kept in the journal.
     pub why: String,
 }
 

@@ -4,7 +4,9 @@ use clap::{Args, Subcommand};
 use curb_api::StateFilter;
 use curb_core::subject::JobId;
 
-use super::ask::name;
+use curb_core::time::Millis;
+
+use super::ask::{millis, name};
 use super::{AskArgs, Json, Remote};
 
 /// `curb submit`
@@ -83,6 +85,8 @@ pub enum JobsCommand {
     Stop(JobStopArgs),
     /// Give back what a quarantined job holds: you vouch that nothing of it runs any more
     Release(JobReleaseArgs),
+    /// Hold a job out of reach of ladders for a time (for operators)
+    Exempt(JobExemptArgs),
 }
 
 /// `curb jobs list`
@@ -146,6 +150,29 @@ pub struct JobReleaseArgs {
     /// The job
     pub id: String,
     /// Why you believe that nothing of it runs any more; kept in the journal
+    #[arg(long, value_name = "TEXT", value_parser = why)]
+    pub why: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub json: Json,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub remote: Remote,
+}
+
+/// `curb jobs exempt`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Nothing that its quotas' ladders say happens to it meanwhile; afterwards their delays begin anew. Others can still \
+    stop it, and what it borrowed is still taken back.\nExample: curb jobs exempt JOB --for 2h --why 'a restore that must not stop'"
+)]
+pub struct JobExemptArgs {
+    /// The job
+    pub id: String,
+    /// For how long from now: 2h, 3d; 0s ends it
+    #[arg(long = "for", value_name = "TIME", value_parser = millis)]
+    pub span: Millis,
+    /// Why; kept in the journal
     #[arg(long, value_name = "TEXT", value_parser = why)]
     pub why: String,
     #[command(flatten)]

@@ -1,9 +1,13 @@
 //! `curb jobs`
 
 use curb_api::client::Client;
-use curb_api::{JobQuery, JobState, ReleaseRequest, StateFilter, StopOutcome, StopRequest};
+use curb_api::{
+    ExemptRequest, JobQuery, JobState, ReleaseRequest, StateFilter, StopOutcome, StopRequest,
+};
 
-use crate::args::{JobReleaseArgs, JobShowArgs, JobStopArgs, JobsArgs, JobsCommand, JobsListArgs};
+use crate::args::{
+    JobExemptArgs, JobReleaseArgs, JobShowArgs, JobStopArgs, JobsArgs, JobsCommand, JobsListArgs,
+};
 use crate::ctx::{Ctx, block};
 use crate::exit::Exit;
 use crate::fail::{Done, Failure};
@@ -16,6 +20,7 @@ pub fn run(args: JobsArgs, ctx: &mut Ctx) -> Done {
         JobsCommand::Show(args) => one(&args, ctx),
         JobsCommand::Stop(args) => stop(&args, ctx),
         JobsCommand::Release(args) => release(&args, ctx),
+        JobsCommand::Exempt(args) => exempt(&args, ctx),
     }
 }
 
@@ -124,6 +129,31 @@ fn release(args: &JobReleaseArgs, ctx: &mut Ctx) -> Done {
     ctx.say(&format!(
         "job {} {what} ({}); it is in the journal under your name",
         args.id, job.state
+    ));
+    Ok(Exit::Ok)
+}
+
+fn exempt(args: &JobExemptArgs, ctx: &mut Ctx) -> Done {
+    let client = ctx.client(&args.remote)?;
+    let body = ExemptRequest {
+        span: args.span,
+        why: args.why.clone(),
+    };
+    let job = block(async { Ok(client.exempt(&args.id, &body).await?) })?;
+    if args.json.json {
+        ctx.json(&job)?;
+        return Ok(Exit::Ok);
+    }
+    let what = match &job.exempt {
+        Some(exempt) => format!(
+            "is out of reach of ladders until {}",
+            ctx.view.at_and_far(exempt.until)
+        ),
+        None => "is within reach of ladders".to_owned(),
+    };
+    ctx.say(&format!(
+        "job {} {what}; it is in the journal under your name",
+        args.id
     ));
     Ok(Exit::Ok)
 }

@@ -143,6 +143,10 @@ pub fn tell(event: &Event) -> Told {
             ("curb", format!("{id} {step}: it {found} (quota {quota})"))
         }
         Event::Hidden { id, by, .. } => (by.as_str(), format!("hide {id}")),
+        Event::Exempted { id, until, by, why } => (
+            by.as_str(),
+            format!("{id} is out of reach of ladders until {until}: {why}"),
+        ),
         Event::Released { id, by, why } => (by.as_str(), format!("release {id}: {why}")),
         Event::Refused {
             subject,

@@ -292,6 +292,17 @@ pub fn job(job: &JobView, view: &View) -> String {
         Some(at) => line("ends by", &view.at_and_far(at)),
         None => {}
     }
+    if let Some(exempt) = &job.exempt {
+        line(
+            "exempt",
+            &format!(
+                "out of reach of ladders until {}, by {}: {}",
+                view.at_and_far(exempt.until),
+                exempt.by,
+                exempt.why
+            ),
+        );
+    }
     if let Some(at) = job.ended {
         line("ended", &view.at_and_far(at));
     }

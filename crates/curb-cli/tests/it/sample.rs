@@ -182,6 +182,7 @@ fn job(id: &str, state: JobState) -> JobView {
         message: String::new(),
         exit_code: None,
         stop: None,
+        exempt: None,
         entrypoint: None,
         waiting: None,
     }
@@ -542,6 +543,12 @@ pub fn events() -> Vec<Event> {
             attempt: 1,
             quota: "each-user".into(),
             excess: Excess::Held,
+        },
+        Event::Exempted {
+            id: id.clone(),
+            until: Timestamp(1_800_000_000_000),
+            by: by(),
+            why: "a restore that must not stop".into(),
         },
         Event::Hidden {
             id: id.clone(),

@@ -221,6 +221,13 @@ fn a_preview_of_enforcing() {
 }
 
 #[test]
+fn the_list_of_kinds_has_each_kind_of_event_and_no_other() {
+    let sampled: std::collections::BTreeSet<_> = events().iter().map(|e| e.kind()).collect();
+    let listed: std::collections::BTreeSet<_> = curb_core::ledger::Event::KINDS.into();
+    assert_eq!(sampled, listed);
+}
+
+#[test]
 fn each_kind_of_event_in_one_line() {
     let piped = View {
         width: None,

@@ -3,6 +3,7 @@
 //! [`resolve`] makes a request whole, [`submit`] decides it, [`explain`] answers what [`submit`] would, [`next`] says who
 //! leaves the queue, [`stop`] decides a wish to stop. All of them see the limits by the same walk.
 
+mod above;
 mod check;
 mod forecast;
 mod moment;

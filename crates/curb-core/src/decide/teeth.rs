@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::above;
 use super::moment::Moment;
 use crate::ledger::{Event, Exceedance, Job, Phase, State, covers};
 use crate::policy::{Excess, Mode, Quota, Rung, Step};
@@ -25,6 +26,7 @@ pub fn teeth(state: &State, moment: &Moment, seen: &BTreeMap<String, Seen>) -> V
     {
         return Vec::new();
     }
+    let found = Above::of(state, moment);
     let mut events = Vec::new();
     for job in state
         .jobs()
@@ -35,12 +37,13 @@ pub fn teeth(state: &State, moment: &Moment, seen: &BTreeMap<String, Seen>) -> V
             moment,
             job,
             seen,
+            above: &found,
         };
         for (ix, quota) in quotas.iter().enumerate() {
             let covered = covers(&quota.selector, &job.new.subject, &job.new.cluster);
             if covered && moment.applies(ix) {
-                for excess in [Excess::Held, Excess::Duration] {
-                    look.at(quota, excess, &mut events);
+                for excess in Excess::ALL {
+                    look.at(ix, quota, excess, &mut events);
                 }
             }
         }
@@ -54,6 +57,32 @@ struct Look<'a> {
     moment: &'a Moment,
     job: &'a Job,
     seen: &'a BTreeMap<String, Seen>,
+    above: &'a Above,
+}
+
+/// Who is above what quotas allow now, by number of quota; only of quotas whose ladder asks for it.
+struct Above {
+    limits: BTreeMap<usize, above::Found>,
+    budgets: BTreeMap<usize, above::Found>,
+}
+
+impl Above {
+    fn of(state: &State, moment: &Moment) -> Above {
+        let asked = |excess: Excess| {
+            let quotas = state.policy().quotas.iter().enumerate();
+            quotas.filter(move |(ix, q)| {
+                moment.applies(*ix) && q.ladder.iter().any(|r| r.when == excess)
+            })
+        };
+        Above {
+            limits: asked(Excess::Limit)
+                .map(|(ix, _)| (ix, above::limits(state, moment, ix)))
+                .collect(),
+            budgets: asked(Excess::Budget)
+                .map(|(ix, _)| (ix, above::budgets(state, moment, ix)))
+                .collect(),
+        }
+    }
 }
 
 /// Whether a job takes more than it was granted.
@@ -67,14 +96,14 @@ enum Found {
 }
 
 impl Look<'_> {
-    fn at(&self, quota: &Quota, excess: Excess, events: &mut Vec<Event>) {
+    fn at(&self, ix: usize, quota: &Quota, excess: Excess, events: &mut Vec<Event>) {
         let rungs: Vec<&Rung> = quota.ladder.iter().filter(|r| r.when == excess).collect();
         if rungs.is_empty() {
             return;
         }
         let (id, attempt) = (self.job.new.id.clone(), self.job.attempt);
         let known = self.known(&quota.name, excess);
-        match (self.found(quota, excess), known) {
+        match (self.found(ix, quota, excess), known) {
             (Found::Unknown, _) | (Found::No, None) => {}
             // While it is being stopped it holds less and less: what it is stopped for stays said.
             (Found::No, Some(e)) if is_stopped_for(e) => {}
@@ -170,10 +199,20 @@ impl Look<'_> {
         }
     }
 
-    fn found(&self, quota: &Quota, excess: Excess) -> Found {
+    fn found(&self, ix: usize, quota: &Quota, excess: Excess) -> Found {
+        // Whoever is out of reach begins anew when that is over.
+        if self.job.is_exempt(self.moment.now) {
+            return Found::No;
+        }
+        let among = |all: &BTreeMap<usize, above::Found>| {
+            let found = all.get(&ix).and_then(|all| all.get(&self.job.new.id));
+            found.cloned().map_or(Found::No, Found::Yes)
+        };
         match excess {
             Excess::Duration => self.duration(),
             Excess::Held => self.held(quota),
+            Excess::Limit => among(&self.above.limits),
+            Excess::Budget => among(&self.above.budgets),
         }
     }
 

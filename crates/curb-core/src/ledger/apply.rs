@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::event::{AfterNotStarted, Event, FailedJob, NewJob, Outcome, Recorded};
-use super::job::{End, Exceedance, Grant, Job, Phase, StopWish};
+use super::job::{End, Exceedance, Exemption, Grant, Job, Phase, StopWish};
 use super::refusals::Refusal;
 use super::state::{State, is_for};
 use crate::calendar::applies_at;
@@ -132,6 +132,18 @@ impl State {
                     }
                 });
             }
+            Event::Exempted { id, until, by, why } => {
+                let now = self.now;
+                if let Some(ix) = self.find(id, |p| !matches!(p, Phase::Ended(_)))
+                    && let Some(slot) = self.slot_mut(ix)
+                {
+                    slot.job.exempt = (now < *until).then(|| Exemption {
+                        until: *until,
+                        by: by.clone(),
+                        why: why.clone(),
+                    });
+                }
+            }
             Event::Hidden {
                 id,
                 refused: Some(user),
@@ -223,6 +235,7 @@ impl State {
             served: None,
             hidden: false,
             exceedances: Vec::new(),
+            exempt: None,
             would_wait: !shadow.is_empty() && !shadow.iter().any(|s| s.refuse),
         });
         self.count_submission(ix, shadow);

@@ -182,6 +182,17 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         only_recorded: bool,
     },
+    /// A job is out of reach of ladders until a time, whatever it takes; a time that is past ends that.
+    Exempted {
+        /// The job.
+        id: JobId,
+        /// The first moment without it.
+        until: Timestamp,
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
     /// The owner does not want to see an ended job any more. Its id stays taken.
     Hidden {
         /// The job.
@@ -381,7 +392,7 @@ pub struct Token {
 
 impl Event {
     /// All that [`Event::kind`] can say.
-    pub const KINDS: [&str; 18] = [
+    pub const KINDS: [&str; 22] = [
         "policy_applied",
         "mode_set",
         "cluster_observed",
@@ -392,6 +403,10 @@ impl Event {
         "not_started",
         "ended",
         "stop_requested",
+        "exceeded",
+        "within",
+        "stepped",
+        "exempted",
         "hidden",
         "released",
         "refused",
@@ -419,6 +434,7 @@ impl Event {
             Event::Exceeded { .. } => "exceeded",
             Event::Within { .. } => "within",
             Event::Stepped { .. } => "stepped",
+            Event::Exempted { .. } => "exempted",
             Event::Hidden { .. } => "hidden",
             Event::Released { .. } => "released",
             Event::Refused { .. } => "refused",

@@ -27,6 +27,9 @@ pub struct Job {
     /// Where it takes more than it was granted, by quota and kind. Bounded by the policy: at most one for each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exceedances: Vec<Exceedance>,
+    /// Until when no ladder acts on it, with who said so and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exempt: Option<Exemption>,
     /// While it waits: when an older job of its user last left the queue for the same cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<Timestamp>,
@@ -47,6 +50,17 @@ pub struct StopWish {
     pub why: String,
     /// Since when.
     pub at: Timestamp,
+}
+
+/// That no ladder acts on a job for a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exemption {
+    /// The first moment without it.
+    pub until: Timestamp,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub why: String,
 }
 
 /// That a running job takes more than it was granted.
@@ -127,6 +141,12 @@ impl Job {
             Phase::Reserved(g) | Phase::Running(g) | Phase::Quarantined(g) => Some(g),
             Phase::Queued | Phase::Ended(_) => None,
         }
+    }
+
+    /// Whether it is out of reach of ladders at a moment.
+    #[must_use]
+    pub fn is_exempt(&self, now: Timestamp) -> bool {
+        self.exempt.as_ref().is_some_and(|e| now < e.until)
     }
 
     /// The moment at which it should be over: start and duration. `None` when it holds nothing or said nothing.

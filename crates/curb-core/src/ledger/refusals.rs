@@ -64,6 +64,7 @@ impl Refusal {
             hidden: false,
             would_wait: false,
             exceedances: Vec::new(),
+            exempt: None,
         }
     }
 }

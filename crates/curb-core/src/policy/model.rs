@@ -275,7 +275,7 @@ pub struct Rung {
     pub step: Step,
 }
 
-/// Of what a running job can take more than it was granted.
+/// Of what a running job can take more than it was granted, or than it may have now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Excess {
@@ -283,6 +283,27 @@ pub enum Excess {
     Held,
     /// It runs longer.
     Duration,
+    /// The limit was lowered under it: in the file, or since a window or an override ended.
+    Limit,
+    /// It goes on though a budget is used up.
+    Budget,
+}
+
+impl Excess {
+    /// All kinds, with the words for them in the file.
+    pub const WORDS: [(&str, Excess); 4] = [
+        ("held", Excess::Held),
+        ("duration", Excess::Duration),
+        ("limit", Excess::Limit),
+        ("budget", Excess::Budget),
+    ];
+    /// All kinds.
+    pub const ALL: [Excess; 4] = [
+        Excess::Held,
+        Excess::Duration,
+        Excess::Limit,
+        Excess::Budget,
+    ];
 }
 
 /// What is done about it.

@@ -3,6 +3,7 @@
 
 mod form;
 
+use super::model::Excess;
 use serde_json::json;
 
 pub use form::{schema, schema_draft07};
@@ -327,8 +328,8 @@ pub(super) const RECLAIM: &[Field] = &[field(
 pub(super) const RUNG: &[Field] = &[
     field(
         "when",
-        || words(&["held", "duration"]),
-        "Of what more was taken than granted: `held` in Ray's scheduler, of something that the quota limits (of anything, if it limits no resource), or `duration`. Required.",
+        || words(&Excess::WORDS.map(|(word, _)| word)),
+        "Of what more was taken than granted: `held` in Ray's scheduler, of something that the quota limits (of anything, if it limits no resource), or `duration`; or what is no longer within the quota: `limit` that was lowered under it (in the file, or by the end of an override or a window), `budget` that is used up. Required.",
     ),
     field("after", span, "How long it has to last. Default: 0s."),
     field(

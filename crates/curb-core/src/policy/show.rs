@@ -359,10 +359,9 @@ fn moment(t: Timestamp) -> String {
 }
 
 fn rung(rung: &Rung) -> String {
-    let when = match rung.when {
-        Excess::Held => "held",
-        Excess::Duration => "duration",
-    };
+    let words = Excess::WORDS.into_iter();
+    let when = words.filter(|(_, e)| *e == rung.when).map(|(word, _)| word);
+    let when: String = when.collect();
     let step = match rung.step {
         Step::Warn => "warn",
         Step::Stop => "stop",

@@ -255,6 +255,10 @@ fn what_is_doubtful_is_accepted_with_a_warning() {
             "version: 1\nquotas:\n  - ▼{name: a}\n",
         ),
         (
+            "steps for what cannot come about",
+            "version: 1\nquotas:\n  - {name: a, limits: {queued: 1}, ▼ladder: [{when: limit, do: stop}]}\n  - {name: b, limits: {jobs: 1}, ▼ladder: [{when: budget, do: stop}]}\n",
+        ),
+        (
             "a job may ask for more than fits",
             "version: 1\nquotas:\n  - {name: a, limits: {jobs: 9, cpu: 2}, borrow: {cpu: 1}, per_job: {▼cpu: 4}}\n",
         ),

@@ -178,7 +178,7 @@ fn ladder() -> impl Strategy<Value = Vec<Rung>> {
             kept.map(|(rung, _)| rung).collect::<Vec<_>>()
         })
     };
-    (one(Excess::Held), one(Excess::Duration)).prop_map(|(held, long)| [held, long].concat())
+    Excess::ALL.map(one).prop_map(|all| all.concat())
 }
 
 prop_compose! {

@@ -4,15 +4,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use curb_api::{
-    BucketView, BudgetRow, ChangeRow, CountRow, DEFAULT_JOBS, ExplainReply, JobPage, JobState,
-    JobView, MAX_BUCKETS, MAX_JOBS, Quotas, RateRow, ReleaseRequest, ResourceRow, StateFilter,
-    StopOutcome, StopReply, StopRequest, Waiting,
+    BucketView, BudgetRow, ChangeRow, CountRow, DEFAULT_JOBS, ExemptRequest, ExplainReply, JobPage,
+    JobState, JobView, MAX_BUCKETS, MAX_JOBS, Quotas, RateRow, ReleaseRequest, ResourceRow,
+    StateFilter, StopOutcome, StopReply, StopRequest, Waiting,
 };
 use curb_core::decide::{self, Ask, Begun, Moment, Position, Stopped, Waits};
 use curb_core::explain::Telling;
 use curb_core::ledger::{self, Event, Job, Override, Phase, Recorded, Refusal, State};
 use curb_core::policy::{Mode, Policy};
-use curb_core::time::Timestamp;
+use curb_core::time::{Millis, Timestamp};
 
 use super::{parameter, read, why};
 use crate::auth::Principal;
@@ -263,6 +263,48 @@ pub async fn release(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
         Some(false) => Err(Failure::conflict(
             "curb: the job is not quarantined: only Ray's own word ends it, or a stop",
             format!("stop it: ray job stop {}", call.parameter),
+        )),
+        Some(true) => get(call).await,
+    }
+}
+
+/// `POST /curb/v1/jobs/{id}/exempt`.
+pub async fn exempt(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
+    let wish: ExemptRequest = read(body)?;
+    let reason = why(&wish.why)?;
+    if wish.span > Millis::MAX {
+        return Err(Failure::bad_request(
+            "curb: `for` must be at most ten years; 0 ends it",
+        ));
+    }
+    let (id, by) = (call.job_id()?, call.who.user().to_owned());
+    let done = call
+        .app
+        .engine
+        .change(move |state, moment| {
+            let Some(job) = state.job(&id) else {
+                return Decision::durable(Vec::new(), None);
+            };
+            if job.is_ended() {
+                return Decision::durable(Vec::new(), Some(false));
+            }
+            let until = moment.now.after(wish.span);
+            Decision::durable(
+                vec![Event::Exempted {
+                    id,
+                    until,
+                    by,
+                    why: reason,
+                }],
+                Some(true),
+            )
+        })
+        .await?;
+    match done {
+        None => Err(no_job(&call.parameter)),
+        Some(false) => Err(Failure::conflict(
+            "curb: the job is over: no ladder acts on it any more",
+            "see how it ended: curb jobs show JOB".to_owned(),
         )),
         Some(true) => get(call).await,
     }

@@ -57,6 +57,7 @@ pub async fn signed_in(call: Call, endpoint: Endpoint, body: Bytes) -> Result<Re
         Endpoint::Job => jobs::get(&call).await,
         Endpoint::JobStop => jobs::stop(&call, &body).await,
         Endpoint::JobRelease => jobs::release(&call, &body).await,
+        Endpoint::JobExempt => jobs::exempt(&call, &body).await,
         Endpoint::Quotas => jobs::quotas(&call).await,
         Endpoint::TokenList => tokens::list(&call).await,
         Endpoint::TokenCreate => tokens::create(&call, &body).await,

@@ -396,6 +396,16 @@ fn ladders(enforced: &[&Quota], all: &mut Enforcement) {
             "what a job holds in Ray's scheduler",
             "holds more in Ray's scheduler than it was granted",
         ),
+        (
+            policy::Excess::Limit,
+            "limits that are lowered under running jobs",
+            "runs above a limit that was lowered",
+        ),
+        (
+            policy::Excess::Budget,
+            "budgets that are used up",
+            "goes on though its budget is used up",
+        ),
     ];
     for (excess, what, does) in words {
         let stops = |q: &&&Quota| {

@@ -449,6 +449,7 @@ impl Thread {
             | Event::Ended { .. }
             | Event::StopRequested { .. }
             | Event::Released { .. }
+            | Event::Exempted { .. }
             | Event::OverrideAdded(_)
             | Event::OverrideRemoved { .. } => self.look = true,
         }

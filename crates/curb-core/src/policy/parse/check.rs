@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::amount::Amount;
-use crate::policy::model::{Capacity, Defaults, Match, Mode, Policy, Quota, Selector};
+use crate::policy::model::{Capacity, Defaults, Excess, Match, Mode, Policy, Quota, Selector};
 use crate::resource::Resource;
 use crate::time::{Millis, Timestamp};
 
@@ -30,6 +30,9 @@ pub fn check(r: &mut Reader<'_>, root: &Place<'_>, policy: &Policy, clean: &[Cle
             let help =
                 "give it `limits`, `guarantee`, `per_job`, `submit_rate`, `budget` or a `ladder`";
             warn(r, root, &[Key("quotas"), Index(i)], &message, help);
+        }
+        if clean.get(i).is_some_and(|c| c.all) {
+            idle_steps(r, root, i, quota);
         }
     }
     defaults(r, root, policy, clean);
@@ -268,6 +271,33 @@ fn for_whoever_comes(r: &mut Reader<'_>, root: &Place<'_>, i: usize, q: &Quota) 
     let steps = [Key("quotas"), Index(i), Key("guarantee")];
     let help = "guarantee it to a team, an org unit or users by name";
     warn(r, root, &steps, &message, help);
+}
+
+/// Steps of a ladder for what cannot come about in this quota.
+fn idle_steps(r: &mut Reader<'_>, root: &Place<'_>, i: usize, q: &Quota) {
+    let limited = !q.limits.resources.is_empty()
+        || q.limits.jobs.is_some()
+        || !q.per_job.resources.is_empty();
+    let idle = [
+        (Excess::Limit, limited, "limit", "`limits` or `per_job`"),
+        (
+            Excess::Budget,
+            !q.budgets.is_empty(),
+            "budget",
+            "a `budget`",
+        ),
+    ];
+    for (excess, possible, word, what) in idle {
+        if !possible && q.ladder.iter().any(|rung| rung.when == excess) {
+            let message = format!(
+                "quota {} has a step for `{word}`, and nothing that it could be for",
+                quoted(&q.name)
+            );
+            let help = format!("give it {what}, or put the step into the quota that has one");
+            let steps = [Key("quotas"), Index(i), Key("ladder")];
+            warn(r, root, &steps, &message, &help);
+        }
+    }
 }
 
 fn limits_nothing(q: &Quota) -> bool {

@@ -216,9 +216,8 @@ fn rung(r: &mut Reader<'_>, at: &Place<'_>) -> Option<Rung> {
             );
         }
     }
-    let when = [("held", Excess::Held), ("duration", Excess::Duration)];
     let step = [("warn", Step::Warn), ("stop", Step::Stop)];
-    let when = at.field("when").and_then(|f| r.choice(&f, &when));
+    let when = at.field("when").and_then(|f| r.choice(&f, &Excess::WORDS));
     let step = at.field("do").and_then(|f| r.choice(&f, &step));
     let after = at.field("after").and_then(|f| span(r, &f, Millis(0)));
     (r.errors() == before).then_some(Rung {
