@@ -112,6 +112,9 @@ _curb() {
             curb__subcmd__drill__subcmd__load,memory-to)
                 cmd="curb__subcmd__drill__subcmd__load__subcmd__memory__subcmd__to"
                 ;;
+            curb__subcmd__drill__subcmd__load,read)
+                cmd="curb__subcmd__drill__subcmd__load__subcmd__read"
+                ;;
             curb__subcmd__drill__subcmd__load,spin)
                 cmd="curb__subcmd__drill__subcmd__load__subcmd__spin"
                 ;;
@@ -395,7 +398,7 @@ _curb() {
             return 0
             ;;
         curb__subcmd__drill)
-            opts="-h --limits --memory --json --help"
+            opts="-h --limits --memory --with-command --load --for --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -409,6 +412,14 @@ _curb() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --load)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -417,7 +428,7 @@ _curb() {
             return 0
             ;;
         curb__subcmd__drill__subcmd__load)
-            opts="-h --lasts --help memory-to memory-beyond spin threads files wait told"
+            opts="-h --lasts --help memory-to memory-beyond spin threads files wait read told"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -471,6 +482,24 @@ _curb() {
             return 0
             ;;
         curb__subcmd__drill__subcmd__load__subcmd__memory__subcmd__to)
+            opts="-h --lasts --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --lasts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__drill__subcmd__load__subcmd__read)
             opts="-h --lasts --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -396,17 +396,21 @@ complete -c curb -n "__fish_curb_using_subcommand top" -l json -d 'The same for 
 complete -c curb -n "__fish_curb_using_subcommand top" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c curb -n "__fish_curb_using_subcommand drill" -l limits -d 'The file of limits' -r -F
 complete -c curb -n "__fish_curb_using_subcommand drill" -l memory -d 'Rehearse with this limit on memory in place of the file\'s' -r
+complete -c curb -n "__fish_curb_using_subcommand drill" -l load -d 'What drives the workload\'s own command meanwhile (for sh)' -r
+complete -c curb -n "__fish_curb_using_subcommand drill" -l for -d 'For how long the workload\'s own command is run' -r
+complete -c curb -n "__fish_curb_using_subcommand drill" -l with-command -d 'Rehearse with the workload\'s own command as well: it is really run, within its own limits and ladder'
 complete -c curb -n "__fish_curb_using_subcommand drill" -l json -d 'For programs'
 complete -c curb -n "__fish_curb_using_subcommand drill" -s h -l help -d 'Print help'
-complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait told" -l lasts -d 'For how long at most, in milliseconds' -r
-complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait told" -s h -l help -d 'Print help'
-complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait told" -f -a "memory-to" -d 'Fill memory up to so many bytes, and stay there'
-complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait told" -f -a "memory-beyond" -d 'Fill memory beyond the limit, to so many bytes at most'
-complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait told" -f -a "spin" -d 'Compute on so many threads'
-complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait told" -f -a "threads" -d 'Start threads, so many at most'
-complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait told" -f -a "files" -d 'Open files, so many at most'
-complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait told" -f -a "wait" -d 'Wait'
-complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait told" -f -a "told" -d 'Make a file'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait read told" -l lasts -d 'For how long at most, in milliseconds' -r
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait read told" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait read told" -f -a "memory-to" -d 'Fill memory up to so many bytes, and stay there'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait read told" -f -a "memory-beyond" -d 'Fill memory beyond the limit, to so many bytes at most'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait read told" -f -a "spin" -d 'Compute on so many threads'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait read told" -f -a "threads" -d 'Start threads, so many at most'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait read told" -f -a "files" -d 'Open files, so many at most'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait read told" -f -a "wait" -d 'Wait'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait read told" -f -a "read" -d 'Read back the limits that it is in'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and not __fish_seen_subcommand_from memory-to memory-beyond spin threads files wait read told" -f -a "told" -d 'Make a file'
 complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from memory-to" -l lasts -d 'For how long at most, in milliseconds' -r
 complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from memory-to" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from memory-beyond" -l lasts -d 'For how long at most, in milliseconds' -r
@@ -419,6 +423,8 @@ complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_su
 complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from files" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from wait" -l lasts -d 'For how long at most, in milliseconds' -r
 complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from wait" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from read" -l lasts -d 'For how long at most, in milliseconds' -r
+complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from read" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from told" -l lasts -d 'For how long at most, in milliseconds' -r
 complete -c curb -n "__fish_curb_using_subcommand drill-load; and __fish_seen_subcommand_from told" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand completions" -s h -l help -d 'Print help'

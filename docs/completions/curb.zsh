@@ -703,10 +703,14 @@ name\:"By name"))' \
 _arguments "${_arguments_options[@]}" : \
 '--limits=[The file of limits]:FILE:_files' \
 '--memory=[Rehearse with this limit on memory in place of the file'\''s]:SIZE:_default' \
+'--load=[What drives the workload'\''s own command meanwhile (for sh)]:COMMAND:_default' \
+'--for=[For how long the workload'\''s own command is run]:TIME:_default' \
+'--with-command[Rehearse with the workload'\''s own command as well\: it is really run, within its own limits and ladder]' \
 '--json[For programs]' \
 '-h[Print help]' \
 '--help[Print help]' \
 ':workload -- The workload:_default' \
+'*::command -- The command, in place of the file'\''s:_default' \
 && ret=0
 ;;
 (drill-load)
@@ -765,6 +769,13 @@ _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
 (wait)
+_arguments "${_arguments_options[@]}" : \
+'--lasts=[For how long at most, in milliseconds]:LASTS:_default' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
+(read)
 _arguments "${_arguments_options[@]}" : \
 '--lasts=[For how long at most, in milliseconds]:LASTS:_default' \
 '-h[Print help]' \
@@ -905,6 +916,7 @@ _curb__subcmd__drill-load_commands() {
 'threads:Start threads, so many at most' \
 'files:Open files, so many at most' \
 'wait:Wait' \
+'read:Read back the limits that it is in' \
 'told:Make a file' \
     )
     _describe -t commands 'curb drill-load commands' commands "$@"
@@ -923,6 +935,11 @@ _curb__subcmd__drill-load__subcmd__memory-beyond_commands() {
 _curb__subcmd__drill-load__subcmd__memory-to_commands() {
     local commands; commands=()
     _describe -t commands 'curb drill-load memory-to commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__drill-load__subcmd__read_commands] )) ||
+_curb__subcmd__drill-load__subcmd__read_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb drill-load read commands' commands "$@"
 }
 (( $+functions[_curb__subcmd__drill-load__subcmd__spin_commands] )) ||
 _curb__subcmd__drill-load__subcmd__spin_commands() {

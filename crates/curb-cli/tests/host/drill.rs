@@ -44,6 +44,11 @@ fn drill(text: &str, args: &[&str]) -> Drilled {
     }
 }
 
+/// Without the breaks of lines that are too long for a terminal.
+fn in_a_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn each_limit_does_what_the_file_says_and_the_real_commands_are_left_alone() {
     let told = drill(LIMITS, &["chat"]);
@@ -64,6 +69,110 @@ fn each_limit_does_what_the_file_says_and_the_real_commands_are_left_alone() {
         !told.out.contains("FAIL") && !told.out.contains("must-not-be-run"),
         "{}",
         told.out
+    );
+}
+
+#[test]
+fn steps_before_a_limit_on_time_or_processes_are_rehearsed_and_what_ends_nothing_is_read_back() {
+    let text = r#"version: 1
+workloads:
+  - name: chat
+    command: [this-must-not-be-run]
+    limits:
+      memory: {value: 256MiB, why: "a test"}
+      cpu_weight: {value: 50, why: "a test"}
+      cpu_set: {value: "0", why: "a test"}
+      processes: {value: 24, why: "a test"}
+      duration: {value: 1h, why: "a test"}
+    ladder:
+      - {when: duration > 20%, do: warn}
+      - {when: duration > 99.9%, after: 1h, do: warn}
+      - {when: processes > 50%, do: warn}
+"#;
+    let told = drill(text, &["chat"]);
+    assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+    let out = in_a_line(&told.out);
+    for line in [
+        "running longer than 1h",
+        "pass  step 1: {when: duration > 20%, do: warn}",
+        "pass  it is stopped for that (it ended: duration)",
+        "pass  step 1: {when: processes > 50%, do: warn}",
+        "pass  cpu_weight is 50 as the kernel has it (it is)",
+        "pass  cpu_set is 0 as the kernel has it (it is)",
+        "not rehearsed: step 2, {when: duration > 99.9%, after: 1h, do: warn}: the limit comes",
+    ] {
+        assert!(
+            out.contains(&in_a_line(line)),
+            "{line}:\n{}{}",
+            told.out,
+            told.err
+        );
+    }
+    assert!(told.err.contains("0 failed"), "{}", told.err);
+}
+
+#[test]
+fn the_command_of_the_workload_itself_is_driven_and_ended_only_where_that_is_asked_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // It takes memory when it is told to, by a file; asked to end it says so.
+    let program = r#"
+import os, signal, sys, time
+dir = sys.argv[1]
+signal.signal(signal.SIGTERM, lambda *_: (open(dir + "/ended", "w").close(), sys.exit(0)))
+open(dir + "/began", "w").close()
+while not os.path.exists(dir + "/go"): time.sleep(0.01)
+held = b"a" * (80 << 20)
+while True: time.sleep(0.01)
+"#;
+    let own = dir.path().display().to_string();
+    let text = r#"version: 1
+workloads:
+  - name: chat
+    on_warn: [this-must-not-be-run]
+    limits:
+      memory: {value: 96MiB, why: "a test"}
+      processes: {value: 64, why: "a test"}
+    ladder:
+      - {when: memory > 70%, do: warn}
+      - {when: processes > 90%, do: warn}
+"#;
+    let load = format!("until [ -e {own}/began ]; do sleep 0.05; done; touch {own}/go");
+    let args = [
+        "chat",
+        "--with-command",
+        "--for",
+        "6s",
+        "--load",
+        &load,
+        "--",
+    ];
+    let told = drill(
+        text,
+        &[&args[..], &["python3", "-c", program, &own]].concat(),
+    );
+    let out = in_a_line(&told.out);
+    assert_eq!(told.code, Some(0), "{out}{}", told.err);
+    let from = out.find("its own command").expect("it was run");
+    for line in [
+        "pass  step 1: {when: memory > 70%, do: warn}",
+        "not reached  step 2: {when: processes > 90%, do: warn} (its processes did not come near",
+        "pass  on_warn is run",
+        "not reached  it is killed",
+        "pass  it ends within its grace when it is asked to (it ended: asked)",
+    ] {
+        let line = in_a_line(line).replace("it is killed", "the kernel ends it at its limit");
+        assert!(out[from..].contains(&line), "{line}:\n{out}{}", told.err);
+    }
+    assert!(dir.path().join("ended").exists());
+    // Without the word there is nothing to run it with.
+    let told = drill(text, &["chat", "--", "python3"]);
+    assert_eq!(told.code, Some(2), "{}", told.err);
+    let told = drill(text, &["chat", "--with-command"]);
+    assert_eq!(told.code, Some(2), "{}", told.err);
+    assert!(
+        told.err.contains("has no command in its file"),
+        "{}",
+        told.err
     );
 }
 

@@ -309,3 +309,40 @@ fn in_a_pipe_it_looks_twice_and_ends() {
         "{row}"
     );
 }
+
+#[test]
+fn a_process_that_was_attached_to_is_a_workload_whatever_it_is() {
+    let mut sleeper = Command::new("sleep").arg("60").spawn().expect("sleep(1)");
+    let pid = sleeper.id().to_string();
+    let mut holder = Command::new(env!("CARGO_BIN_EXE_curb"))
+        .args(["run", "--pid", &pid, "--memory", "64MiB"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("curb starts");
+    let row = || {
+        let out = Command::new(env!("CARGO_BIN_EXE_curb"))
+            .args(["top", "--json"])
+            .output()
+            .expect("curb starts");
+        let told: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
+        let rows = told["workloads"].as_array().expect("a list").clone();
+        let of_it = format!("-{}-", holder.id());
+        rows.into_iter().find(|r| {
+            let name = r["name"].as_str().unwrap_or_default();
+            name.starts_with("curbed-") && name.contains(&of_it)
+        })
+    };
+    let until = Instant::now() + PATIENCE;
+    let mut found = row();
+    while found.is_none() && Instant::now() < until {
+        found = row();
+    }
+    // Their end comes before the verdict. The holder ends when what it holds has ended.
+    sleeper.kill().expect("ours");
+    sleeper.wait().expect("ended");
+    holder.wait().expect("it ends");
+    let row = found.expect("it is shown");
+    assert_eq!(row["memory_limit"]["value"], 64 << 20, "{row}");
+    assert_eq!(row["memory_from"], "group", "{row}");
+}

@@ -20,6 +20,7 @@ use curb_core::host::audit::{
 use curb_core::host::top::{CpuUsed, MemoryFrom, Reading};
 
 use crate::proc::{Process, Procfs};
+use crate::run::SUPERVISOR;
 use place::Places;
 
 /// At most so many processes are looked into.
@@ -113,7 +114,7 @@ fn reading(
     processes: BTreeMap<(u32, u64), u64>,
     threads: u64,
 ) -> Reading {
-    let own = subject.container.is_some() || subject.unit.is_some() || is_ours(&group);
+    let own = subject.container.is_some() || subject.unit.is_some() || ours(&group).is_some();
     let use_ = match own {
         true => places.use_of(&group),
         false => place::Use::default(),
@@ -144,10 +145,17 @@ fn reading(
     }
 }
 
-/// Whether a group (or one above it) was made by curb.
-fn is_ours(group: &str) -> bool {
-    let mut parts = place::paths(group).into_iter().flat_map(|p| p.split('/'));
-    parts.any(|part| part.starts_with("curb-"))
+/// How the names of groups that curb makes for workloads begin: of `curb run`, of `curb run --pid`, of the agent.
+const MADE: [&str; 3] = ["curb-", "curbed-", "curbagent-"];
+
+/// The nearest of a group and those above it that curb made for a workload, in whichever tree it is.
+fn ours(group: &str) -> Option<&str> {
+    let paths = place::paths(group);
+    let is_ours = |part: &&str| {
+        MADE.iter().any(|made| part.starts_with(made)) && !part.starts_with(SUPERVISOR)
+    };
+    let mut nearest = paths.iter().filter_map(|p| p.rsplit('/').find(is_ours));
+    nearest.next()
 }
 
 /// The processes that are picked, by group.
@@ -188,7 +196,7 @@ fn collect(
         let picked = match pick {
             Pick::Only(_) => true,
             Pick::Learning => !loaded.is_empty() && pid != own,
-            Pick::Workloads => pid != own && (!loaded.is_empty() || is_ours(&group)),
+            Pick::Workloads => pid != own && (!loaded.is_empty() || ours(&group).is_some()),
         };
         // Read last: that it answers means that all of the above was this process.
         if picked && let Some(found) = look(&process, loaded) {
@@ -226,7 +234,7 @@ fn subject(places: &Places, group: &str, found: Vec<Found>) -> Subject {
     subject.members = found.into_iter().map(|f| f.member).collect();
     subject.container = paths.iter().find_map(|p| container_of(p));
     subject.unit = paths.iter().find_map(|p| unit_of(p)).map(str::to_owned);
-    subject.name = name(&subject, path);
+    subject.name = name(&subject, ours(group));
     subject.group = Some(path.to_owned());
     subject.frameworks = loaded;
     subject.cpus = count(&cpu_set);
@@ -238,13 +246,13 @@ fn subject(places: &Places, group: &str, found: Vec<Found>) -> Subject {
     subject
 }
 
-/// What people know it by: its container, its unit, the group that curb made, else its first process.
-fn name(subject: &Subject, path: &str) -> String {
-    let ours = path.rsplit('/').find(|part| part.starts_with("curb-"));
+/// What people know it by: its container, the group that curb made (several may be within one session's unit), its unit, else
+/// its first process.
+fn name(subject: &Subject, ours: Option<&str>) -> String {
     if let Some(container) = &subject.container {
         return container.to_string();
     }
-    if let Some(name) = subject.unit.as_deref().or(ours) {
+    if let Some(name) = ours.or(subject.unit.as_deref()) {
         return name.to_owned();
     }
     subject.members.first().map_or_else(String::new, |first| {

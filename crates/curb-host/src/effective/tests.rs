@@ -344,3 +344,31 @@ fn a_workload_of_its_own_is_told_by_its_group_and_others_by_their_processes() {
         (&CpuUsed::Processes(ticks), Some(4))
     );
 }
+
+#[test]
+fn every_group_that_curb_made_is_a_workload_whatever_runs_in_it() {
+    let host = Host::new(V2);
+    host.process(7, "/usr/bin/sleep", "0::/user.slice/curbed-chat-1-2-3-1\n");
+    host.process(8, "/usr/bin/sleep", "0::/curbagent.groups/curbagent-llm\n");
+    host.process(
+        9,
+        "/usr/bin/sleep",
+        "0::/s/session-3.scope/curb-run-4-5-6-1\n",
+    );
+    // The supervisor's own leaf, the agent itself, and somebody else's.
+    host.process(10, "/usr/bin/curb", "0::/s/curb-supervisor-4\n");
+    host.process(11, "/usr/bin/curb", "0::/curbagent.self\n");
+    host.process(12, "/usr/bin/sleep", "0::/s/session-3.scope\n");
+    let (all, _) = workloads(host.root.path()).expect("read");
+    let mut names: Vec<_> = all.iter().map(|r| r.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        ["curb-run-4-5-6-1", "curbagent-llm", "curbed-chat-1-2-3-1"]
+    );
+    let in_a_session = all.iter().find(|r| r.key.contains("curb-run"));
+    assert_eq!(
+        in_a_session.expect("told").memory_from,
+        MemoryFrom::Resident
+    );
+}

@@ -26,7 +26,7 @@ pub use crate::plan::{Fallback, Plan, RunError};
 use crate::signals::{Got, Signals};
 use crate::tell::Teller;
 
-pub(crate) use leftover::Owner;
+pub(crate) use leftover::{Owner, SUPERVISOR};
 use once::Once;
 
 /// What is run now: the command itself, or its fallback.

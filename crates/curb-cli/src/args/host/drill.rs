@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use curb_core::amount::Amount;
+use curb_core::time::Millis;
 
 /// `curb drill`
 #[derive(Debug, Args)]
 #[command(
     after_help = "Each limit is rehearsed in a run of its own, in a group of its own, by a stand-in: nothing of the workload itself is started, \
-    signalled or told. Where a run might hold more memory than the host can spare, nothing is run. Exit code: 1 where something \
-    did not do what the file says."
+    signalled or told, but with --with-command. Where a run might hold more memory than the host can spare, nothing is run. What a \
+    load did not come to is tried up to three times, and told as not reached then. Exit code: 1 where something did not do what the \
+    file says."
 )]
 pub struct DrillArgs {
     /// The workload
@@ -21,9 +23,27 @@ pub struct DrillArgs {
     /// Rehearse with this limit on memory in place of the file's
     #[arg(long, value_name = "SIZE", value_parser = super::memory)]
     pub memory: Option<Amount>,
+    /// Rehearse with the workload's own command as well: it is really run, within its own limits and ladder
+    #[arg(long)]
+    pub with_command: bool,
+    /// What drives the workload's own command meanwhile (for sh)
+    #[arg(long, value_name = "COMMAND", requires = "with_command")]
+    pub load: Option<String>,
+    /// For how long the workload's own command is run
+    #[arg(
+        long = "for",
+        value_name = "TIME",
+        requires = "with_command",
+        default_value = "30s",
+        value_parser = super::time
+    )]
+    pub lasts: Millis,
     /// For programs
     #[arg(long)]
     pub json: bool,
+    /// The command, in place of the file's
+    #[arg(last = true, value_name = "COMMAND", requires = "with_command")]
+    pub command: Vec<String>,
 }
 
 /// What a stand-in does. Not for people.
@@ -67,6 +87,8 @@ pub enum DrillLoad {
     },
     /// Wait
     Wait,
+    /// Read back the limits that it is in
+    Read,
     /// Make a file
     Told {
         /// Which

@@ -7,8 +7,11 @@ use curb_core::host::audit::{Unit, UnitText, slice_chain, slice_of};
 
 use crate::ctx::read_file;
 
-/// Where units are, the first before the others.
-const DIRECTORIES: [&str; 5] = [
+/// Where units are, the first before the others. What `systemctl set-property` was given comes before all else.
+const DIRECTORIES: [&str; 8] = [
+    "etc/systemd/system.control",
+    "run/systemd/system.control",
+    "run/systemd/transient",
     "etc/systemd/system",
     "run/systemd/system",
     "usr/local/lib/systemd/system",

@@ -153,6 +153,39 @@ fn a_unit_is_told_with_its_drop_ins_and_slices() {
     let told = audit(dir.path(), &["systemd", "--root", "root", "nothing"], "");
     assert_eq!(told.code, Some(1));
     assert!(told.out.contains("there is no such unit"), "{}", told.out);
+    // Nothing is known of its limits, and nothing is said of them.
+    assert!(
+        !told.out.contains("unlimited") && !told.out.contains("memory"),
+        "{}",
+        told.out
+    );
+    let json = audit(
+        dir.path(),
+        &["systemd", "--root", "root", "nothing", "--json"],
+        "",
+    )
+    .json();
+    assert_eq!(rules(&json, "nothing.service"), ["file-unreadable"]);
+}
+
+#[test]
+fn what_was_set_on_a_unit_that_runs_counts_before_its_files() {
+    let dir = directory();
+    let set = dir
+        .path()
+        .join("root/etc/systemd/system.control/worker@3.service.d");
+    std::fs::create_dir_all(&set).expect("made");
+    let text = "[Service]\nMemoryMax=268435456\n";
+    std::fs::write(set.join("50-MemoryMax.conf"), text).expect("written");
+    let one = ["systemd", "--root", "root", "worker@3.service"];
+    let told = audit(dir.path(), &one, "");
+    assert!(told.out.contains("memory     256 MiB"), "{}", told.out);
+    // A unit of `systemd-run` has its file among what is not kept.
+    let file = dir.path().join("root/run/systemd/transient/run-7.service");
+    std::fs::create_dir_all(file.parent().expect("a parent")).expect("made");
+    std::fs::write(&file, "[Service]\nMemoryMax=64M\n").expect("written");
+    let told = audit(dir.path(), &["systemd", "--root", "root", "run-7"], "");
+    assert!(told.out.contains("memory     64 MiB"), "{}", told.out);
 }
 
 #[test]

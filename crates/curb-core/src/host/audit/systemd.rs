@@ -74,15 +74,16 @@ pub fn audit(units: &[Unit], machine: &Machine) -> Report {
     let (mut subjects, mut findings, mut unread) = (Vec::new(), Vec::new(), Vec::new());
     for unit in units {
         let mut read = Reader::new(unit, machine);
-        let subject = read.subject(unit);
-        findings.extend(check(&subject, machine));
+        // Of a unit that is not there nothing is known, and nothing is said of its limits.
+        let subject = (!unit.files.is_empty()).then(|| read.subject(unit));
+        findings.extend(subject.iter().flat_map(|s| check(s, machine)));
         findings.append(&mut read.findings);
         unread.extend(
             unit.unread
                 .iter()
                 .map(|why| format!("{}: {why}", unit.name)),
         );
-        subjects.push(subject);
+        subjects.extend(subject);
     }
     Report::new(Target::Systemd, subjects, findings, unread)
 }

@@ -9,7 +9,7 @@ use super::limits::{Action, Checkpoint, File, LimitSet, Reach, Resource, Step, W
 use super::{Bytes, MilliCpu, Permille};
 use crate::time::Millis;
 
-pub use judge::{Report, Seen, Verdict, judge};
+pub use judge::{Mark, Report, Seen, Verdict, judge};
 
 /// More threads or files than this are not made: with a higher limit this one is rehearsed in its place.
 const MOST_THINGS: u64 = 512;
@@ -17,6 +17,12 @@ const MOST_THINGS: u64 = 512;
 const MOST_WAIT: Millis = Millis(60_000);
 /// Limits on time are rehearsed as this.
 const SHORT: Millis = Millis(2_000);
+/// Limits on time that have steps before them are rehearsed as this, so that there is room for the steps.
+const SHORT_WITH_STEPS: Millis = Millis(10_000);
+/// A step is rehearsed where so much is left between it and the end.
+const ROOM: Millis = Millis(500);
+/// The least time for a checkpoint.
+const LEAST_WITHIN: Millis = Millis(100);
 /// A limit on memory below this leaves the stand-in no room of its own.
 const LEAST_MEMORY: Bytes = Bytes(32 << 20);
 /// How long a load goes on when the last step should have been taken.
@@ -37,6 +43,10 @@ pub enum Load {
     Files(u64),
     /// Waits.
     Wait,
+    /// Reads back the limits that it is in.
+    Read,
+    /// The workload's own command in place of a stand-in.
+    OwnCommand,
 }
 
 /// What has to be seen.
@@ -67,6 +77,15 @@ pub enum Expect {
     RefusedBeyond(u64),
     /// It is stopped, for this (a word of [`super::ladder::What::Died`]).
     StoppedFor(&'static str),
+    /// Who is in it reads this limit as this value: bytes, a weight, CPUs by number.
+    InForce {
+        /// Its name in the file.
+        name: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// The drill asks it to end, and it does.
+    EndsWhenAsked,
 }
 
 /// One throw-away run.
@@ -106,7 +125,8 @@ pub struct Drill {
     pub memory: Option<Bytes>,
 }
 
-/// The drill of a workload. `memory` is a limit on memory to rehearse with in place of the file's, `cpus` what the host has.
+/// The drill of a workload. `memory` is a limit on memory to rehearse with in place of the file's, `cpus` what the host has;
+/// `own` a command that is run as well, for so long.
 #[must_use]
 pub fn drill(
     file: &File,
@@ -114,6 +134,7 @@ pub fn drill(
     memory: Option<Bytes>,
     cpus: Option<u64>,
     stand_ins: &StandIns,
+    own: Option<(&[String], Millis)>,
 ) -> Drill {
     let mut base = Base::new(file, workload, stand_ins);
     if let (Some(own), Some(memory)) = (&mut base.workload.limits.memory, memory) {
@@ -128,7 +149,18 @@ pub fn drill(
     base.memory(&mut drill);
     base.cpu(&mut drill, cpus);
     base.counted(&mut drill);
-    base.time(&mut drill);
+    base.times(&mut drill);
+    base.read_back(&workload.limits, &mut drill);
+    if let Some((command, lasts)) = own {
+        let rehearsal = base.own_command(command, lasts, &workload.limits);
+        drill.rehearsals.push(rehearsal);
+        drill.memory = base
+            .workload
+            .limits
+            .memory
+            .as_ref()
+            .map(|l| base.most_memory(l.value));
+    }
     if workload.front.is_some() {
         drill
             .left_out
@@ -145,18 +177,6 @@ fn left_out(limits: &LimitSet) -> Vec<String> {
             all.push(text.to_owned());
         }
     };
-    say(
-        limits.memory_high.is_some(),
-        "memory_high: a bound that slows down and never ends anything",
-    );
-    say(
-        limits.cpu_weight.is_some(),
-        "cpu_weight: it shows only while others want the CPU",
-    );
-    say(
-        limits.cpu_set.is_some(),
-        "cpu_set: the CPUs of production would be used",
-    );
     say(
         limits.io_read.is_some() || limits.io_write.is_some(),
         "io: the disks of production would be used",
@@ -194,7 +214,9 @@ impl Base {
         (limits.io_read, limits.io_write, limits.cpu_set) = (None, None, None);
         (limits.gpu_visible, limits.gpu_threads, limits.gpu_memory) = (None, None, None);
         for step in &mut own.ladder {
-            if step.after > MOST_WAIT {
+            // Steps before a limit on time are shortened with it.
+            let timed = matches!(step.when.what, Resource::Duration | Resource::CpuTime);
+            if step.after > MOST_WAIT && !timed {
                 notes.push(format!(
                     "`{}` is rehearsed after {}",
                     super::limits::step(step),
@@ -293,8 +315,8 @@ impl Base {
     }
 
     /// What has to be seen of steps: each of them, up to one that ends it.
-    fn expected(&self, steps: &[(usize, &Step)]) -> Vec<Expect> {
-        let mut order: Vec<&(usize, &Step)> = steps.iter().collect();
+    fn expected<'a>(&self, steps: impl IntoIterator<Item = &'a (usize, &'a Step)>) -> Vec<Expect> {
+        let mut order: Vec<&(usize, &Step)> = steps.into_iter().collect();
         order.sort_by_key(|(_, s)| s.after);
         let mut all = Vec::new();
         for (step, own) in order {
@@ -306,7 +328,11 @@ impl Base {
                 all.push(Expect::Told);
             }
             if matches!(own.action, Action::Stop { .. }) {
-                all.push(Expect::StoppedFor("ladder"));
+                all.push(Expect::StoppedFor(match own.when.what {
+                    Resource::Duration => "duration",
+                    Resource::CpuTime => "cpu_time",
+                    _ => "ladder",
+                }));
                 break;
             }
         }
@@ -436,10 +462,14 @@ impl Base {
         if let Some(limit) = &self.workload.limits.processes {
             let most = limit.value.min(MOST_THINGS);
             let name = format!("processes beyond their limit of {most}");
-            let expects = vec![Expect::RefusedBeyond(most)];
+            let steps = self.steps(Resource::Processes, |_| true);
+            let waits = steps.iter().map(|(_, s)| s.after.0).max().unwrap_or(0);
+            let mut expects = vec![Expect::RefusedBeyond(most)];
+            expects.extend(self.expected(&steps));
             let load = Load::Threads(most + 8);
-            let mut made = self.rehearsal(name, load, MARGIN, expects, |w| {
-                w.ladder.clear();
+            let mut made = self.rehearsal(name, load, waits + MARGIN, expects, |w| {
+                (w.retry, w.fallback) = (None, None);
+                w.ladder.retain(|s| s.when.what == Resource::Processes);
                 if let Some(limit) = &mut w.limits.processes {
                     limit.value = most;
                 }
@@ -448,6 +478,7 @@ impl Base {
                 made.notes
                     .push(format!("rehearsed with {most} in place of {}", limit.value));
             }
+            renumber(&mut made, &self.workload.ladder);
             drill.rehearsals.push(made);
         }
         if let Some(limit) = &self.workload.limits.open_files {
@@ -468,35 +499,203 @@ impl Base {
         }
     }
 
-    fn time(&self, drill: &mut Drill) {
-        if let Some(limit) = &self.workload.limits.duration {
-            let expects = vec![Expect::StoppedFor("duration")];
+    fn times(&self, drill: &mut Drill) {
+        let limits = &self.workload.limits;
+        if let Some(limit) = &limits.duration {
             let name = format!("running longer than {}", limit.value);
-            let mut made = self.rehearsal(name, Load::Wait, 60_000, expects, |w| {
-                w.ladder.clear();
-                (w.retry, w.fallback) = (None, None);
-                if let Some(limit) = &mut w.limits.duration {
-                    limit.value = limit.value.min(SHORT);
-                }
-            });
-            made.notes
-                .push(format!("rehearsed with {}", limit.value.min(SHORT)));
-            drill.rehearsals.push(made);
+            let of = (Resource::Duration, "duration", limit.value);
+            self.time(drill, of, name, &Load::Wait);
         }
-        if let Some(limit) = &self.workload.limits.cpu_time {
-            let expects = vec![Expect::StoppedFor("cpu_time")];
+        if let Some(limit) = &limits.cpu_time {
             let name = format!("using more CPU time than {}", limit.value);
-            let mut made = self.rehearsal(name, Load::Spin(1), 60_000, expects, |w| {
-                w.ladder.clear();
-                (w.retry, w.fallback) = (None, None);
-                if let Some(limit) = &mut w.limits.cpu_time {
-                    limit.value = limit.value.min(SHORT);
-                }
-            });
-            made.notes
-                .push(format!("rehearsed with {}", limit.value.min(SHORT)));
-            drill.rehearsals.push(made);
+            let of = (Resource::CpuTime, "cpu_time", limit.value);
+            self.time(drill, of, name, &Load::Spin(1));
         }
+    }
+
+    /// A limit on time, with the steps before it: all of it shortened by one measure.
+    fn time(
+        &self,
+        drill: &mut Drill,
+        (what, cause, limit): (Resource, &'static str, Millis),
+        name: String,
+        load: &Load,
+    ) {
+        let steps = self.steps(what, |_| true);
+        let whole = match steps.is_empty() {
+            true => limit.min(SHORT),
+            false => limit.min(SHORT_WITH_STEPS),
+        };
+        let (in_time, late) = in_time(&steps, limit, whole);
+        drill.left_out.extend(late);
+        let mut expects = self.expected(&in_time);
+        if !expects.iter().any(|e| matches!(e, Expect::StoppedFor(_))) {
+            expects.push(Expect::StoppedFor(cause));
+        }
+        let kept: Vec<Step> = in_time.iter().map(|(_, s)| (*s).clone()).collect();
+        let mut made = self.rehearsal(name, load.clone(), 60_000, expects, |w| {
+            (w.retry, w.fallback) = (None, None);
+            w.ladder = kept;
+            let short = |l: &mut super::limits::Limit<Millis>| l.value = whole;
+            match what {
+                Resource::Duration => {
+                    w.limits.duration.as_mut().map(short);
+                    w.limits.cpu_time = None;
+                }
+                _ => {
+                    w.limits.cpu_time.as_mut().map(short);
+                    w.limits.duration = None;
+                }
+            }
+        });
+        renumber(&mut made, &self.workload.ladder);
+        // Shortened after they were found by what they are.
+        for step in &mut made.file.workloads[0].ladder {
+            shorten(step, limit, whole);
+        }
+        if whole < limit {
+            made.notes.push(format!("rehearsed with {whole}"));
+        }
+        drill.rehearsals.push(made);
+    }
+
+    /// What can only be read back: that the kernel has it as the file says.
+    fn read_back(&self, real: &LimitSet, drill: &mut Drill) {
+        let limits = &self.workload.limits;
+        let numbers = [
+            (
+                "memory_high",
+                limits.memory_high.as_ref().map(|l| l.value.0),
+            ),
+            ("swap", limits.swap.as_ref().map(|l| l.value.0)),
+            (
+                "cpu_weight",
+                limits.cpu_weight.as_ref().map(|l| u64::from(l.value)),
+            ),
+        ];
+        let mut expects: Vec<Expect> = numbers
+            .into_iter()
+            .filter_map(|(name, value)| {
+                let value = value?.to_string();
+                Some(Expect::InForce { name, value })
+            })
+            .collect();
+        expects.extend(real.cpu_set.as_ref().map(|l| Expect::InForce {
+            name: "cpu_set",
+            value: l.value.to_string(),
+        }));
+        if expects.is_empty() {
+            return;
+        }
+        if let Some(limit) = limits.memory.as_ref().map(|l| l.value)
+            && limit < LEAST_MEMORY
+        {
+            drill.left_out.push(format!(
+                "what is read back within {limit}: the stand-in itself needs {LEAST_MEMORY}"
+            ));
+            return;
+        }
+        let name = "what slows down and ends nothing, read back".to_owned();
+        let made = self.rehearsal(name, Load::Read, MARGIN, expects, |w| {
+            (w.retry, w.fallback) = (None, None);
+            w.ladder.clear();
+            w.limits.cpu_set.clone_from(&real.cpu_set);
+        });
+        drill.rehearsals.push(made);
+    }
+
+    /// The workload's own command within its own limits, with its own ladder.
+    fn own_command(&self, command: &[String], lasts: Millis, real: &LimitSet) -> Rehearsal {
+        let steps = self.steps(Resource::Memory, |_| true);
+        let others = [
+            Resource::Cpu,
+            Resource::Processes,
+            Resource::Duration,
+            Resource::CpuTime,
+        ];
+        let others = others
+            .into_iter()
+            .flat_map(|r| self.steps(r, |_| true))
+            .collect::<Vec<_>>();
+        // Not in an order of time: each is judged by itself, since nobody knows what the command does.
+        let mut expects: Vec<Expect> = steps
+            .iter()
+            .chain(&others)
+            .map(|(step, own)| Expect::Step {
+                step: *step,
+                words: super::limits::step(own),
+            })
+            .collect();
+        let warns = |s: &Step| s.action == Action::Warn;
+        if self.workload.on_warn.is_some() && self.workload.ladder.iter().any(warns) {
+            expects.push(Expect::Told);
+        }
+        if let Some(limit) = &self.workload.limits.memory {
+            expects.push(Expect::MemoryAtMost(self.most_memory(limit.value)));
+            expects.push(Expect::KilledForMemory);
+        }
+        expects.push(Expect::EndsWhenAsked);
+        let program = command.first().map_or("", String::as_str);
+        let name = format!("its own command ({program}) for {lasts}");
+        self.rehearsal(name, Load::OwnCommand, lasts.0, expects, |w| {
+            w.command = Some(command.to_vec());
+            // Unlike a stand-in it uses what the real one would use.
+            (w.limits.io_read, w.limits.io_write) = (real.io_read.clone(), real.io_write.clone());
+            w.limits.cpu_set.clone_from(&real.cpu_set);
+            w.limits.gpu_visible.clone_from(&real.gpu_visible);
+            w.limits.gpu_threads.clone_from(&real.gpu_threads);
+            w.limits.gpu_memory.clone_from(&real.gpu_memory);
+        })
+    }
+}
+
+/// The steps that come before a limit on time that is shortened to `whole`; and why the others are left out.
+fn in_time<'a>(
+    steps: &[(usize, &'a Step)],
+    limit: Millis,
+    whole: Millis,
+) -> (Vec<(usize, &'a Step)>, Vec<String>) {
+    let (mut kept, mut late) = (Vec::new(), Vec::new());
+    let mut busy = 0;
+    for (number, step) in steps {
+        let part = match step.when.reach {
+            Reach::Above(part) => part,
+            Reach::Met | Reach::Thrashing => Permille::WHOLE,
+        };
+        let at = part.of(limit.0).saturating_add(step.after.0);
+        let words = super::limits::step(step);
+        // At the limit itself it is stopped, but for what comes before that in the same moment.
+        let at_its_end = step.when.reach == Reach::Met && step.after.0 == 0;
+        if at >= limit.0 && !at_its_end {
+            late.push(format!("step {number}, {words}: the limit comes before it"));
+            continue;
+        }
+        let mut short = (*step).clone();
+        shorten(&mut short, limit, whole);
+        let begins = part.of(whole.0).saturating_add(short.after.0).max(busy);
+        if begins.saturating_add(ROOM.0) > whole.0 && !at_its_end {
+            late.push(format!(
+                "step {number}, {words}: too near to the limit to be told from it within {whole}"
+            ));
+            continue;
+        }
+        if let Action::Checkpoint { within, .. } = &short.action {
+            busy = begins.saturating_add(within.0);
+        }
+        kept.push((*number, *step));
+    }
+    (kept, late)
+}
+
+/// A step as if its limit on time were `whole`.
+fn shorten(step: &mut Step, limit: Millis, whole: Millis) {
+    let scaled = |ms: Millis| {
+        let part = u128::from(ms.0) * u128::from(whole.0) / u128::from(limit.0.max(1));
+        Millis(u64::try_from(part).unwrap_or(u64::MAX))
+    };
+    step.after = scaled(step.after);
+    if let Action::Checkpoint { within, .. } = &mut step.action {
+        *within = scaled(*within).max(LEAST_WITHIN);
     }
 }
 

@@ -70,7 +70,14 @@ fn workload() -> Workload {
 }
 
 fn all(memory: Option<Bytes>) -> Drill {
-    drill(&File::default(), &workload(), memory, Some(2), &stand_ins())
+    drill(
+        &File::default(),
+        &workload(),
+        memory,
+        Some(2),
+        &stand_ins(),
+        None,
+    )
 }
 
 #[test]
@@ -177,77 +184,120 @@ fn died(cause: &str, peak: Option<u64>) -> Event {
     })
 }
 
-/// Whether one expectation is met by what was seen.
-fn passes(expect: Expect, seen: Seen) -> bool {
-    let rehearsal = Rehearsal {
+fn rehearsal(load: Load, expect: Expect) -> Rehearsal {
+    Rehearsal {
         name: "x".into(),
-        file: File::default(),
-        load: Load::Wait,
+        file: File {
+            workloads: vec![workload()],
+            ..File::default()
+        },
+        load,
         lasts: Millis(1),
         expects: vec![expect],
         notes: Vec::new(),
-    };
-    judge(&rehearsal, &seen).iter().all(|v| v.pass)
+    }
+}
+
+fn marked(load: Load, expect: Expect, seen: &Seen) -> Mark {
+    let all = judge(&rehearsal(load, expect), seen);
+    all.iter()
+        .map(|v| v.mark)
+        .find(|m| *m != Mark::Pass)
+        .unwrap_or(Mark::Pass)
+}
+
+/// Whether one expectation is met by what was seen.
+fn passes(expect: Expect, seen: Seen) -> bool {
+    marked(Load::Wait, expect, &seen) == Mark::Pass
+}
+
+fn with(events: Vec<Event>) -> Seen {
+    Seen {
+        events,
+        ..Seen::default()
+    }
+}
+
+fn reported(report: Report) -> Seen {
+    Seen {
+        report: Some(report),
+        ..Seen::default()
+    }
 }
 
 #[test]
-fn what_was_not_seen_fails() {
-    let with = |events: Vec<Event>| Seen {
-        events,
-        ..Seen::default()
-    };
+fn what_was_not_seen_is_no_pass() {
     let step = || Expect::Step {
         step: 2,
         words: "x".into(),
     };
     assert!(passes(step(), with(vec![acted(2, Outcome::Done)])));
     assert!(!passes(step(), with(vec![acted(1, Outcome::Done)])));
-    assert!(!passes(
-        step(),
-        with(vec![acted(2, Outcome::Failed("no".into()))])
-    ));
-    let most = || Expect::MemoryAtMost(Bytes(10));
-    assert!(passes(most(), with(vec![died("done", Some(10))])));
-    assert!(!passes(most(), with(vec![died("done", Some(11))])));
-    assert!(
-        !passes(most(), with(vec![died("done", None)])),
-        "nobody counted it"
-    );
+    let failed = with(vec![acted(2, Outcome::Failed("no".into()))]);
+    assert_eq!(marked(Load::MemoryBeyond, step(), &failed), Mark::Fail);
+    let most = || Expect::MemoryAtMost(Bytes(64 << 20));
+    assert!(passes(most(), with(vec![died("done", Some(64 << 20))])));
+    let above = with(vec![died("done", Some(65 << 20))]);
+    assert_eq!(marked(Load::MemoryBeyond, most(), &above), Mark::Fail);
+    let uncounted = with(vec![died("done", None)]);
+    assert_eq!(marked(Load::MemoryBeyond, most(), &uncounted), Mark::Fail);
     let killed = |said: &str, cause: &str| Seen {
         said: said.into(),
-        ..with(vec![died(cause, None)])
+        ..with(vec![died(cause, Some(64 << 20))])
     };
     assert!(passes(
         Expect::KilledForMemory,
         killed("curb chat: the kernel killed it: ...", "memory")
     ));
-    assert!(!passes(Expect::KilledForMemory, killed("", "memory")));
-    assert!(!passes(
-        Expect::KilledForMemory,
-        killed("the kernel killed it", "signal")
-    ));
+    for other in [
+        killed("", "memory"),
+        killed("the kernel killed it", "signal"),
+    ] {
+        let mark = marked(Load::MemoryBeyond, Expect::KilledForMemory, &other);
+        assert_eq!(mark, Mark::Fail);
+    }
     assert!(!passes(Expect::Told, Seen::default()));
-    assert!(!passes(Expect::Retried(1), Seen::default()));
-    assert!(!passes(Expect::FellBack, Seen::default()));
-    assert!(!passes(Expect::GaveUp, Seen::default()));
-    assert!(!passes(
-        Expect::StoppedFor("duration"),
-        with(vec![died("done", None)])
-    ));
-    let reported = |report: Report| Seen {
-        report: Some(report),
-        ..Seen::default()
-    };
-    let cpu = |cpu_ms| {
+    // A limit ended it, and nothing followed.
+    let ended = with(vec![died("memory", Some(64 << 20))]);
+    for expect in [Expect::Retried(1), Expect::FellBack, Expect::GaveUp] {
+        assert_eq!(marked(Load::MemoryBeyond, expect, &ended), Mark::Fail);
+    }
+    let stopped = with(vec![died("done", None)]);
+    let mark = marked(Load::Wait, Expect::StoppedFor("duration"), &stopped);
+    assert_eq!(mark, Mark::Fail);
+    let cpu = |cpu_ms, most_cpu| {
         reported(Report {
             cpu_ms,
             wall_ms: 1000,
+            most_cpu,
             ..Report::default()
         })
     };
-    assert!(passes(Expect::CpuAtMost(MilliCpu(500)), cpu(550)));
-    assert!(!passes(Expect::CpuAtMost(MilliCpu(500)), cpu(900)));
-    assert!(!passes(Expect::CpuAtMost(MilliCpu(500)), Seen::default()));
+    let at_most = || Expect::CpuAtMost(MilliCpu(500));
+    assert!(passes(at_most(), cpu(550, 500)));
+    assert_eq!(marked(Load::Spin(2), at_most(), &cpu(900, 900)), Mark::Fail);
+    let silent = marked(Load::Spin(2), at_most(), &Seen::default());
+    assert_eq!(silent, Mark::Fail);
+    let late = Seen {
+        late: true,
+        told: true,
+        ..Seen::default()
+    };
+    assert_eq!(marked(Load::Wait, Expect::Told, &late), Mark::Fail);
+}
+
+#[test]
+fn what_its_load_did_not_come_to_is_neither_passed_nor_failed() {
+    let reached = |load, expect, seen: &Seen| marked(load, expect, seen) != Mark::NotReached;
+    // It had half of its quota at best: the machine was busy.
+    let busy = reported(Report {
+        cpu_ms: 200,
+        wall_ms: 1000,
+        most_cpu: 250,
+        ..Report::default()
+    });
+    let at_most = || Expect::CpuAtMost(MilliCpu(500));
+    assert!(!reached(Load::Spin(2), at_most(), &busy));
     let got = |got, refused| {
         reported(Report {
             got,
@@ -255,13 +305,170 @@ fn what_was_not_seen_fails() {
             ..Report::default()
         })
     };
-    assert!(passes(Expect::RefusedBeyond(16), got(16, true)));
-    assert!(!passes(Expect::RefusedBeyond(16), got(17, true)));
-    assert!(!passes(Expect::RefusedBeyond(16), got(24, false)));
-    let late = Seen {
-        late: true,
-        told: true,
-        ..Seen::default()
+    let refused = || Expect::RefusedBeyond(64);
+    assert!(passes(refused(), got(64, true)));
+    assert!(passes(refused(), got(60, true)));
+    assert_eq!(
+        marked(Load::Files(72), refused(), &got(65, true)),
+        Mark::Fail
+    );
+    assert_eq!(
+        marked(Load::Files(72), refused(), &got(72, false)),
+        Mark::Fail
+    );
+    assert!(!reached(Load::Files(72), refused(), &got(9, true)));
+    assert!(!reached(Load::Files(72), refused(), &got(64, false)));
+    // Memory: the load was too slow for the step, the kill and all that follows.
+    let slow = with(vec![died("done", Some(10 << 20))]);
+    for expect in [
+        Expect::Step {
+            step: 1,
+            words: "x".into(),
+        },
+        Expect::MemoryAtMost(Bytes(64 << 20)),
+        Expect::KilledForMemory,
+        Expect::Retried(2),
+        Expect::FellBack,
+        Expect::GaveUp,
+        Expect::Told,
+    ] {
+        let text = format!("{expect:?}");
+        assert!(!reached(Load::MemoryBeyond, expect, &slow), "{text}");
+    }
+    // It was above the mark of the step, and the step was not taken.
+    let above = with(vec![died("done", Some(60 << 20))]);
+    let step = Expect::Step {
+        step: 1,
+        words: "x".into(),
     };
-    assert!(!passes(Expect::Told, late));
+    assert_eq!(
+        marked(Load::MemoryTo(Permille(920)), step, &above),
+        Mark::Fail
+    );
+}
+
+#[test]
+fn what_is_read_back_is_as_in_the_file_or_told_as_not_held() {
+    let expect = |name, value: &str| Expect::InForce {
+        name,
+        value: value.into(),
+    };
+    let read = |name: &str, value: &str| {
+        reported(Report {
+            read: [(name.to_owned(), value.to_owned())].into(),
+            ..Report::default()
+        })
+    };
+    let is = |e, seen: &Seen| marked(Load::Read, e, seen);
+    assert_eq!(
+        is(expect("cpu_set", "0-1"), &read("cpu_set", "0-1")),
+        Mark::Pass
+    );
+    assert_eq!(
+        is(expect("cpu_set", "0-1"), &read("cpu_set", "0-3")),
+        Mark::Fail
+    );
+    assert_eq!(is(expect("cpu_weight", "50"), &Seen::default()), Mark::Fail);
+    // The kernel counts whole pages.
+    let high = || expect("memory_high", "10000000");
+    assert_eq!(is(high(), &read("memory_high", "9998336")), Mark::Pass);
+    assert_eq!(is(high(), &read("memory_high", "10002432")), Mark::Fail);
+    assert_eq!(is(high(), &read("cpu_weight", "1")), Mark::Fail);
+    let started = event(What::Started {
+        pid: 1,
+        command: Vec::new(),
+        group: None,
+        held_by: crate::host::ladder::HeldBy::GroupV1,
+        memory: None,
+        not_held: vec!["memory_high: it needs version 2".into()],
+    });
+    let told = Seen {
+        events: vec![started],
+        ..read("cpu_weight", "1")
+    };
+    assert_eq!(is(high(), &told), Mark::NotReached);
+}
+
+#[test]
+fn steps_before_a_limit_on_time_are_shortened_with_it_or_left_out_with_the_reason() {
+    let mut workload = workload();
+    let above = |part, after, action| {
+        step(
+            Resource::Duration,
+            Reach::Above(Permille(part)),
+            after,
+            action,
+        )
+    };
+    let hour = 3_600_000;
+    let saves = Action::Checkpoint {
+        how: Checkpoint::Signal(10),
+        within: Millis(hour),
+    };
+    workload.ladder = vec![
+        above(500, hour, Action::Warn),
+        above(800, 0, saves),
+        above(995, 0, Action::Warn),
+        above(900, 3 * hour, Action::Warn),
+    ];
+    let drill = drill(
+        &File::default(),
+        &workload,
+        None,
+        Some(2),
+        &stand_ins(),
+        None,
+    );
+    let made = drill
+        .rehearsals
+        .iter()
+        .find(|r| r.name.starts_with("running longer"))
+        .expect("rehearsed");
+    let own = &made.file.workloads[0];
+    assert_eq!(
+        own.limits.duration.as_ref().map(|l| l.value),
+        Some(SHORT_WITH_STEPS)
+    );
+    // Of 24 hours the hour is 416 ms of 10 s.
+    let afters: Vec<u64> = own.ladder.iter().map(|s| s.after.0).collect();
+    assert_eq!(afters, [416, 0]);
+    assert!(matches!(
+        own.ladder[1].action,
+        Action::Checkpoint {
+            within: Millis(416),
+            ..
+        }
+    ));
+    let text = drill.left_out.join("\n");
+    let third = "step 3, {when: duration > 99.5%";
+    assert!(text.contains(third), "{text}");
+    assert!(text.contains("the limit comes before it"), "{text}");
+    let last = made.expects.last();
+    assert_eq!(last, Some(&Expect::StoppedFor("duration")));
+}
+
+#[test]
+fn its_own_command_is_run_only_where_that_is_asked_for() {
+    let own = ["real-server".to_owned()];
+    let lasts = Millis(5_000);
+    let drill = drill(
+        &File::default(),
+        &workload(),
+        None,
+        Some(2),
+        &stand_ins(),
+        Some((&own, lasts)),
+    );
+    let real = |r: &&Rehearsal| super::super::limits::show(&r.file).contains("real-server");
+    let [made] = &drill.rehearsals.iter().filter(real).collect::<Vec<_>>()[..] else {
+        panic!("one: {drill:?}")
+    };
+    assert_eq!((&made.load, made.lasts), (&Load::OwnCommand, lasts));
+    // What it did not come near was not shown; that it ends when it is asked to was.
+    let seen = with(vec![died("asked", Some(20 << 20))]);
+    let marks = judge(made, &seen);
+    let of = |mark| marks.iter().filter(|v| v.mark == mark).count();
+    // Asked to end it took longer than it may, and was killed.
+    assert_eq!((of(Mark::Fail), of(Mark::Pass)), (1, 0), "{marks:?}");
+    assert_eq!(marks.last().map(|v| v.mark), Some(Mark::Fail));
 }

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use curb_core::host::Bytes;
+use curb_core::host::audit::Effective;
 use curb_core::host::drill::Report;
 use curb_host::effective::survey;
+use curb_host::layout::{Controller, Layout};
 use curb_host::proc::Procfs;
 
 use crate::args::{DrillLoad, DrillLoadArgs};
@@ -20,6 +23,8 @@ const STEP: u64 = 1 << 20;
 const LEAST: u64 = 64 << 10;
 /// Between two steps: so that a limit is come near and not jumped over.
 const PAUSE: Duration = Duration::from_millis(5);
+/// Over which the most CPU is looked for: several periods of a quota.
+const WINDOW: Duration = Duration::from_millis(500);
 /// A thread needs little: it only waits.
 const STACK: usize = 64 << 10;
 
@@ -35,7 +40,7 @@ pub fn load(args: &DrillLoadArgs, ctx: &mut Ctx) -> Done {
     match &args.load {
         DrillLoad::MemoryTo { bytes } => fill(until, |used| used < *bytes),
         DrillLoad::MemoryBeyond { most } => beyond(until, *most),
-        DrillLoad::Spin { threads } => say(spin(until, *threads), ctx)?,
+        DrillLoad::Spin { threads } => say(spin(until, *threads)?, ctx)?,
         DrillLoad::Threads { most } => {
             let (report, threads) = spawn(until, *most);
             say(report, ctx)?;
@@ -44,6 +49,7 @@ pub fn load(args: &DrillLoadArgs, ctx: &mut Ctx) -> Done {
         }
         DrillLoad::Files { most } => say(open(*most), ctx)?,
         DrillLoad::Wait => std::thread::sleep(until.saturating_duration_since(Instant::now())),
+        DrillLoad::Read => say(read_back(), ctx)?,
         DrillLoad::Told { file } => {
             std::fs::write(file, "told\n")
                 .map_err(|e| Failure::local(format!("cannot write {}: {e}", file.display())))?;
@@ -105,8 +111,39 @@ fn used() -> Option<u64> {
     subject.used.filter(|_| in_group).or(resident).map(|b| b.0)
 }
 
-/// Computes on all threads until then.
-fn spin(until: Instant, threads: u64) -> Report {
+/// What the kernel holds us to, as the drill's judge compares it.
+fn read_back() -> Report {
+    let mut report = Report::default();
+    let own = survey(Path::new("/"), &[std::process::id()]);
+    let Some(subject) = own.ok().and_then(|s| s.subjects.into_iter().next()) else {
+        return report;
+    };
+    let v1 =
+        Layout::read(Path::new("/")).is_ok_and(|layout| layout.v1.contains_key(&Controller::Cpu));
+    let weight = subject.cpu_weight.map(|n| match v1 {
+        // Shares: 1024 of them are a weight of 100.
+        true => (n * 100).div_ceil(1024),
+        false => n,
+    });
+    let number = |limit: &Effective<Bytes>| limit.as_held().map(|h| h.value.0.to_string());
+    let all = [
+        ("memory_high", number(&subject.memory_high)),
+        ("swap", number(&subject.swap)),
+        ("cpu_weight", weight.map(|n| n.to_string())),
+        ("cpu_set", subject.cpu_set),
+    ];
+    let read = all
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    report.read = read.collect();
+    report
+}
+
+/// Computes on all threads until then, or until it is asked to end.
+fn spin(until: Instant, threads: u64) -> Result<Report, Failure> {
+    let asked = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&asked))
+        .map_err(|e| Failure::local(format!("cannot catch a signal: {e}")))?;
     let (begun, before) = (Instant::now(), cpu_ms());
     let go = Arc::new(AtomicBool::new(true));
     let spinners: Vec<_> = (0..threads.min(1024))
@@ -120,10 +157,21 @@ fn spin(until: Instant, threads: u64) -> Report {
             })
         })
         .collect();
-    std::thread::sleep(until.saturating_duration_since(Instant::now()));
+    let (mut most_cpu, mut window) = (0, (begun, before));
+    while Instant::now() < until && !asked.load(Ordering::Relaxed) {
+        std::thread::sleep(PAUSE);
+        let span = window.0.elapsed();
+        if span >= WINDOW {
+            let now = cpu_ms();
+            let used = now.saturating_sub(window.1).saturating_mul(1000);
+            most_cpu = u64::max(most_cpu, used / millis(span).max(1));
+            window = (Instant::now(), now);
+        }
+    }
     let report = Report {
+        most_cpu,
         cpu_ms: cpu_ms().saturating_sub(before),
-        wall_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        wall_ms: millis(begun.elapsed()),
         ..Report::default()
     };
     go.store(false, Ordering::Relaxed);
@@ -131,7 +179,11 @@ fn spin(until: Instant, threads: u64) -> Report {
         // A thread that only counts does not panic.
         let _ = spinner.join();
     }
-    report
+    Ok(report)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Our own CPU time: ticks are hundredths of a second.
