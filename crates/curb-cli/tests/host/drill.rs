@@ -141,7 +141,7 @@ workloads:
         "chat",
         "--with-command",
         "--for",
-        "6s",
+        "10s",
         "--load",
         &load,
         "--",
