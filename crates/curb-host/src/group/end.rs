@@ -1,13 +1,15 @@
 //! Signals to all of a group, its end, and holding it still.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::files::{at, remove_tree};
+use super::files::{at, groups_below, members_in, remove_tree};
 use super::{DEPTH, Group, Place};
 use crate::layout::Controller;
 
@@ -18,16 +20,11 @@ const PAUSE: Duration = Duration::from_millis(2);
 impl Group {
     /// Sends a signal to each process in it, and says how many got it.
     ///
-    /// Each is signalled through a descriptor that was opened first and checked after: a number that was given to another
-    /// process meanwhile is left alone.
+    /// Each is signalled through a descriptor that was opened first and checked after, by reading who is in the group once
+    /// more: a number that was given to another process meanwhile is left alone. Those in the group itself come first, before
+    /// anybody looks for groups below it: a decision is to reach the first of them at once.
     pub fn signal(&self, signal: Signal) -> usize {
-        let send = |pid: u32| -> Option<()> {
-            let id = Pid::from_raw(i32::try_from(pid).ok()?)?;
-            let fd = pidfd_open(id, PidfdFlags::empty()).ok()?;
-            self.is_member(pid).then_some(())?;
-            pidfd_send_signal(&fd, signal).ok()
-        };
-        self.members().into_iter().filter_map(send).count()
+        self.top().map_or(0, |dir| signal_all(dir, DEPTH, signal))
     }
 
     /// Whether the process that has this number now is in it.
@@ -110,6 +107,32 @@ impl Group {
         self.unified = None;
         Ok(())
     }
+}
+
+/// Signals those in a directory's group, and in those below it.
+fn signal_all(dir: &Path, depth: usize, signal: Signal) -> usize {
+    let open = |pid: u32| -> Option<(u32, OwnedFd)> {
+        let id = Pid::from_raw(i32::try_from(pid).ok()?)?;
+        Some((pid, pidfd_open(id, PidfdFlags::empty()).ok()?))
+    };
+    let opened: Vec<(u32, OwnedFd)> = members_in(dir).into_iter().filter_map(open).collect();
+    // Whose number is here now is here itself, or has ended: then its descriptor leads nowhere.
+    let here: BTreeSet<u32> = match opened.is_empty() {
+        true => BTreeSet::new(),
+        false => members_in(dir).into_iter().collect(),
+    };
+    let mut reached = 0;
+    for (pid, fd) in opened {
+        if here.contains(&pid) && pidfd_send_signal(&fd, signal).is_ok() {
+            reached += 1;
+        }
+    }
+    if depth > 0 {
+        for below in groups_below(dir) {
+            reached += signal_all(&below, depth - 1, signal);
+        }
+    }
+    reached
 }
 
 impl Drop for Group {

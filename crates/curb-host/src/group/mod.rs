@@ -303,13 +303,17 @@ impl Group {
     /// The processes in it and in groups below it.
     #[must_use]
     pub fn members(&self) -> Vec<u32> {
-        let first = self.places.values().next().map(|p| &p.dir);
-        let Some(dir) = self.unified.as_ref().or(first) else {
-            return Vec::new();
-        };
         let mut all = Vec::new();
-        members_of(dir, DEPTH, &mut all);
+        if let Some(dir) = self.top() {
+            members_of(dir, DEPTH, &mut all);
+        }
         all
+    }
+
+    /// The directory by which it is known who is in it.
+    fn top(&self) -> Option<&Path> {
+        let first = self.places.values().next().map(|p| &p.dir);
+        self.unified.as_ref().or(first).map(PathBuf::as_path)
     }
 }
 
