@@ -17,7 +17,7 @@ readonly MEMORY=1024M ALL_SECONDS=600 TEST_SECONDS=100 MACHINES=2
 report=${1:-}
 tests=("${@:2}")
 [ "${#tests[@]}" -gt 0 ] || tests=(run:: supervise:: ladder:: thrashing:: keys:: watchdog:: attach:: limits:: audit::live::
-  drill:: profile:: agent::life:: agent::hostile::)
+  drill:: profile:: agent::life:: agent::hostile:: raises:: apply_times:: leavings::)
 need_command linux.uml user-mode-linux
 
 binary=$(cargo test --package curb-cli --test host --no-run 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')

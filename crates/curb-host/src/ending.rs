@@ -134,7 +134,10 @@ pub struct Ending {
     pub stop: Option<OurStop>,
 }
 
+const MORE_MEMORY: &str = "next: give it more (--memory, or the file of limits), or less to do at once (a smaller batch or context)";
 const SIGKILL: i32 = 9;
+/// What a shell gives for a program that was ended by SIGKILL.
+const KILLED_BY_A_SHELL_S_WORD: i32 = 137;
 const SIGSEGV: i32 = 11;
 
 /// What it was. The kernel's count of kills speaks first: whoever was killed by it says nothing any more.
@@ -162,6 +165,20 @@ pub fn cause(exit: Exit, counts: &Counts, stop: Option<OurStop>) -> Cause {
 }
 
 impl Ending {
+    /// It lost processes, and came to a good end all the same.
+    fn survived(&self, kills: u64, memory: &str, peak: &str) -> String {
+        match self.counts.killed_from_above {
+            true => format!(
+                "the kernel killed {kills} of its processes for memory while it ran, since a group above it, or the host, had no more; \
+                 the command went on, and ended well"
+            ),
+            false => format!(
+                "the kernel killed {kills} of its processes for memory while it ran: together they may hold {memory}, \
+                 and needed more{peak}; the command went on, and ended well"
+            ),
+        }
+    }
+
     /// What a person is told: nothing where it ended well and nothing was in its way.
     #[must_use]
     pub fn text(&self, limits: &Limits) -> Option<String> {
@@ -175,19 +192,32 @@ impl Ending {
         let kills = self.counts.oom_kills.unwrap_or(0);
         let mut lines: Vec<String> = Vec::new();
         match self.cause {
+            Cause::Itself(0) if kills > 0 => lines.push(self.survived(kills, &memory, &peak)),
+            Cause::Itself(KILLED_BY_A_SHELL_S_WORD) => {
+                let counted = match self.counts.oom_kills {
+                    Some(0) => ", and the kernel killed none of its processes for memory",
+                    _ => {
+                        "; whether the kernel killed one of its processes for memory is not told here"
+                    }
+                };
+                lines.push(format!(
+                    "it ended with {KILLED_BY_A_SHELL_S_WORD} by itself: no signal ended it{counted}. A shell ends with that where \
+                     what it ran was killed"
+                ));
+            }
             Cause::Itself(_) => {}
             Cause::Memory => {
                 lines.push(format!(
                     "the kernel killed it: all its processes together may hold {memory}, and needed more{peak}"
                 ));
-                lines.push("next: give it more with --memory, or less to do at once (a smaller batch or context)".to_owned());
+                lines.push(MORE_MEMORY.to_owned());
             }
             Cause::MemoryOfAnother => {
                 lines.push(format!(
                     "the kernel killed {kills} of its processes: together they may hold {memory}, and needed more{peak}; the command ended after that"
                 ));
                 lines.push(
-                    "next: give it more with --memory, or fewer processes at once".to_owned(),
+                    "next: give it more (--memory, or the file of limits), or fewer processes at once".to_owned(),
                 );
             }
             Cause::MemoryAbove => {
@@ -223,7 +253,7 @@ impl Ending {
                     .duration
                     .map_or_else(|| "its time".to_owned(), |d| format!("{d:?}"));
                 lines.push(format!("it was stopped: it may run {most}"));
-                lines.push("next: give it longer with --duration".to_owned());
+                lines.push("next: give it longer (--duration, or the file of limits)".to_owned());
             }
             Cause::Stopped(OurStop::CpuTime) => {
                 let most = limits.cpu_time.map_or_else(
@@ -233,7 +263,7 @@ impl Ending {
                 lines.push(format!(
                     "it was stopped: it may use {most}, all its processes together"
                 ));
-                lines.push("next: give it more with --cpu-time".to_owned());
+                lines.push("next: give it more (--cpu-time, or the file of limits)".to_owned());
             }
             Cause::Stopped(OurStop::Ladder(resource)) => {
                 let what = resource.name();
@@ -252,13 +282,13 @@ impl Ending {
                      they did nothing but read their own program back from disk, {} pages a second",
                     how.lasted, how.pages_a_second
                 ));
-                lines.push("next: give it more with --memory, or less to do at once (a smaller batch or context)".to_owned());
+                lines.push(MORE_MEMORY.to_owned());
             }
             Cause::Stopped(OurStop::Watchdog(Resource::Memory)) => {
                 lines.push(format!(
                     "it was ended by the watchdog: all its processes together may hold {memory}, and held more"
                 ));
-                lines.push("next: give it more with --memory, or less to do at once (a smaller batch or context)".to_owned());
+                lines.push(MORE_MEMORY.to_owned());
             }
             Cause::Stopped(OurStop::Watchdog(_)) => {
                 let most = limits
@@ -267,7 +297,7 @@ impl Ending {
                 lines.push(format!(
                     "it was ended by the watchdog: it may have {most} processes and threads at once, and had more"
                 ));
-                lines.push("next: give it more with --processes".to_owned());
+                lines.push("next: give it more (--processes, or the file of limits)".to_owned());
             }
             Cause::Stopped(OurStop::LetGo) => {
                 lines.push(
@@ -305,7 +335,11 @@ impl Ending {
             && let Some(tasks) = limits.tasks
         {
             lines.push(format!(
-                "{refused} times it was refused a process or thread: it may have {tasks} at once"
+                "{} it was refused a process or thread: it may have {tasks} at once",
+                match refused {
+                    1 => "once".to_owned(),
+                    n => format!("{n} times"),
+                }
             ));
         }
         if self.left_behind > 0 {
@@ -401,7 +435,7 @@ mod tests {
             Some(
                 "the kernel killed it, at curb's word: it was thrashing: all its processes together may hold 256 MiB (peak 256 MiB), \
                  and for 30s they did nothing but read their own program back from disk, 15600 pages a second\n  \
-                 next: give it more with --memory, or less to do at once (a smaller batch or context)"
+                 next: give it more (--memory, or the file of limits), or less to do at once (a smaller batch or context)"
             )
         );
     }
@@ -437,7 +471,7 @@ mod tests {
             ending.text(&limits).as_deref(),
             Some(
                 "the kernel killed it: all its processes together may hold 256 MiB, and needed more (peak 256 MiB)\n  \
-                 next: give it more with --memory, or less to do at once (a smaller batch or context)\n  \
+                 next: give it more (--memory, or the file of limits), or less to do at once (a smaller batch or context)\n  \
                  2 times it was refused a process or thread: it may have 4 at once\n  \
                  1 of its processes were still there when it ended; they were ended too"
             )

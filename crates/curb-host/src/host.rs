@@ -4,11 +4,16 @@ use std::path::Path;
 
 use curb_core::host::Permille;
 
+use rustix::process::{Resource, getrlimit};
+
 use crate::layout::{Controller, Layout};
-use crate::limits::Bytes;
+use crate::limits::{Bytes, FilesCeiling};
+use crate::privilege::standing;
 
 /// Without a word of the file of limits, this part of the host's memory is left alone by what raises a limit.
 const KEEP_FREE: Permille = Permille(50);
+/// The bit of CAP_SYS_RESOURCE.
+const SYS_RESOURCE: u64 = 1 << 24;
 /// Groups above our own are followed so far.
 const LEVELS: usize = 32;
 
@@ -18,6 +23,26 @@ pub fn machine() -> (Option<Bytes>, Option<u64>) {
     let here = crate::machine::machine(Path::new("/"));
     let cpus = here.cpus.and_then(|c| u64::try_from(c.0.len()).ok());
     (here.memory, cpus)
+}
+
+/// How many open files a process that is started here may be given: our own hard limit, and with the right to pass that,
+/// what the kernel gives anybody.
+#[must_use]
+pub fn most_open_files() -> Option<FilesCeiling> {
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let kernel = number(Path::new("/proc/sys/fs/nr_open"));
+    let may_pass = standing().is_ok_and(|s| s.capabilities & SYS_RESOURCE != 0) && is_first_space();
+    match (hard, kernel) {
+        (Some(hard), Some(kernel)) if hard < kernel && !may_pass => Some(FilesCeiling::Hard(hard)),
+        (Some(hard), None) if !may_pass => Some(FilesCeiling::Hard(hard)),
+        (_, kernel) => kernel.map(FilesCeiling::Kernel),
+    }
+}
+
+/// The right to pass hard limits counts in the first name space of users alone.
+fn is_first_space() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// What no action of ours takes of the host: what the file of limits says, else a twentieth of its memory.

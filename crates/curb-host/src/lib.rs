@@ -4,10 +4,12 @@
 //! - [`group`]: one group that this process made: its limits, what it holds, its end.
 //! - [`limits`]: what may be limited, as values.
 //! - [`run`]: a command inside limits, from its start to its end.
+//! - [`ask`]: what its supervisor can be asked meanwhile.
 //! - [`attach`]: processes that were there before, taken into a group and given back.
 //! - [`proc`]: processes as the kernel tells of them, known by number and start time.
 //! - [`scan`]: all processes, again and again, at little cost; [`totals`]: the same for a group.
 //! - [`privilege`]: giving up privileges, for good.
+//! - [`scratch`]: directories of our own among the temporary files.
 //! - [`tell`]: who is told what happens meanwhile.
 //! - [`effective`]: the limits that really hold for running processes, from their own group up to the root.
 //! - [`ending`]: what a command died of, by the kernel's own evidence.
@@ -17,6 +19,8 @@
 //!
 //! That is Linux. On macOS there are no control groups: there it is `portable` alone, a watchdog.
 
+#[cfg(target_os = "linux")]
+pub mod ask;
 #[cfg(target_os = "linux")]
 pub mod attach;
 mod counts;
@@ -56,6 +60,7 @@ pub mod run;
 pub mod sample;
 #[cfg(target_os = "linux")]
 pub mod scan;
+pub mod scratch;
 mod signals;
 #[cfg(target_os = "linux")]
 mod spawn;

@@ -1,5 +1,6 @@
 //! What may be limited, as values with units.
 
+use std::fmt;
 use std::time::Duration;
 
 pub use curb_core::host::limits::CpuSet;
@@ -135,6 +136,14 @@ pub enum BadLimit {
         /// The limit.
         most: String,
     },
+    /// More open files than this process can give another.
+    #[error("open files of {given} are more than curb may give here: {ceiling}")]
+    OverCeiling {
+        /// What was asked for.
+        given: u64,
+        /// What it may give, and how that is raised.
+        ceiling: FilesCeiling,
+    },
     /// More than there is: it would never bind.
     #[error("{what} of {given} is more than this machine has ({has}), so that it would never bind")]
     OverMachine {
@@ -214,6 +223,54 @@ impl Limits {
             }
         }
         self.check_against_each_other()
+    }
+}
+
+/// How many open files a process may be given by this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilesCeiling {
+    /// Its own hard limit.
+    Hard(u64),
+    /// What the kernel gives anybody.
+    Kernel(u64),
+}
+
+impl FilesCeiling {
+    fn most(self) -> u64 {
+        match self {
+            FilesCeiling::Hard(most) | FilesCeiling::Kernel(most) => most,
+        }
+    }
+}
+
+impl fmt::Display for FilesCeiling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FilesCeiling::Hard(most) => write!(
+                f,
+                "its own hard limit is {most}; give less, or raise that where curb is started (ulimit -Hn as root, \
+                 LimitNOFILE= of a unit)"
+            ),
+            FilesCeiling::Kernel(most) => write!(
+                f,
+                "the kernel gives nobody more than {most}; give less, or raise that (sysctl fs.nr_open)"
+            ),
+        }
+    }
+}
+
+impl Limits {
+    /// Whether a process can be given so many open files. `None`: what it can be given is not known.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn check_open_files(&self, ceiling: Option<FilesCeiling>) -> Result<(), BadLimit> {
+        match (self.open_files, ceiling) {
+            (Some(given), Some(ceiling)) if given > ceiling.most() => {
+                Err(BadLimit::OverCeiling { given, ceiling })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -344,6 +401,23 @@ mod tests {
             let told = check(wrong).expect("refused");
             assert!(told.contains(said), "{told}");
         }
+        let files = Limits {
+            open_files: Some(5000),
+            ..limits()
+        };
+        assert_eq!(files.check_open_files(None), Ok(()));
+        assert_eq!(
+            files.check_open_files(Some(FilesCeiling::Hard(5000))),
+            Ok(())
+        );
+        let told = |ceiling| {
+            let refused = files.check_open_files(Some(ceiling));
+            refused.expect_err("too many").to_string()
+        };
+        assert!(told(FilesCeiling::Hard(4096)).starts_with(
+            "open files of 5000 are more than curb may give here: its own hard limit is 4096; give less"
+        ));
+        assert!(told(FilesCeiling::Kernel(4999)).contains("sysctl fs.nr_open"));
         // What the machine has is not known: nothing is compared.
         let much = Limits {
             memory: Some(Bytes(1 << 50)),

@@ -1,12 +1,13 @@
 //! Groups of a workload that run now, whoever supervises them, and other limits for them: all of them or none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
 use curb_core::host::ladder::HeldBy;
 use curb_core::host::limits::Key;
 
+use crate::ask::{self, Reply, Times};
 use crate::group::{Group, Saved};
 use crate::layout::{Controller, Layout};
 use crate::limits::Limits;
@@ -39,6 +40,33 @@ pub struct Refused {
     pub why: Vec<String>,
     /// What could not be put back as it was; nothing, as a rule.
     pub left: Vec<String>,
+    /// This process has not the right to change it.
+    pub denied: bool,
+}
+
+/// A supervisor that was asked for other limits on time, and took them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Its group.
+    pub group: String,
+    /// What was asked for.
+    pub now: Times,
+    /// What its limits on time were before.
+    pub before: Times,
+    /// Limits that the command was started without, or with another value, and that only a start can give it.
+    pub at_start: BTreeSet<Key>,
+    owner: Owner,
+}
+
+/// A supervisor that cannot be asked, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unasked {
+    /// Its group.
+    pub group: String,
+    /// Its number.
+    pub pid: u32,
+    /// Why.
+    pub why: String,
 }
 
 /// What of these limits the kernel cannot hold a group to that runs already: it was made without the controller, or there is
@@ -137,6 +165,85 @@ fn is_of(group: &str, workload: &str) -> bool {
     rest.is_some_and(|r| r.split('-').count() == 4) && Owner::of(group).is_some()
 }
 
+/// Asks the supervisors of groups to go by the limits on time from now on, all of them or none.
+///
+/// # Errors
+/// One of them refused: it would be ended at once, say. The others go by what they had before.
+pub fn ask(each: &[(Group, Limits)]) -> Result<(Vec<Asked>, Vec<Unasked>), Refused> {
+    let (mut asked, mut unasked) = (Vec::new(), Vec::new());
+    for (group, limits) in each {
+        let Some(owner) = Owner::of_group(group.name()) else {
+            continue;
+        };
+        let now = Times::from(limits);
+        let name = group.name().to_owned();
+        match ask::times(&owner, &now) {
+            Ok(Reply::Took { before, started }) => asked.push(Asked {
+                group: name,
+                now,
+                before,
+                at_start: different(&started, &ask::only_at_start(limits)),
+                owner,
+            }),
+            Ok(Reply::Refused(why)) => {
+                return Err(Refused {
+                    group: name,
+                    why: vec![why],
+                    left: take_back(&asked),
+                    denied: false,
+                });
+            }
+            Err(why) => unasked.push(Unasked {
+                group: name,
+                pid: owner.pid(),
+                why: why.to_string(),
+            }),
+        }
+    }
+    Ok((asked, unasked))
+}
+
+/// The limits that are not the same in both.
+fn different(
+    started: &BTreeMap<String, String>,
+    wanted: &BTreeMap<String, String>,
+) -> BTreeSet<Key> {
+    let differs = |key: &Key| started.get(key.name()) != wanted.get(key.name());
+    Key::ALL.into_iter().filter(differs).collect()
+}
+
+/// Has supervisors go by their limits before again; gives what could not be put back.
+#[must_use]
+pub fn take_back(asked: &[Asked]) -> Vec<String> {
+    let back = asked.iter().filter_map(|a| {
+        let why = match ask::times(&a.owner, &a.before) {
+            Ok(Reply::Took { .. }) => return None,
+            Ok(Reply::Refused(why)) => why,
+            Err(why) => why.to_string(),
+        };
+        Some(format!("{}: its limits on time: {why}", a.group))
+    });
+    back.collect()
+}
+
+/// Whether this process may change the limits of all these groups: told before any is changed.
+///
+/// # Errors
+/// Of one of them it may not.
+pub fn may_change(each: &[(Group, Limits)]) -> Result<(), Refused> {
+    for (group, _) in each {
+        if let Some(file) = group.not_ours() {
+            return Err(Refused {
+                group: group.name().to_owned(),
+                why: vec![format!("{}: permission denied", file.display())],
+                left: Vec::new(),
+                denied: true,
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Gives groups other limits. Where the kernel refuses one of them, all are put back as they were.
 ///
 /// # Errors
@@ -154,6 +261,7 @@ pub fn apply(each: &[(Group, Limits)]) -> Result<Vec<Changed>, Refused> {
                 group: group.name().to_owned(),
                 why,
                 left: left.collect(),
+                denied: false,
             });
         }
     }

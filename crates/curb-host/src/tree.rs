@@ -70,6 +70,7 @@ impl Tree {
 
     /// These are not of the workload, nor is what they start.
     pub(crate) fn leave_out(&mut self, helpers: impl IntoIterator<Item = u32>) {
+        // Below another process they are left out as we are, with all that is below us.
         if let Root::Own(all) = &mut self.root {
             *all = helpers.into_iter().collect();
         }
@@ -79,11 +80,12 @@ impl Tree {
     pub(crate) fn processes(&mut self) -> Vec<Process> {
         let mut found: BTreeMap<ProcId, Process> = BTreeMap::new();
         let mut next: Vec<u32> = Vec::new();
+        let own = std::process::id();
         let kin = Kin::read(&self.procfs, self.lists);
         match &self.root {
             Root::Own(out) => {
-                let own = self.procfs.process(std::process::id());
-                let children = own.map(|p| kin.children(&p)).unwrap_or_default();
+                let parent = self.procfs.process(own);
+                let children = parent.map(|p| kin.children(&p)).unwrap_or_default();
                 next.extend(children.into_iter().filter(|pid| !out.contains(pid)));
             }
             Root::Of(id) => {
@@ -96,6 +98,10 @@ impl Tree {
             }
         }
         while let Some(pid) = next.pop() {
+            // Who supervises its own parent, say, is no part of what it supervises.
+            if pid == own {
+                continue;
+            }
             let Ok(process) = self.procfs.process(pid) else {
                 continue;
             };

@@ -94,6 +94,12 @@ fn plan(args: RunArgs, mut plan: Plan) -> Result<Plan, Failure> {
     override_limits(&mut plan.limits, &args);
     plan.end_thrashing = args.end_thrashing.or(plan.end_thrashing);
     plan.grace = Duration::from_millis(args.grace.0);
+    if args.stop && args.pid.is_none() {
+        return Err(Failure::usage(
+            "--stop says what becomes of a process of --pid, and there is none",
+        )
+        .help("leave it out: what curb started is always ended with it"));
+    }
     plan.stop_attached = args.stop;
     plan.watchdog = args.watchdog;
     if !args.command.is_empty() {

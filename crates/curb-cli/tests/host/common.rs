@@ -51,6 +51,16 @@ pub fn start(mut command: Command) -> Curb {
     Curb(Some(child.expect("curb starts")))
 }
 
+/// `curb` with these arguments, the file of limits on its standard input, and then these.
+pub fn curb_with_file(args: &[&str], more: &[&str], file: &str) -> Curb {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_curb"));
+    command.args(args).args(more).stdin(Stdio::piped());
+    let mut child = start(command);
+    let mut pipe = child.stdin.take().expect("a pipe");
+    std::io::Write::write_all(&mut pipe, file.as_bytes()).expect("it reads");
+    child
+}
+
 /// How it ended.
 pub struct Ran {
     pub code: Option<i32>,

@@ -2,6 +2,7 @@
 //! the parts of it that need control groups once more, on version 2.
 
 mod agent;
+mod apply_times;
 mod attach;
 mod audit;
 mod common;
@@ -9,8 +10,11 @@ mod drill;
 mod front;
 mod keys;
 mod ladder;
+mod late;
+mod leavings;
 mod limits;
 mod profile;
+mod raises;
 mod run;
 mod supervise;
 mod thrashing;

@@ -72,9 +72,9 @@ impl Place {
 
 /// Waits for the end, and checks that no group is left behind.
 fn end(child: Child) -> Ran {
-    let mine = format!("curb-profile-{}-", child.id());
+    let pid = child.id();
     let done = child.wait_with_output().expect("it ends");
-    let left = groups(Path::new("/sys/fs/cgroup"), &mine, 6);
+    let left = crate::common::groups_of(pid);
     assert_eq!(left, Vec::<PathBuf>::new(), "groups are left behind");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ran {
@@ -82,20 +82,6 @@ fn end(child: Child) -> Ran {
         out: text(done.stdout),
         err: text(done.stderr),
     }
-}
-
-fn groups(dir: &Path, prefix: &str, depth: usize) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|t| t.is_dir()) {
-            if entry.file_name().to_string_lossy().starts_with(prefix) {
-                found.push(entry.path());
-            } else if depth > 0 {
-                found.extend(groups(&entry.path(), prefix, depth - 1));
-            }
-        }
-    }
-    found
 }
 
 /// A port that nobody listens on just now.
@@ -588,4 +574,45 @@ fn nonsense_is_refused_before_anything_runs() {
         "{}",
         ran.err
     );
+}
+
+#[test]
+fn what_is_ended_by_its_time_or_named_twice_is_told() {
+    let profile = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_curb"));
+        command.arg("profile").args(args);
+        let ran = command.output().expect("it ends");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (ran.status.code(), text(&ran.stdout), text(&ran.stderr))
+    };
+    let server = ["--ready", "100ms", "--", "sleep", "600"];
+    let mut args = vec![
+        "--scenario",
+        "peak",
+        "--load",
+        "sleep 600",
+        "--for",
+        "500ms",
+    ];
+    args.extend(server);
+    let (code, out, err) = profile(&args);
+    assert_eq!(code, Some(0), "{err}");
+    let told = "the load of scenario peak was ended: it still ran when the time of --for was over";
+    assert!(err.contains(told) && out.contains(told), "{out}{err}");
+    let mut args = vec!["--load", "sleep 0.3", "--then", "average=sleep 0.3"];
+    args.extend(server);
+    let (code, out, err) = profile(&args);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(
+        err.contains("scenario average is given more than once"),
+        "{err}"
+    );
+    assert!(!out.contains("was ended"), "{out}");
+    // A program whose name is none in YAML is measured all the same.
+    let dir = tempfile::tempdir().expect("a directory");
+    let sleep = dir.path().join("true");
+    std::fs::copy("/bin/sleep", &sleep).expect("copied");
+    let (code, out, err) = profile(&["--", sleep.to_str().expect("text"), "0.5"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.starts_with("run-true, scenario average"), "{out}");
 }

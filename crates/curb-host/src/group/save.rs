@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
+
 use super::Group;
 use super::files::write;
 use crate::layout::Controller;
@@ -49,6 +52,17 @@ impl Group {
             }
         }
         Saved(all)
+    }
+
+    /// A file of its limits that this process may not write, if there is one.
+    #[must_use]
+    pub fn not_ours(&self) -> Option<PathBuf> {
+        let Saved(all) = self.save();
+        let denied = |path: &PathBuf| {
+            let may = accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS);
+            may == Err(Errno::ACCESS)
+        };
+        all.into_iter().map(|(path, _)| path).find(denied)
     }
 
     /// Writes limits back as they were; gives what of it the kernel refused.

@@ -9,13 +9,13 @@
 mod message;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+use crate::scratch::{Kind, Scratch};
 pub use message::{Message, MlxCounters, Said};
 
 const PACKAGE: &str = include_str!("../../../../python/src/curb_hook/__init__.py");
@@ -25,8 +25,6 @@ const SHIM: &str = include_str!("../../../../python/src/curb_hook/sitecustomize.
 const LONGEST: usize = 2048;
 /// The most messages that are taken at a time, so that one who sends without end keeps nobody busy.
 const AT_A_TIME: usize = 1000;
-/// Names that are tried for the directory.
-const TRIES: u32 = 100;
 
 /// MLX's own limits, which the hook sets once MLX is there. `None` is left as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,7 +40,7 @@ pub struct MlxLimits {
 /// The hook's files and its socket. Dropping it removes them.
 #[derive(Debug)]
 pub struct Hook {
-    dir: PathBuf,
+    dir: Scratch,
     socket: UnixDatagram,
 }
 
@@ -60,15 +58,10 @@ impl Hook {
     /// # Errors
     /// Nothing can be written there.
     pub fn install_in(parent: &Path) -> io::Result<Hook> {
-        let dir = private_directory(parent)?;
-        let made = fill(&dir).and_then(|()| listen(&dir));
-        match made {
-            Ok(socket) => Ok(Hook { dir, socket }),
-            Err(error) => {
-                let _what_was_written_of_it = fs::remove_dir_all(&dir);
-                Err(error)
-            }
-        }
+        let dir = Scratch::new_in(Kind::Hook, parent)?;
+        fill(dir.path())?;
+        let socket = listen(dir.path())?;
+        Ok(Hook { dir, socket })
     }
 
     /// What a command has to find in its environment, given the `PYTHONPATH` that it would have had.
@@ -78,7 +71,7 @@ impl Hook {
         path: Option<&OsStr>,
         limits: &MlxLimits,
     ) -> Vec<(OsString, OsString)> {
-        let mut python_path = self.dir.clone().into_os_string();
+        let mut python_path = self.dir.path().as_os_str().to_owned();
         // An empty one means the working directory only where something stands before or after it.
         if let Some(path) = path.filter(|p| !p.is_empty()) {
             python_path.push(":");
@@ -86,7 +79,10 @@ impl Hook {
         }
         let mut all = vec![
             ("PYTHONPATH".into(), python_path),
-            ("CURB_HOOK".into(), self.dir.join("socket").into_os_string()),
+            (
+                "CURB_HOOK".into(),
+                self.dir.path().join("socket").into_os_string(),
+            ),
         ];
         for (name, value) in [
             ("CURB_MLX_CACHE", limits.cache),
@@ -116,27 +112,6 @@ impl Hook {
         }
         all
     }
-}
-
-impl Drop for Hook {
-    fn drop(&mut self) {
-        let _nobody_needs_it = fs::remove_dir_all(&self.dir);
-    }
-}
-
-/// A directory that is new and that nobody else can look into.
-fn private_directory(parent: &Path) -> io::Result<PathBuf> {
-    let own = std::process::id();
-    let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
-    for n in 0..TRIES {
-        let dir = parent.join(format!("curb-hook-{own}-{n}"));
-        match DirBuilder::new().mode(0o700).create(&dir) {
-            Ok(()) => return Ok(dir),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = error,
-            Err(error) => return Err(error),
-        }
-    }
-    Err(last)
 }
 
 fn fill(dir: &Path) -> io::Result<()> {

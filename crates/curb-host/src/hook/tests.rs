@@ -49,7 +49,7 @@ fn run_with(setup: impl FnOnce(&mut Command, &Hook)) -> Ran {
         stderr,
     } = command.output().expect("python runs");
     let said = hook.received();
-    let dir = hook.dir.clone();
+    let dir = hook.dir.path().to_owned();
     drop(hook);
     assert!(!dir.exists(), "its files are removed");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
@@ -257,7 +257,7 @@ mx.eval(mx.ones(4)); print('ran')
         "import no_such_module",
     ] {
         let ran = run_with(|command, hook| {
-            fs::write(hook.dir.join("curb_hook/__init__.py"), broken).expect("written");
+            fs::write(hook.dir.path().join("curb_hook/__init__.py"), broken).expect("written");
             command.args(["-c", "print('ran')"]);
         });
         assert_eq!(
@@ -270,7 +270,7 @@ mx.eval(mx.ones(4)); print('ran')
     // Nobody listens, or the files are gone.
     let ran = run_with(|command, hook| {
         command.args(["-c", "import mlx.core; print('ran')"]);
-        command.env("CURB_HOOK", hook.dir.join("nobody"));
+        command.env("CURB_HOOK", hook.dir.path().join("nobody"));
     });
     assert_eq!(
         (ran.out.as_str(), ran.err.as_str(), ran.code),
@@ -307,9 +307,10 @@ fn what_is_no_message_of_ours_is_left_out() {
         b"kind=x\tpid=1",
         &[b'a'; 5000],
     ] {
-        to.send_to(text, hook.dir.join("socket")).expect("sent");
+        to.send_to(text, hook.dir.path().join("socket"))
+            .expect("sent");
     }
-    to.send_to(b"kind=mark\tpid=7\tname=x", hook.dir.join("socket"))
+    to.send_to(b"kind=mark\tpid=7\tname=x", hook.dir.path().join("socket"))
         .expect("sent");
     let said = hook.received();
     assert_eq!(said.len(), 1);

@@ -326,6 +326,7 @@ impl<P: Platform> Run<'_, P> {
             cause: ending.cause.word().to_owned(),
             exit_code: exit.known_code(),
             memory_peak: counts.memory_peak,
+            oom_kills: counts.oom_kills,
             ran_ms: u64::try_from(ending.ran.as_millis()).unwrap_or(u64::MAX),
             left_behind,
             text: ending.text(&self.plan.limits),

@@ -145,6 +145,14 @@ impl Process {
         Ok(Status::parse(&self.bytes("status")?))
     }
 
+    /// Whether it is a thread of the kernel: it has no program, and no memory of its own.
+    #[must_use]
+    pub fn is_of_the_kernel(&self) -> bool {
+        let nothing = self.bytes("cmdline").is_ok_and(|line| line.is_empty());
+        let lives = self.stat().is_ok_and(|s| !matches!(s.state, 'Z' | 'X'));
+        nothing && lives && self.status().is_ok_and(|s| s.resident.is_none())
+    }
+
     /// What it has read and written.
     ///
     /// # Errors

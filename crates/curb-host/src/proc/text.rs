@@ -67,6 +67,8 @@ pub struct Status {
     pub threads: Option<u64>,
     /// Signals for which it has a handler, a bit each (signal 1 is the lowest).
     pub caught: Option<u64>,
+    /// Signals that it was sent and has not taken yet, a bit each.
+    pub pending: Option<u64>,
     /// Signals that wait until it asks for them (sigwait(3), signalfd(2)), a bit each.
     pub blocked: Option<u64>,
 }
@@ -188,8 +190,18 @@ impl Status {
             swapped: kib(&text, "VmSwap"),
             threads: plain(&text, "Threads"),
             caught: signals(&text, "SigCgt"),
+            pending: signals(&text, "SigPnd")
+                .zip(signals(&text, "ShdPnd"))
+                .map(|(own, all)| own | all),
             blocked: signals(&text, "SigBlk"),
         }
+    }
+
+    /// Whether a signal was sent to it that it has not taken yet; none where that is not told.
+    #[must_use]
+    pub fn waits(&self, signal: i32) -> Option<bool> {
+        let bit = u32::try_from(signal).ok()?.checked_sub(1)?;
+        Some(self.pending?.checked_shr(bit)? & 1 == 1)
     }
 
     /// Whether it does something of its own with a signal; none where that is not told.

@@ -16,12 +16,14 @@ mod run;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use curb_core::host::baseline::{Baseline, START, Scenario};
 use curb_core::time::{Millis, Timestamp};
 
+use crate::layout::Layout;
+use crate::run::sweep;
 use crate::sample::Cost;
 
 pub use evidence::{fingerprint, now_of};
@@ -77,6 +79,8 @@ pub enum Progress {
     Phase(String),
     /// It is asked to end.
     Ending,
+    /// Something that a person should know.
+    Note(String),
 }
 
 /// What came of it.
@@ -142,6 +146,12 @@ pub fn profile(
         .enable_time()
         .build()
         .map_err(system("cannot watch for signals"))?;
+    // What killed ones left behind is removed by whoever comes next.
+    if let Ok(layout) = Layout::read(Path::new("/")) {
+        for text in sweep(&layout) {
+            tell(Progress::Note(text));
+        }
+    }
     // Before anything runs: who measures for an hour is not told after it that a file is missing.
     let mut evidence = evidence::of(plan)?;
     let began = std::time::Instant::now();

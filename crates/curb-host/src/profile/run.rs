@@ -22,6 +22,7 @@ use crate::hook::{Hook, Message, MlxCounters, MlxLimits, Said};
 use crate::layout::Layout;
 use crate::limits::Limits;
 use crate::proc::Procfs;
+use crate::run::Owner;
 use crate::sample::{Cost, Detail, GroupFiles, Sampler, descendants};
 use crate::spawn::{Entry, spawn};
 
@@ -112,7 +113,13 @@ pub(super) async fn once(
             .await;
         let peak = watched.peak();
         collector.finish(peak, began.elapsed());
-        watched.end_load();
+        if watched.end_load() && matches!(over, Over::Well) {
+            let text = format!(
+                "the load of scenario {name} was ended: it still ran when the time of --for was over"
+            );
+            tell(Progress::Note(text.clone()));
+            watched.notes.push(text);
+        }
         let go_on = match over {
             Over::Well => true,
             Over::Itself => {
@@ -184,7 +191,7 @@ fn start(plan: &Plan, number: u32) -> Result<Watched<'_>, ProfileError> {
     };
     let sampler = Sampler::new(detail).map_err(system("cannot read /proc"))?;
     let mut notes = Vec::new();
-    let group = match plan.group.then(|| make_group(&procfs, number)).transpose() {
+    let group = match plan.group.then(|| make_group(number)).transpose() {
         Ok(Some(group)) => Some(group),
         Ok(None) => {
             notes.push(
@@ -227,10 +234,9 @@ fn start(plan: &Plan, number: u32) -> Result<Watched<'_>, ProfileError> {
     })
 }
 
-fn make_group(procfs: &Procfs, number: u32) -> io::Result<(Group, GroupFiles)> {
-    let own = procfs.process(std::process::id())?.id();
+fn make_group(number: u32) -> io::Result<(Group, GroupFiles)> {
     let layout = Layout::read(Path::new("/"))?;
-    let name = format!("curb-profile-{}-{}-{number}", own.pid, own.start);
+    let name = Owner::this()?.measured(number);
     let group = Group::create(&layout, &name, &Limits::default())?;
     let files = GroupFiles::of(&group);
     if group.doors().is_empty() {
@@ -449,13 +455,17 @@ impl Watched<'_> {
         Ok(())
     }
 
-    /// Ends a load that is still there. It is our own child and was not waited for: its number is nobody else's.
-    fn end_load(&mut self) {
+    /// Ends a load that is still there; whether there was one. It is our own child and was not waited for: its number is nobody else's.
+    fn end_load(&mut self) -> bool {
         self.reap();
-        let Some(load) = self.load.take() else { return };
-        if self.load_end.take().is_none() {
+        let Some(load) = self.load.take() else {
+            return false;
+        };
+        let runs = self.load_end.take().is_none();
+        if runs {
             let _it_may_have_ended = kill_process_group(load, Signal::KILL);
         }
+        runs
     }
 
     /// Asks the command to end, and ends what does not.
@@ -528,6 +538,12 @@ impl Watched<'_> {
             self.notes.push(format!("GPUs: unknown ({why})"));
         }
         if let Some((group, _)) = self.group {
+            // It has no limit of ours: a group above it has, or the host had no more.
+            if let Some(kills) = group.counts().oom_kills.filter(|n| *n > 0) {
+                self.notes.push(format!(
+                    "the kernel killed {kills} of its processes for memory, which curb does not limit here: the figures are too low"
+                ));
+            }
             group
                 .remove()
                 .map_err(system("cannot remove the control group"))?;

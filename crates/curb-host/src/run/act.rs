@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use curb_core::host::ladder::{Done, Order, Outcome, State, Use, What};
+use curb_core::host::ladder::{Done, GoesBack, Order, Outcome, State, Use, What};
 use curb_core::host::limits::{Action, Checkpoint, Resource, Step};
 use curb_core::host::{Bytes, MilliCpu, Permille};
 use curb_core::time::Millis;
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use super::hooks::Purpose;
 use super::once::Once;
-use super::{keep_free, millis};
+use super::{keep_free, most_of};
 use crate::ending::OurStop;
 use crate::host;
 use crate::limits::cpu;
@@ -307,11 +307,7 @@ impl Once<'_> {
 
     /// Makes it so that at its limit it waits for us, in place of being killed at once: as long as there is more to be had.
     pub(super) fn ready_to_pause(&mut self) {
-        let most = self.plan.ladder.iter().filter_map(|s| match s.action {
-            Action::Pause { most, .. } => Some(most),
-            _ => None,
-        });
-        if most.max() <= self.limits.memory {
+        if most_of(&self.plan.ladder) <= self.limits.memory {
             return self.let_the_kernel_kill();
         }
         if self.body.wait_at_limit(true) {
@@ -366,7 +362,10 @@ impl Once<'_> {
         let had = self.limits.memory.unwrap_or(Bytes(0));
         let wanted = pausing.raise.more_than(had.0).min(pausing.most.0);
         let result = if wanted <= had.0 {
-            Err(format!("it has the most that a pause gives it: {had}"))
+            let most = pausing.most;
+            Err(format!(
+                "its limit on memory is {had} already, and a pause raises it to {most} at most"
+            ))
         } else {
             match self.can_give(wanted - had.0, Instant::now() >= pausing.until) {
                 None => return,
@@ -384,10 +383,9 @@ impl Once<'_> {
         let resource = pausing.at.resource;
         self.acted(pausing.at, went_on.and(result));
         if raised {
-            let now = millis(self.begun.elapsed());
-            for order in self.ladder.raised(now, resource) {
-                self.carry_out(order);
-            }
+            self.ladder.raised(resource);
+            // Where that was the most, the kernel does from now on as it always does.
+            self.pause_again();
         }
     }
 
@@ -413,6 +411,8 @@ impl Once<'_> {
     fn raise(&mut self, from: Bytes, to: Bytes) -> Result<String, String> {
         self.body.set_memory(to, self.limits.swap)?;
         self.limits.memory = Some(to);
+        let back = || GoesBack::new(from, &self.plan.ladder);
+        self.goes_back.get_or_insert_with(back);
         if self.before.slowed_at.is_some() {
             self.slow_before_limit();
         }

@@ -53,6 +53,11 @@ impl Owner {
         name.starts_with(STARTED) && run.is_some_and(|run| run.starts_with('0'))
     }
 
+    /// The name of a group in which a command is measured. No workload's name has a dot in it.
+    pub(crate) fn measured(&self, number: u32) -> String {
+        format!("{STARTED}profile.{number}-{self}-1")
+    }
+
     /// The same for processes that were there before.
     pub(crate) fn attached(&self, workload: &str) -> String {
         format!("{ATTACHED}{workload}-{self}-1")
@@ -61,6 +66,11 @@ impl Owner {
     /// Whether that supervisor lives, as far as it can be told from here.
     pub(crate) fn lives(&self, procfs: &Procfs) -> bool {
         space().is_ok_and(|s| s == self.space) && procfs.same(self.id).is_ok()
+    }
+
+    /// Whether it has ended, of the same name space of processes as ours: of another's we cannot tell.
+    pub(crate) fn is_dead(&self, procfs: &Procfs) -> bool {
+        space().is_ok_and(|s| s == self.space) && procfs.same(self.id).is_err()
     }
 
     /// Its number.
@@ -96,15 +106,13 @@ fn space() -> io::Result<u64> {
     Ok(fs::metadata("/proc/self/ns/pid")?.ino())
 }
 
-/// Ends and removes what was left behind beside us; says what was done.
+/// Ends and removes what was left behind beside us, and among the temporary files; says which groups.
 pub(crate) fn sweep(layout: &Layout) -> Vec<String> {
-    let (Ok(procfs), Ok(space)) = (Procfs::open(), space()) else {
+    crate::scratch::sweep(&std::env::temp_dir());
+    let Ok(procfs) = Procfs::open() else {
         return Vec::new();
     };
-    let dead = |name: &String| {
-        let owner = Owner::of(name).filter(|o| o.space == space);
-        owner.is_some_and(|o| procfs.same(o.id).is_err())
-    };
+    let dead = |name: &String| Owner::of(name).is_some_and(|o| o.is_dead(&procfs));
     let places = places(layout);
     let mut names: BTreeSet<String> = BTreeSet::new();
     for dir in &places {
@@ -185,6 +193,7 @@ mod tests {
             assert_eq!(Owner::of(&fallback), Some(owner));
             assert!(Owner::is_fallback(&fallback));
             assert_eq!(Owner::of(&owner.attached(workload)), Some(owner));
+            assert_eq!(Owner::of(&owner.measured(7)), Some(owner));
         }
         for other in [
             "curb-supervisor-12",

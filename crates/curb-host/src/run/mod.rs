@@ -3,9 +3,12 @@
 mod act;
 mod body;
 mod hooks;
+mod kills;
 mod leftover;
+mod lower;
 mod once;
 mod ready;
+mod times;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -13,10 +16,12 @@ use std::time::{Duration, Instant};
 
 use curb_core::host::Permille;
 use curb_core::host::ladder::{Course, Death, Next, State, What};
+use curb_core::host::limits::{Action, Step};
 use curb_core::time::Millis;
 use rustix::process::{Pid, Signal, set_child_subreaper};
 
-use crate::ending::{Ending, OurStop};
+use crate::ask::Questions;
+use crate::ending::{Cause, Ending, OurStop};
 use crate::hook::{Hook, MlxLimits};
 use crate::host;
 use crate::layout::Layout;
@@ -26,7 +31,7 @@ pub use crate::plan::{Fallback, Plan, RunError};
 use crate::signals::{Got, Signals};
 use crate::tell::Teller;
 
-pub(crate) use leftover::{Owner, SUPERVISOR};
+pub(crate) use leftover::{Owner, SUPERVISOR, sweep};
 use once::Once;
 
 /// What is run now: the command itself, or its fallback.
@@ -86,8 +91,6 @@ struct RunEnd {
     ending: Ending,
     /// A limit ended it, and starting it again may help.
     by_limit: bool,
-    /// The limit on memory that it had in the end.
-    memory: Option<Bytes>,
 }
 
 /// Runs a command within its limits until it and all that it started have ended, and again as its plan says.
@@ -100,9 +103,11 @@ struct RunEnd {
 /// It was not run. What it died of is no error of ours.
 pub fn run(plan: Plan) -> Result<Ending, RunError> {
     let (memory, cpus) = host::machine();
-    plan.limits.check(memory, cpus)?;
-    if let Some(fallback) = &plan.fallback {
-        fallback.limits.check(memory, cpus)?;
+    let files = host::most_open_files();
+    let fallback = plan.fallback.iter().map(|f| &f.limits);
+    for limits in std::iter::once(&plan.limits).chain(fallback) {
+        limits.check(memory, cpus)?;
+        limits.check_open_files(files)?;
     }
     runtime()?.block_on(supervise(plan))
 }
@@ -125,13 +130,14 @@ async fn supervise_other(mut plan: Plan, pid: u32) -> Result<Ending, RunError> {
     let layout = Layout::read(Path::new("/")).map_err(system("cannot find the control groups"))?;
     let mut teller = Teller::new(plan.workload.clone(), std::mem::take(&mut plan.observers));
     let owner = leftover::Owner::this().map_err(system("cannot name a group"))?;
-    for text in leftover::sweep(&layout) {
+    for text in sweep(&layout) {
         teller.tell(What::Note { text });
     }
+    let mut asked = Questions::listen(&owner);
     teller.starts();
     let part = Part::new(&[], &plan.limits, State::Up, None);
     let once = Once::around_other(&plan, &part, &layout, &owner, &mut teller, pid)?;
-    let end = once.supervise(&mut signals).await?;
+    let end = once.supervise(&mut signals, &mut asked).await?;
     teller.become_state(State::Ended);
     Ok(end.ending)
 }
@@ -154,9 +160,10 @@ async fn supervise(mut plan: Plan) -> Result<Ending, RunError> {
     let layout = Layout::read(Path::new("/")).map_err(system("cannot find the control groups"))?;
     let mut teller = Teller::new(plan.workload.clone(), std::mem::take(&mut plan.observers));
     let owner = leftover::Owner::this().map_err(system("cannot name a group"))?;
-    for text in leftover::sweep(&layout) {
+    for text in sweep(&layout) {
         teller.tell(What::Note { text });
     }
+    let mut asked = Questions::listen(&owner);
     let mut course = Course::new(plan.retry, plan.fallback.is_some());
     let hook = hook_of(&plan, &mut teller);
     let mut part = Part::new(&plan.command, &plan.limits, State::Up, hook.as_ref());
@@ -164,14 +171,16 @@ async fn supervise(mut plan: Plan) -> Result<Ending, RunError> {
     loop {
         teller.starts();
         let once = Once::start(&plan, &part, &layout, &owner, &mut teller)?;
-        let end = once.supervise(&mut signals).await?;
+        let end = once.supervise(&mut signals, &mut asked).await?;
         if end.ending.stop == Some(OurStop::Asked) {
             teller.become_state(State::Ended);
             return Ok(end.ending);
         }
         let death = Death {
             by_limit: end.by_limit,
-            memory: end.memory,
+            more_helps: end.ending.cause != Cause::MemoryAbove,
+            memory: part.limits.memory,
+            most: most_of(&plan.ladder),
             host_left: host::memory_left(&layout, keep_free(&plan)),
         };
         let next = course.after(millis(begun.elapsed()), death, jitter());
@@ -251,6 +260,15 @@ async fn asked_while_waiting(signals: &mut Signals, wait: Duration) -> bool {
             },
         }
     }
+}
+
+/// The most memory that a ladder's pauses give.
+fn most_of(ladder: &[Step]) -> Option<Bytes> {
+    let most = ladder.iter().filter_map(|s| match s.action {
+        Action::Pause { most, .. } => Some(most),
+        _ => None,
+    });
+    most.max()
 }
 
 fn keep_free(plan: &Plan) -> Bytes {

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use curb_core::host::ladder::{Ladder, Outcome, State, What};
+use curb_core::host::ladder::{GoesBack, Ladder, Outcome, State, What};
 use curb_core::host::limits::{Action, Condition, EndThrashing, Reach, Resource, Step};
 use curb_core::time::Millis;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process};
@@ -13,9 +13,11 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process};
 use super::act::{Pausing, pausing_step};
 use super::body::Body;
 use super::hooks::{Hooks, Purpose};
+use super::kills::Kills;
 use super::leftover::Owner;
 use super::ready::Watched;
 use super::{Part, Plan, RunEnd, RunError, millis, system, words};
+use crate::ask::Questions;
 use crate::attach::Origins;
 use crate::ending::{Ending, Exit, OurStop, cause};
 use crate::layout::{Controller, Layout};
@@ -34,6 +36,8 @@ const KILL_WITHIN: Duration = Duration::from_secs(30);
 const LARGEST_PAGE: u64 = 64 << 10;
 /// Between two looks whether what was asked to end has ended.
 const LOOK: Duration = Duration::from_millis(20);
+/// A parent's parent, and so on, is looked for so far.
+const GENERATIONS: usize = 64;
 /// Between two readings.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
@@ -63,11 +67,14 @@ pub(super) struct Once<'a> {
     /// Until then the kernel is given time to end what was killed.
     pub gone_by: Option<Instant>,
     pub pausing: Option<Pausing>,
+    /// A pause raised its limit on memory, and when that is undone.
+    pub goes_back: Option<GoesBack>,
     pub next_look: Instant,
     pub grew_from: (Duration, Bytes),
     pub vanished: bool,
     /// It was told that it thrashes, for how long at the last look.
     pub thrashes: Option<Millis>,
+    pub kills: Kills,
     /// Where attached processes were before.
     pub origins: Option<Origins>,
 }
@@ -121,6 +128,11 @@ impl<'a> Once<'a> {
             .and_then(|p| p.process(pid))
             .map_err(no_process)?;
         let handle = process.handle().map_err(no_process)?;
+        if process.is_of_the_kernel() {
+            let why =
+                io::Error::other("it is a thread of the kernel, and in no group but the first");
+            return Err(no_process(why));
+        }
         if pid == std::process::id() || pid == 1 {
             let why = io::Error::other("it is not for curb to hold");
             return Err(no_process(why));
@@ -146,9 +158,17 @@ impl<'a> Once<'a> {
             return Err(no_process(why));
         }
         let main = Main::Other(handle);
+        let below = process.id().pid;
         let mut once = Once::around(plan, part, layout, teller, main, body, Instant::now());
         once.origins = Some(origins);
         once.begin(words(&command));
+        if descends_from(below) {
+            let own = std::process::id();
+            let text = format!(
+                "curb itself, process {own}, descends from process {below}: it is left out, and stays where it is"
+            );
+            once.teller.tell(What::Note { text });
+        }
         Ok(once)
     }
 
@@ -169,7 +189,7 @@ impl<'a> Once<'a> {
             main,
             body,
             limits: part.limits.clone(),
-            ladder: Ladder::new(with_ends(&plan.ladder, &part.limits, plan.grace)),
+            ladder: Ladder::new(with_ends(&plan.ladder, plan.grace)),
             before: Before::default(),
             hooks: Hooks::default(),
             begun,
@@ -177,10 +197,12 @@ impl<'a> Once<'a> {
             kill_at: None,
             gone_by: None,
             pausing: None,
+            goes_back: None,
             next_look: begun + LOOK,
             grew_from: (Duration::ZERO, Bytes(0)),
             vanished: false,
             thrashes: None,
+            kills: Kills::default(),
             origins: None,
         }
     }
@@ -202,7 +224,11 @@ impl<'a> Once<'a> {
     }
 
     /// Supervises it to its end.
-    pub(super) async fn supervise(mut self, signals: &mut Signals) -> Result<RunEnd, RunError> {
+    pub(super) async fn supervise(
+        mut self,
+        signals: &mut Signals,
+        asked: &mut Questions,
+    ) -> Result<RunEnd, RunError> {
         // Where the kernel does not tell, we look.
         let notice = self.body.notice().and_then(|n| Watched::notice(n).ok());
         let other = match &self.main {
@@ -224,6 +250,7 @@ impl<'a> Once<'a> {
                 () = ready(notice.as_ref()) => self.look(),
                 () = until(Some(self.next_look)) => self.look(),
                 () = until(self.kill_at) => self.kill(),
+                question = asked.next() => self.answer(question),
                 () = until(self.hooks.deadline()) => self.hooks.end_overdue(Instant::now()),
             }
             if self.given_back() {
@@ -333,8 +360,10 @@ impl<'a> Once<'a> {
             self.carry_out(order);
         }
         self.try_to_raise();
+        self.lower_again(millis(ran), &reading);
         self.watch(&reading);
         self.mind_thrashing();
+        self.mind_kills(&sample.counts);
         self.next_look = Instant::now() + self.pause_before_next(ran, sample.counts.memory);
     }
 
@@ -348,6 +377,8 @@ impl<'a> Once<'a> {
             return;
         }
         self.limits.memory = Some(now);
+        // Who changed it knows better than what it was before.
+        self.goes_back = None;
         let text = format!("its limit on memory was changed from {ours} to {now} while it ran");
         self.teller.tell(What::Note { text });
     }
@@ -461,7 +492,6 @@ impl<'a> Once<'a> {
             stop: self.stop,
         };
         self.tell_the_end(&ending);
-        let memory = self.limits.memory;
         if gives_back && let (Some(origins), Some(group)) = (&self.origins, self.body.group()) {
             origins.give_back(group);
         }
@@ -469,7 +499,6 @@ impl<'a> Once<'a> {
         Ok(RunEnd {
             by_limit: ending.cause.is_a_limit(),
             ending,
-            memory,
         })
     }
 
@@ -493,6 +522,7 @@ impl<'a> Once<'a> {
             cause: ending.cause.word().to_owned(),
             exit_code: ending.exit.known_code(),
             memory_peak: peak,
+            oom_kills: counts.oom_kills,
             ran_ms: now.0,
             left_behind: ending.left_behind,
             text: ending.text(&self.limits),
@@ -564,13 +594,27 @@ fn launch(plan: &Plan, part: &Part, body: &Body) -> Result<Pid, RunError> {
     })
 }
 
+/// Whether this process descends from that one.
+fn descends_from(above: u32) -> bool {
+    let Ok(procfs) = Procfs::open() else {
+        return false;
+    };
+    let mut pid = std::process::id();
+    for _ in 0..GENERATIONS {
+        match procfs.process(pid).and_then(|p| p.stat()) {
+            Ok(stat) if stat.parent == above => return true,
+            Ok(stat) if stat.parent > 1 => pid = stat.parent,
+            _ => return false,
+        }
+    }
+    false
+}
+
 /// The ladder with what always holds: whose time is over is stopped, if no step says when.
-fn with_ends(ladder: &[Step], limits: &Limits, grace: Duration) -> Vec<Step> {
+/// Also where there is no such limit: it may get one while it runs.
+fn with_ends(ladder: &[Step], grace: Duration) -> Vec<Step> {
     let mut steps = ladder.to_vec();
-    for (resource, limited) in [
-        (Resource::Duration, limits.duration.is_some()),
-        (Resource::CpuTime, limits.cpu_time.is_some()),
-    ] {
+    for resource in [Resource::Duration, Resource::CpuTime] {
         let action = Action::Stop {
             grace: millis(grace),
         };
@@ -579,13 +623,11 @@ fn with_ends(ladder: &[Step], limits: &Limits, grace: Duration) -> Vec<Step> {
             reach: Reach::Met,
         };
         let after = millis(Duration::ZERO);
-        if limited {
-            steps.push(Step {
-                when,
-                after,
-                action,
-            });
-        }
+        steps.push(Step {
+            when,
+            after,
+            action,
+        });
     }
     steps
 }

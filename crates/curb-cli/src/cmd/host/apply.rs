@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use curb_core::host::limits::{Key, Workload};
+use curb_core::time::Millis;
 use curb_host::group::Group;
 use curb_host::limits::Limits;
-use curb_host::live::{self, Changed};
+use curb_host::live::{self, Asked, Changed, Unasked};
 use curb_host::machine::machine;
 use serde::Serialize;
 
@@ -16,7 +17,7 @@ use crate::ctx::Ctx;
 use crate::exit::Exit;
 use crate::fail::{Done, Failure};
 
-/// Limits that are changed on what runs. The others are curb's own to watch, or set when a process starts.
+/// Limits that the kernel changes on what runs. The others are curb's own to watch, or set when a process starts.
 const AT_ONCE: [Key; 7] = [
     Key::Memory,
     Key::MemoryHigh,
@@ -44,6 +45,9 @@ struct Runs {
     groups: Vec<String>,
     /// Limits of the file that hold from the next start on.
     at_start: Vec<Key>,
+    /// Why a supervisor could not be asked to go by the file's limits on time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unasked: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -85,18 +89,33 @@ pub fn run(args: &LimitsApplyArgs, ctx: &mut Ctx) -> Done {
         runs.push(Runs {
             workload: workload.name.clone(),
             groups: groups.iter().map(|g| g.name().to_owned()).collect(),
-            at_start: at_start(workload, &groups),
+            at_start: Vec::new(),
+            unasked: None,
         });
         each.extend(groups.into_iter().map(|g| {
             let limits = limits_of(workload, &g);
             (g, limits)
         }));
     }
-    let changed = live::apply(&each).map_err(refused)?;
+    live::may_change(&each).map_err(refused)?;
+    let (asked, unasked) = live::ask(&each).map_err(refused)?;
+    let changed = live::apply(&each).map_err(|mut refusal| {
+        refusal.left.extend(live::take_back(&asked));
+        refused(refusal)
+    })?;
+    for run in &mut runs {
+        let workload = named(&file, &args.file, &run.workload)?;
+        let of_it = |(g, _): &&(Group, Limits)| run.groups.iter().any(|name| name == g.name());
+        let groups: Vec<&(Group, Limits)> = each.iter().filter(of_it).collect();
+        run.at_start = at_start(workload, &groups, &asked);
+        run.unasked = unasked_of(&groups, &unasked);
+    }
+    let changed = changed.into_iter().map(Shown::from);
+    let changed = changed.chain(asked.iter().flat_map(times)).collect();
     let applied = Applied {
         runs,
         rests,
-        changed: changed.into_iter().map(Shown::from).collect(),
+        changed,
     };
     if args.json.json {
         ctx.json(&applied)?;
@@ -118,21 +137,65 @@ fn limits_of(workload: &Workload, group: &Group) -> Limits {
     }
 }
 
-/// Limits that no running process can be given, and those that these groups were made without.
-fn at_start(workload: &Workload, groups: &[Group]) -> Vec<Key> {
-    let lacking: BTreeSet<Key> = groups
-        .iter()
-        .flat_map(|g| live::lacking(g, &limits_of(workload, g)))
-        .collect();
-    let rows = workload.limits.rows().into_iter().map(|row| row.key);
-    rows.filter(|key| !AT_ONCE.contains(key) || lacking.contains(key))
-        .collect()
+/// Limits that no running process can be given, where they are others than it was started with; and those that these groups
+/// were made without.
+fn at_start(workload: &Workload, groups: &[&(Group, Limits)], asked: &[Asked]) -> Vec<Key> {
+    let mut keys: BTreeSet<Key> = BTreeSet::new();
+    for (group, limits) in groups {
+        keys.extend(live::lacking(group, limits));
+        match asked.iter().find(|a| a.group == group.name()) {
+            Some(asked) => keys.extend(&asked.at_start),
+            // What it was started with is not known.
+            None => keys.extend(
+                workload
+                    .limits
+                    .rows()
+                    .into_iter()
+                    .map(|row| row.key)
+                    .filter(|key| !AT_ONCE.contains(key)),
+            ),
+        }
+    }
+    keys.into_iter().collect()
+}
+
+/// Why a supervisor could not be asked, where the file has limits for it to go by.
+fn unasked_of(groups: &[&(Group, Limits)], unasked: &[Unasked]) -> Option<String> {
+    let of = |(group, limits): &&&(Group, Limits)| {
+        let timed = limits.duration.is_some() || limits.cpu_time.is_some();
+        unasked.iter().find(|u| timed && u.group == group.name())
+    };
+    let found = groups.iter().find_map(|g| of(&g))?;
+    Some(format!(
+        "its supervisor, process {}, cannot be asked: {}",
+        found.pid, found.why
+    ))
+}
+
+/// What a supervisor took that was different before.
+fn times(asked: &Asked) -> Vec<Shown> {
+    let text = |limit: Option<Millis>| limit.map_or("none".to_owned(), |ms| ms.to_string());
+    let each = [
+        ("duration", asked.before.duration, asked.now.duration),
+        ("cpu_time", asked.before.cpu_time, asked.now.cpu_time),
+    ];
+    let changed = each.into_iter().filter(|(_, old, new)| old != new);
+    let shown = changed.map(|(name, old, new)| Shown {
+        group: asked.group.clone(),
+        file: name.to_owned(),
+        old: text(old),
+        new: text(new),
+    });
+    shown.collect()
 }
 
 fn refused(refused: live::Refused) -> Failure {
     let message = format!("a limit was refused: {refused}");
     if refused.left.is_empty() {
-        let help = "nothing was changed; lower what it uses first, or choose another limit";
+        let help = match refused.denied {
+            true => "nothing was changed; run this as the user that started `curb run`, or as root",
+            false => "nothing was changed; lower what it uses first, or choose another limit",
+        };
         return Failure::new(Exit::Failed, message).help(help);
     }
     let left = refused.left.join("; ");
@@ -161,6 +224,9 @@ fn tell(applied: &Applied, ctx: &mut Ctx) -> Result<(), Failure> {
                 "{}: its limits are those of the file already",
                 runs.workload
             ));
+        }
+        if let Some(why) = &runs.unasked {
+            ctx.say(&format!("{}: {why}", runs.workload));
         }
         if !runs.at_start.is_empty() {
             let keys: Vec<&str> = runs.at_start.iter().map(|k| k.name()).collect();

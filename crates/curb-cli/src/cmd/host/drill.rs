@@ -19,6 +19,7 @@ use curb_core::host::limits::{File, Workload, show};
 use curb_core::host::{Bytes, Permille};
 use curb_host::layout::Layout;
 use curb_host::proc::Procfs;
+use curb_host::scratch::{Kind, Scratch};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -131,7 +132,7 @@ fn spare(plan: &Drill, file: &File, workload: &str) -> Result<(), Failure> {
 
 /// Where the drill's files are, and the program that stands in.
 struct Stage {
-    dir: tempfile::TempDir,
+    dir: Scratch,
     curb: PathBuf,
     /// Whether we were asked to end.
     asked: Arc<AtomicBool>,
@@ -141,13 +142,14 @@ impl Stage {
     fn new() -> Result<Stage, Failure> {
         let fail =
             |what: &str, error: std::io::Error| Failure::local(format!("cannot {what}: {error}"));
-        let dir = tempfile::Builder::new().prefix("curb-drill-").tempdir();
         let curb = std::env::current_exe().map_err(|e| fail("find this program", e))?;
         let asked = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&asked))
                 .map_err(|e| fail("watch for signals", e))?;
         }
+        // From here on a signal ends no directory's owner before it is removed.
+        let dir = Scratch::new(Kind::Drill);
         Ok(Stage {
             asked,
             dir: dir.map_err(|e| fail("make a directory for the drill", e))?,

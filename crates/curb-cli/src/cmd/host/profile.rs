@@ -37,6 +37,7 @@ pub fn run(args: &ProfileArgs, ctx: &mut Ctx) -> Result<ExitCode, Failure> {
         let path = args.baseline.as_deref().unwrap_or(Path::new(""));
         return Err(other_workload(path, old, &plan));
     }
+    tell_of_doubles(&plan, ctx);
     let now = ctx.view.now;
     let measured = match profile(&plan, now, &mut |progress| say(ctx, progress)) {
         Ok(measured) => measured,
@@ -64,6 +65,22 @@ pub fn run(args: &ProfileArgs, ctx: &mut Ctx) -> Result<ExitCode, Failure> {
         (false, true) => Exit::Failed.into(),
         (false, false) => Exit::Ok.into(),
     })
+}
+
+/// Who gives one name twice may have meant another (--load is of --scenario, `average` where that is not given).
+fn tell_of_doubles(plan: &Plan, ctx: &mut Ctx) {
+    let mut seen: Vec<&str> = Vec::new();
+    for phase in &plan.phases {
+        if seen.contains(&phase.scenario.as_str()) {
+            ctx.say(&format!(
+                "curb: scenario {} is given more than once: its parts are measured one after the other, and count as one. \
+                 --load is the load of --scenario (average, where none is named)",
+                phase.scenario
+            ));
+            return;
+        }
+        seen.push(&phase.scenario);
+    }
 }
 
 fn other_workload(path: &Path, old: &Baseline, plan: &Plan) -> Failure {
@@ -163,8 +180,13 @@ fn named_after(program: Option<&std::ffi::OsString>) -> String {
             '-'
         }
     };
-    let name: String = text.chars().take(63).map(fits).collect();
-    name.trim_matches('-').to_owned()
+    let name: String = text.chars().take(58).map(fits).collect();
+    let name = name.trim_matches('-');
+    match baseline::is_name(name) {
+        // `true` and the like are no names in YAML.
+        false if !name.is_empty() => format!("run-{name}"),
+        _ => name.to_owned(),
+    }
 }
 
 fn ready(text: Option<&str>) -> Result<Ready, Failure> {
@@ -185,6 +207,7 @@ fn say(ctx: &mut Ctx, progress: Progress) {
     match progress {
         Progress::Run(_, 1) | Progress::Ending => {}
         Progress::Run(n, of) => ctx.say(&format!("curb: run {n} of {of}")),
+        Progress::Note(text) => ctx.say(&format!("curb: {text}")),
         Progress::Phase(scenario) => ctx.say(&format!("curb: scenario {scenario}")),
     }
 }

@@ -178,6 +178,7 @@ fn died(cause: &str, peak: Option<u64>) -> Event {
         cause: cause.into(),
         exit_code: Some(137),
         memory_peak: peak.map(Bytes),
+        oom_kills: None,
         ran_ms: 1,
         left_behind: 0,
         text: None,

@@ -81,7 +81,7 @@ pub enum Order {
         exceedance: u64,
         /// Of which limit.
         resource: Resource,
-        /// The limit when it began.
+        /// The limit that was last in force: it may have been raised meanwhile.
         limit: u64,
         /// The most that was read meanwhile.
         peak: u64,
@@ -118,6 +118,8 @@ struct Open {
     calm_since: Option<Millis>,
     /// The step that was taken last: none at or before it acts any more.
     taken: Option<usize>,
+    /// The limit was raised since the last pause: whoever meets the new one as well may be paused again.
+    raised: bool,
     /// A step that takes its time: no other begins before that.
     busy_until: Option<Millis>,
     done: Vec<Done>,
@@ -174,7 +176,7 @@ impl Ladder {
                 self.met.insert(*resource, now);
             }
             if let Some(open) = self.open.get_mut(resource) {
-                open.peak = open.peak.max(what.used);
+                open.see(*what);
             } else if self.look(now, *resource, *what) {
                 orders.push(self.begin(now, *resource, *what));
             }
@@ -200,8 +202,9 @@ impl Ladder {
         }
     }
 
-    /// The limit was raised: the exceedance of the old one is over. Whoever comes near the new one begins another.
-    pub fn raised(&mut self, now: Millis, resource: Resource) -> Vec<Order> {
+    /// The limit was raised: what held of the old one is looked for anew. The exceedance goes on until nothing has held for
+    /// its time, and its steps stay taken; only to pause, whoever meets the new limit as well may be paused again.
+    pub fn raised(&mut self, resource: Resource) {
         self.met.remove(&resource);
         for rung in self
             .steps
@@ -210,8 +213,15 @@ impl Ladder {
         {
             rung.since = None;
         }
-        let open = self.open.remove(&resource);
-        open.map_or_else(Vec::new, |open| open.over(resource, now))
+        if let Some(open) = self.open.get_mut(&resource) {
+            open.raised = true;
+        }
+    }
+
+    /// Whether an exceedance of this limit is not over.
+    #[must_use]
+    pub fn is_open(&self, resource: Resource) -> bool {
+        self.open.contains_key(&resource)
     }
 
     /// Whether something beyond a warning was done about an exceedance that is not over.
@@ -267,6 +277,7 @@ impl Ladder {
             peak: what.used,
             calm_since: None,
             taken: None,
+            raised: false,
             busy_until: None,
             done: Vec::new(),
             undo: Vec::new(),
@@ -283,7 +294,7 @@ impl Ladder {
         let Some(open) = self.open.get_mut(&resource) else {
             return Vec::new();
         };
-        open.peak = open.peak.max(what.used);
+        open.see(what);
         if holds {
             open.calm_since = None;
             return Vec::new();
@@ -306,7 +317,8 @@ impl Ladder {
             if self.stopping || waits {
                 break;
             }
-            let later = open.taken.is_none_or(|taken| taken < step);
+            let again = open.raised && rung.step.action.is_a_pause();
+            let later = again || open.taken.is_none_or(|taken| taken < step);
             let due = rung
                 .since
                 .is_some_and(|since| now.0.saturating_sub(since.0) >= rung.step.after.0);
@@ -328,8 +340,16 @@ impl Ladder {
 }
 
 impl Open {
+    fn see(&mut self, what: Use) {
+        self.limit = what.limit;
+        self.peak = self.peak.max(what.used);
+    }
+
     fn take(&mut self, step: usize, now: Millis, action: &Action) {
-        self.taken = Some(step);
+        self.taken = self.taken.max(Some(step));
+        if action.is_a_pause() {
+            self.raised = false;
+        }
         self.busy_until = match action {
             Action::Checkpoint { within, .. } => Some(Millis(now.0.saturating_add(within.0))),
             _ => None,

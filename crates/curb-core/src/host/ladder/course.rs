@@ -11,9 +11,13 @@ use crate::time::Millis;
 pub struct Death {
     /// A limit ended it, that a new start (or a smaller command) may keep to. Not its wall clock: that was all its time.
     pub by_limit: bool,
-    /// Its limit on memory.
+    /// More memory of its own may help: not where a group above it, or the host, had no more.
+    pub more_helps: bool,
+    /// The limit on memory that it was started with, whatever a pause made of it.
     pub memory: Option<Bytes>,
-    /// What the host could give on top now, what is to stay free already taken off. None: not known, hence nothing.
+    /// The most memory that its ladder lets it have.
+    pub most: Option<Bytes>,
+    /// What the host could give now that it has ended, what is to stay free already taken off. None: not known, hence nothing.
     pub host_left: Option<Bytes>,
 }
 
@@ -128,7 +132,14 @@ fn more(retry: Retry, death: Death) -> (Option<Bytes>, bool) {
     let Some(Bytes(had)) = death.memory else {
         return (None, false);
     };
-    let wanted = retry.memory.more_than(had) - had;
-    let given = wanted.min(death.host_left.map_or(0, |left| left.0));
+    let wanted = match death.more_helps {
+        true => retry.memory.more_than(had),
+        false => had,
+    };
+    let most = death.most.map_or(u64::MAX, |most| most.0);
+    let wanted = wanted.min(most).saturating_sub(had);
+    // It holds nothing any more: all that it may hold has to be there.
+    let room = death.host_left.map_or(0, |left| left.0.saturating_sub(had));
+    let given = wanted.min(room);
     (Some(Bytes(had.saturating_add(given))), given < wanted)
 }

@@ -132,6 +132,15 @@ pub enum What {
         /// Whether it goes on, or was ended for it.
         outcome: Outcome,
     },
+    /// The kernel killed processes of it for memory, and the command goes on.
+    OomKilled {
+        /// How many, since that was last told.
+        kills: u64,
+        /// Its limit on memory.
+        limit: Option<Bytes>,
+        /// Its own limit was not in the way: a group above it, or the host, had no more.
+        from_above: bool,
+    },
     /// A step of the ladder was taken.
     Acted {
         /// Of which exceedance.
@@ -168,7 +177,7 @@ pub enum What {
         exceedance: u64,
         /// Of which limit.
         resource: Resource,
-        /// The limit when it began.
+        /// The limit that was last in force.
         limit: u64,
         /// The most that was read meanwhile, or that the kernel counted.
         peak: u64,
@@ -187,6 +196,8 @@ pub enum What {
         exit_code: Option<u8>,
         /// The most memory it had, as the kernel counted.
         memory_peak: Option<Bytes>,
+        /// How many of its processes the kernel killed for memory, where that is counted.
+        oom_kills: Option<u64>,
         /// How long it ran, in milliseconds.
         ran_ms: u64,
         /// Processes that were still there, and were ended.

@@ -191,29 +191,112 @@ fn what_could_not_be_done_is_not_undone() {
     );
 }
 
+fn at_limit(ladder: &mut Ladder, now: u64, used: u64, limit: u64) -> Vec<String> {
+    let what = Use {
+        used,
+        limit,
+        met: used >= limit,
+        thrashing: false,
+    };
+    let reading = Reading::from([(Resource::Memory, what)]);
+    let orders = ladder.read(Millis(now), &reading);
+    orders.iter().map(word).collect()
+}
+
 #[test]
-fn a_raised_limit_ends_the_exceedance_of_the_old_one_and_may_be_raised_again() {
-    let mut ladder = Ladder::new(vec![step(900, 0, throttle()), step(1000, 0, pause())]);
-    assert_eq!(at(&mut ladder, 0, 950), ["begin 1", "throttle"]);
-    assert_eq!(at(&mut ladder, 100, 1000), ["pause"]);
-    let over: Vec<String> = ladder
-        .raised(Millis(150), Resource::Memory)
-        .iter()
-        .map(word)
-        .collect();
+fn over_a_raise_the_exceedance_goes_on_and_only_the_pause_comes_again() {
+    let steps = vec![
+        step(800, 0, Action::Warn),
+        step(900, 0, throttle()),
+        step(1000, 0, pause()),
+    ];
+    let mut ladder = Ladder::new(steps);
     assert_eq!(
-        over,
+        at_limit(&mut ladder, 0, 1000, 1000),
+        ["begin 1", "warn", "throttle", "pause"]
+    );
+    ladder.raised(Resource::Memory);
+    assert!(ladder.is_over_limit());
+    assert_eq!(at_limit(&mut ladder, 100, 1000, 1250), [""; 0]);
+    assert_eq!(
+        at_limit(&mut ladder, 200, 1250, 1250),
+        ["pause"],
+        "neither told nor throttled a second time"
+    );
+    ladder.raised(Resource::Memory);
+    assert_eq!(at_limit(&mut ladder, 300, 1100, 1562), [""; 0]);
+    assert_eq!(at_limit(&mut ladder, 1299, 1100, 1562), [""; 0]);
+    assert_eq!(
+        at_limit(&mut ladder, 1300, 1100, 1562),
         [
             "undo throttle",
-            "end peak 1000 lasted 150ms: throttle, pause"
-        ]
+            "end peak 1250 lasted 1s: warn, throttle, pause, pause"
+        ],
+        "nothing has held for a second"
     );
+    assert!(!ladder.is_open(Resource::Memory));
     assert_eq!(
-        at(&mut ladder, 200, 800),
-        [""; 0],
-        "the old one is forgotten"
+        at_limit(&mut ladder, 1400, 1562, 1562),
+        ["begin 2", "warn", "throttle", "pause"]
     );
-    assert_eq!(at(&mut ladder, 300, 1000), ["begin 2", "throttle", "pause"]);
+}
+
+#[test]
+fn who_is_paused_and_not_given_more_is_not_paused_again() {
+    let mut ladder = Ladder::new(vec![step(1000, 0, pause()), step(1000, 500, stop())]);
+    assert_eq!(at(&mut ladder, 0, 1000), ["begin 1", "pause"]);
+    ladder.failed(Resource::Memory, 0, "the host has none".to_owned());
+    assert_eq!(at(&mut ladder, 100, 1000), [""; 0]);
+    assert_eq!(at(&mut ladder, 500, 1000), ["stop"]);
+}
+
+#[test]
+fn the_end_names_the_limit_that_is_in_force_then() {
+    let mut ladder = Ladder::new(vec![step(900, 0, pause())]);
+    at_limit(&mut ladder, 0, 1000, 1000);
+    ladder.raised(Resource::Memory);
+    at_limit(&mut ladder, 100, 1000, 1250);
+    at_limit(&mut ladder, 200, 500, 1500);
+    let orders = ladder.close(Millis(300));
+    assert!(
+        matches!(orders[..], [Order::End { limit: 1500, .. }]),
+        "{orders:?}"
+    );
+}
+
+#[test]
+fn a_raised_limit_goes_back_when_its_use_has_been_low_for_ten_seconds() {
+    let mut back = GoesBack::new(
+        Bytes(1000),
+        &[step(800, 0, Action::Warn), step(950, 0, stop())],
+    );
+    let mut due = |now: u64, used: u64, calm: bool| back.is_due(Millis(now), Some(used), calm);
+    assert!(!due(0, 750, true));
+    assert!(!due(9_999, 750, true));
+    assert!(
+        !due(10_000, 751, true),
+        "within the slack of the first mark"
+    );
+    assert!(!due(10_100, 750, true), "counted anew");
+    assert!(!due(20_099, 100, true));
+    assert!(due(20_100, 100, true));
+    assert!(!due(20_200, 100, true), "where it was refused, later again");
+    assert!(
+        !due(30_000, 100, false),
+        "not while anything is done about it"
+    );
+    assert!(!due(30_200, 100, true));
+    assert!(due(40_200, 0, true));
+    assert!(!back.is_due(Millis(60_000), None, true));
+    assert!(
+        !back.is_due(Millis(70_000), Some(0), true),
+        "what is not known is not low"
+    );
+    // Without a mark, nine tenths are near.
+    let mut back = GoesBack::new(Bytes(1000), &[step(1000, 0, pause())]);
+    assert!(!back.is_due(Millis(0), Some(850), true));
+    assert!(back.is_due(Millis(10_000), Some(850), true));
+    assert!(!back.is_due(Millis(20_000), Some(851), true));
 }
 
 #[test]
@@ -286,7 +369,9 @@ fn retry(times: u32, within: u64) -> Retry {
 fn death(host_left: u64) -> Death {
     Death {
         by_limit: true,
+        more_helps: true,
         memory: Some(Bytes(400)),
+        most: None,
         host_left: Some(Bytes(host_left)),
     }
 }
@@ -306,7 +391,7 @@ fn waits_double_with_jitter_and_memory_grows_within_what_the_host_has() {
         again(1, 1000, 500, false)
     );
     assert_eq!(
-        course.after(Millis(5000), death(30), Permille(0)),
+        course.after(Millis(5000), death(430), Permille(0)),
         again(2, 1000, 430, true)
     );
     let mut unknown = death(0);
@@ -329,6 +414,47 @@ fn waits_double_with_jitter_and_memory_grows_within_what_the_host_has() {
     assert_eq!(
         course.after(Millis(19_000), death(0), Permille(0)),
         Next::GiveUp { failures: 4 }
+    );
+}
+
+#[test]
+fn a_retry_gets_no_more_than_its_ladder_lets_it_have_nor_what_would_not_help() {
+    let memory = |death: Death| match Course::new(Some(retry(3, 600_000)), true).after(
+        Millis(0),
+        death,
+        Permille(0),
+    ) {
+        Next::Again {
+            memory,
+            less_than_wanted,
+            ..
+        } => (memory.expect("it has one").0, less_than_wanted),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(memory(death(1000)), (500, false));
+    let most = |bytes| Death {
+        most: Some(Bytes(bytes)),
+        ..death(1000)
+    };
+    assert_eq!(memory(most(450)), (450, false));
+    assert_eq!(
+        memory(most(300)),
+        (400, false),
+        "never less than it was started with"
+    );
+    let in_vain = Death {
+        more_helps: false,
+        ..death(1000)
+    };
+    assert_eq!(
+        memory(in_vain),
+        (400, false),
+        "its own limit was not in the way"
+    );
+    assert_eq!(
+        memory(death(400)),
+        (400, true),
+        "all that the host has is what it had"
     );
 }
 

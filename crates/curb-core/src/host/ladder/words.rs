@@ -50,6 +50,11 @@ impl Event {
                     whole_seconds(*lasted_ms)
                 ),
             }),
+            What::OomKilled {
+                kills,
+                limit,
+                from_above,
+            } => Some(oom_killed(*kills, *limit, *from_above)),
             What::Acted {
                 action,
                 detail,
@@ -111,6 +116,14 @@ impl Event {
 
 fn whole_seconds(ms: u64) -> Millis {
     Millis(ms.div_ceil(1000).saturating_mul(1000))
+}
+
+fn oom_killed(kills: u64, limit: Option<Bytes>, from_above: bool) -> String {
+    let why = match (from_above, limit) {
+        (false, Some(limit)) => format!("together they may hold {limit}, and needed more"),
+        _ => "a group above it, or the host, had no more".to_owned(),
+    };
+    format!("the kernel killed {kills} of its processes for memory: {why}; the command goes on")
 }
 
 fn failed(times: u32) -> String {

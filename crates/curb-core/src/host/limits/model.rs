@@ -646,6 +646,12 @@ impl Action {
             Action::Stop { .. } => "stop",
         }
     }
+
+    /// Whether it holds still what it then gives more memory.
+    #[must_use]
+    pub fn is_a_pause(&self) -> bool {
+        matches!(self, Action::Pause { .. })
+    }
 }
 
 #[cfg(test)]
