@@ -296,7 +296,7 @@ _arguments "${_arguments_options[@]}" : \
 '--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
 '-h[Print help]' \
 '--help[Print help]' \
-':id -- Its id\: the 8 characters after `curb_`:_default' \
+':id -- Its id\: the 8 characters after `curb_`; or the whole token, of which no more than the id is sent:_default' \
 && ret=0
 ;;
         esac
@@ -360,8 +360,8 @@ esac
 ;;
 (enforce)
 _arguments "${_arguments_options[@]}" : \
-'--since=[With --preview\: how far back]:TIME:_default' \
-'--why=[Why; kept in the journal]:TEXT:_default' \
+'(--yes --observe --as-policy)--since=[With --preview\: how far back]:TIME:_default' \
+'(--preview)--why=[Why; kept in the journal]:TEXT:_default' \
 '--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
 '--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
 '--preview[What would have been refused or made to wait]' \

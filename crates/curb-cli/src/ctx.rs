@@ -143,27 +143,24 @@ pub fn read_file(path: &Path, what: &str) -> Result<String, Failure> {
     }
     let fail =
         |why: String| Failure::local(format!("cannot read {what} {}: {why}", path.display()));
-    let size = std::fs::metadata(path)
-        .map_err(|e| fail(e.to_string()))?
-        .len();
-    if size > MAX_FILE {
-        return Err(fail(format!("it has {size} bytes, allowed are {MAX_FILE}")));
+    let file = std::fs::File::open(path).map_err(|e| fail(e.to_string()))?;
+    bounded(file).map_err(fail)
+}
+
+/// All of it, unless it is too much: a device or a pipe says no size, and may have no end.
+fn bounded(from: impl Read) -> Result<String, String> {
+    let mut text = String::new();
+    let mut bounded = from.take(MAX_FILE + 1);
+    let read = bounded.read_to_string(&mut text);
+    if bounded.limit() == 0 {
+        return Err(format!("it has more than {MAX_FILE} bytes"));
     }
-    std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))
+    read.map(|_| text).map_err(|e| e.to_string())
 }
 
 fn read_stdin(what: &str) -> Result<String, Failure> {
     let fail = |why: String| Failure::local(format!("cannot read {what} on stdin: {why}"));
-    let mut text = String::new();
-    std::io::stdin()
-        .lock()
-        .take(MAX_FILE + 1)
-        .read_to_string(&mut text)
-        .map_err(|e| fail(e.to_string()))?;
-    if text.len() as u64 > MAX_FILE {
-        return Err(fail(format!("it has more than {MAX_FILE} bytes")));
-    }
-    Ok(text)
+    bounded(std::io::stdin().lock()).map_err(fail)
 }
 
 /// Runs asynchronous work to its end, on this thread.

@@ -79,7 +79,7 @@ fn an_override_that_changes_nothing_is_refused() {
     for (o, says) in [
         (
             change(org("reserch"), Resource::Memory, 5),
-            "there is no org unit in the policy reserch",
+            "there is no org unit reserch in the policy",
         ),
         (
             change(user("anna"), Resource::Cpu, 5),
@@ -123,6 +123,37 @@ fn what_is_in_force_already_counts_in_a_bucket_that_is_yet_to_be_made() {
     w.submit(&want("li").cpu("1"));
     let said = w.state.changes_by(&other, &w.moment());
     assert_eq!(said.expect("hers"), ["each (user li): cpu 2 -> 3"]);
+}
+
+#[test]
+fn a_limit_that_others_take_below_zero_is_not_said_to_rise_from_it() {
+    let mut w = World::new(POLICY);
+    w.submit(&want("ana").cpu("1"));
+    let mut less = change(user("ana"), Resource::Cpu, -99_000);
+    less.jobs = -9;
+    w.apply(Event::OverrideAdded(less));
+    let mut more = change(user("ana"), Resource::Cpu, 1000);
+    more.id = 2;
+    more.jobs = 1;
+    let said = w.state.changes_by(&more, &w.moment());
+    assert_eq!(
+        said.expect("it counts once the other has ended"),
+        [
+            "each (user ana): cpu stays 0, others take away more",
+            "each (user ana): jobs stays 0, others take away more"
+        ]
+    );
+    // Enough of it is told as what it makes: 2 - 99 + 98.
+    let mut enough = change(user("ana"), Resource::Cpu, 98_000);
+    enough.id = 3;
+    let said = w.state.changes_by(&enough, &w.moment());
+    assert_eq!(said.expect("a rise"), ["each (user ana): cpu 0 -> 1"]);
+    // And still less of nothing changes nothing.
+    let mut none = change(user("ana"), Resource::Cpu, -1000);
+    none.id = 4;
+    w.state
+        .changes_by(&none, &w.moment())
+        .expect_err("nothing would change");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use curb_core::subject::check_name;
 use curb_core::time::Millis;
+use curb_http::origin::Allowed;
 use curb_ray::{Gcs, GcsConfig, RayConfig, Secret};
 use serde::Deserialize;
 
@@ -277,15 +278,14 @@ impl Config {
             Some(v) => log_format(&v)?,
             None => file.log.unwrap_or_default(),
         };
-        let mut hosts = file.hosts.clone();
-        hosts.extend(flags.hosts.iter().cloned());
-        if let Some(more) = env("CURB_HOSTS") {
-            hosts.extend(
-                more.split(',')
-                    .map(|h| h.trim().to_owned())
-                    .filter(|h| !h.is_empty()),
-            );
-        }
+        let variable = env("CURB_HOSTS").unwrap_or_default();
+        let listed = variable.split(',').map(str::trim).filter(|h| !h.is_empty());
+        let hosts = [
+            host_names(&file_name, file.hosts.iter().map(String::as_str))?,
+            host_names("--host", flags.hosts.iter().map(String::as_str))?,
+            host_names("CURB_HOSTS", listed)?,
+        ]
+        .concat();
         let ray = pick(flags.ray.clone(), "--ray", "CURB_RAY", file.ray.clone());
         let gcs = pick(flags.gcs.clone(), "--gcs", "CURB_GCS", file.gcs.clone());
         let (clusters, default_cluster) = clusters(
@@ -293,7 +293,7 @@ impl Config {
             &file_name,
             ray,
             gcs,
-            env("CURB_RAY_TOKEN"),
+            env(RAY_TOKEN),
             start_rate_milli,
         )?;
         Ok(Config {
@@ -440,7 +440,7 @@ fn clusters(
     // Never to a cluster that nobody meant: to the one that `ray` names, else to the default one.
     let of_token = if named { DEFAULT_CLUSTER } else { &default };
     if let (Some(token), Some(cluster)) = (token, all.get_mut(of_token)) {
-        cluster.ray.token = Some(Secret::new(token));
+        cluster.ray.token = Some(secret("the token of Ray", RAY_TOKEN, &token)?);
     }
     for cluster in all.values_mut() {
         // It is one cluster, with one token.
@@ -450,6 +450,9 @@ fn clusters(
     }
     Ok((all, default))
 }
+
+/// The variable with a cluster's token.
+const RAY_TOKEN: &str = "CURB_RAY_TOKEN";
 
 fn value(what: &str, from: &str, message: String) -> ConfigError {
     ConfigError::Value {
@@ -471,6 +474,27 @@ fn socket_addr(what: &str, v: &From<String>) -> Result<SocketAddr, ConfigError> 
             ),
         )
     })
+}
+
+/// Names that clients call the server by, each as a `Host` header has it.
+fn host_names<'a>(
+    from: &str,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<Vec<String>, ConfigError> {
+    let checked = |name: &str| {
+        let origins: [&str; 0] = [];
+        match Allowed::bearer_api(&[name], &origins, 80) {
+            Ok(_) => Ok(name.to_owned()),
+            Err(_) => Err(value(
+                "hosts",
+                from,
+                format!(
+                    "`{name}` is no name of a host: write it as clients do, such as curb.example.org or curb.example.org:8266, without http://"
+                ),
+            )),
+        }
+    };
+    names.map(checked).collect()
 }
 
 fn ray_config(what: &str, from: &str, text: &str) -> Result<RayConfig, ConfigError> {
@@ -499,16 +523,27 @@ fn read_token(what: &str, from: &str, path: &Path) -> Result<Secret, ConfigError
     if token.is_empty() {
         return Err(value(what, from, format!("{} is empty", path.display())));
     }
-    Ok(Secret::new(token))
+    secret(what, from, token)
+}
+
+/// A token of Ray, if a header can carry it.
+fn secret(what: &str, from: &str, token: &str) -> Result<Secret, ConfigError> {
+    if token.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
+        return Ok(Secret::new(token));
+    }
+    let message = "it has characters that no header can carry: expected one line of plain ASCII";
+    Err(value(what, from, message.to_owned()))
 }
 
 fn rate_milli(what: &str, from: &str, text: &str) -> Result<u64, ConfigError> {
     let bad = || {
+        // A number may have hundreds of digits.
+        let shown: String = text.chars().take(24).collect();
         value(
             what,
             from,
             format!(
-                "`{text}` is not a rate: write starts a second from 0.001 to 100000, such as 0.5, or 0 for no pacing"
+                "`{shown}` is not a rate: write starts a second from 0.001 to 100000, such as 0.5, or 0 for no pacing"
             ),
         )
     };
@@ -635,6 +670,21 @@ mod tests {
                 "clusters: {a: {ray: 'http://a:1', poll: 1h}}",
                 None,
                 "50ms to 60s",
+            ),
+            (
+                "ray: http://a:1\nhosts: ['http://curb']",
+                None,
+                "hosts (from",
+            ),
+            (
+                "ray: http://a:1",
+                Some(("CURB_HOSTS", "curb, a b")),
+                "hosts (from CURB_HOSTS): `a b`",
+            ),
+            (
+                "ray: http://a:1",
+                Some(("CURB_RAY_TOKEN", "two\nlines")),
+                "(from CURB_RAY_TOKEN)",
             ),
         ] {
             let env: Vec<_> = env.into_iter().collect();

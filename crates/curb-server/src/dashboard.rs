@@ -189,12 +189,14 @@ async fn serve(
         };
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(Failure::new(
+        let mut failure = Failure::new(
             StatusCode::METHOD_NOT_ALLOWED,
             Kind::MethodNotAllowed,
             "curb: the dashboard is for reading",
             "submit and stop jobs through Curb: ray job submit, ray job stop",
-        ));
+        );
+        failure.allow = Some("GET, HEAD".to_owned());
+        return Err(failure);
     }
     let who = match who(app, sessions, request.headers()) {
         Ok(who) => who,

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use curb_core::policy::{Diagnostic, Policy};
+use curb_core::policy::{Diagnostic, Parsed, Policy};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::Notify;
 
 use crate::api::apply_text;
@@ -33,47 +34,88 @@ pub async fn read(app: &App, path: &Path) -> Result<(), String> {
             *shown = PolicyFile::default();
             Ok(())
         }
-        Err((problem, all)) => {
+        Err(wrong) => {
+            let told = in_full(&wrong);
             *shown = PolicyFile {
-                problem: Some(problem.clone()),
+                problem: Some(wrong.0),
             };
-            let rendered: Vec<String> = all.iter().map(Diagnostic::render).collect();
-            Err(if rendered.is_empty() {
-                problem
-            } else {
-                rendered.join("\n")
-            })
+            Err(told)
         }
     }
 }
 
-async fn read_and_apply(app: &App, path: &Path) -> Result<(), (String, Vec<Diagnostic>)> {
-    let plain = |text: String| (text, Vec::new());
-    let name = path.display().to_string();
-    let meta = tokio::fs::metadata(path)
+/// Whether the file could be put in force; nothing is.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub async fn check(path: &Path) -> Result<(), String> {
+    load(path)
         .await
-        .map_err(|e| plain(format!("cannot read the policy {name}: {e}")))?;
-    if meta.len() > MAX_BYTES {
-        return Err(plain(format!("{name} is larger than {MAX_BYTES} bytes")));
+        .map(|_| ())
+        .map_err(|wrong| in_full(&wrong))
+}
+
+/// A problem in one line, and all that the checks found.
+type Wrong = (String, Vec<Diagnostic>);
+
+fn in_full((problem, all): &Wrong) -> String {
+    if all.is_empty() {
+        return problem.clone();
     }
-    let text = tokio::fs::read_to_string(path)
+    let rendered: Vec<String> = all.iter().map(Diagnostic::render).collect();
+    rendered.join("\n")
+}
+
+async fn load(path: &Path) -> Result<(Parsed, String), Wrong> {
+    let name = path.display().to_string();
+    let text = text_of(path)
         .await
-        .map_err(|e| plain(format!("cannot read the policy {name}: {e}")))?;
-    let parsed = Policy::parse(&name, &text).map_err(|all| {
-        let first = all.first().map_or_else(String::new, |d| {
-            let more = match all.len() - 1 {
-                0 => String::new(),
-                n => format!(" (and {n} more: curb policy check {name})"),
-            };
-            format!("{}:{}:{}: {}{more}", d.file, d.line, d.column, d.message)
-        });
-        (first, all)
-    })?;
+        .map_err(|e| (format!("cannot read the policy {name}: {e}"), Vec::new()))?;
+    match Policy::parse(&name, &text) {
+        Ok(parsed) => Ok((parsed, text)),
+        Err(all) => {
+            let first = all.first().map_or_else(String::new, |d| {
+                let more = match all.len() - 1 {
+                    0 => String::new(),
+                    n => format!(" (and {n} more: curb policy check {name})"),
+                };
+                format!("{}:{}:{}: {}{more}", d.file, d.line, d.column, d.message)
+            });
+            Err((first, all))
+        }
+    }
+}
+
+/// The text, if it is a file of a sensible size. What is no plain file may have no end (`/dev/zero`), or may not begin
+/// (a pipe that nobody writes to), and the file is read again as long as the server runs.
+async fn text_of(path: &Path) -> std::io::Result<String> {
+    let other = |text: String| std::io::Error::other(text);
+    let meta = tokio::fs::metadata(path).await?;
+    if meta.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    if !meta.is_file() {
+        return Err(other("it is no plain file".to_owned()));
+    }
+    let mut text = String::new();
+    let file = tokio::fs::File::open(path).await?;
+    // It may grow while it is read.
+    file.take(MAX_BYTES + 1).read_to_string(&mut text).await?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(other(format!("it is larger than {MAX_BYTES} bytes")));
+    }
+    Ok(text)
+}
+
+async fn read_and_apply(app: &App, path: &Path) -> Result<(), Wrong> {
+    let name = path.display().to_string();
+    let (parsed, text) = load(path).await?;
     for warning in &parsed.warnings {
         tracing::warn!(target: "curb_server::policy", "{}", warning.render());
     }
     let applied = apply_text(app, parsed, text, "file").await;
-    let (version, changed) = applied.map_err(|e| plain(format!("it could not be applied: {e}")))?;
+    let (version, changed) =
+        applied.map_err(|e| (format!("it could not be applied: {e}"), Vec::new()))?;
     if changed {
         tracing::info!(version, file = %name, "the policy is in force");
     } else {

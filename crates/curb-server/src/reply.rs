@@ -163,6 +163,8 @@ pub struct Told {
     pub findings: Vec<Finding>,
     /// Whether the connection ends with this answer.
     pub close: bool,
+    /// With 405: the methods that there are, with commas.
+    pub allow: Option<String>,
     /// Members for programs.
     pub extensions: serde_json::Map<String, serde_json::Value>,
     /// What went wrong inside. It is for the log, which names it together with the request.
@@ -186,6 +188,7 @@ impl Failure {
             explanation: None,
             findings: Vec::new(),
             close: false,
+            allow: None,
             extensions: serde_json::Map::new(),
             cause: None,
         }))
@@ -299,6 +302,9 @@ impl Failure {
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("Bearer realm=\"curb\""),
             );
+        }
+        if let Some(methods) = told.allow.and_then(|m| HeaderValue::try_from(m).ok()) {
+            headers.insert(header::ALLOW, methods);
         }
         if told.close {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

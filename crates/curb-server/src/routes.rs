@@ -154,36 +154,50 @@ impl Router {
     /// # Errors
     /// There is none.
     pub fn find(&self, method: &Method, path: &str) -> Result<Found, NoRoute> {
-        let mut parts: [&str; 8] = [""; 8];
-        let mut n = 0;
-        for part in segments(path) {
-            *parts.get_mut(n).ok_or(NoRoute::Path)? = part;
-            n += 1;
-        }
-        let parts = &parts[..n];
-        let slash = path.ends_with('/');
         let mut why = NoRoute::Path;
-        for row in &self.rows {
-            if row.segments.len() != n || row.slash != slash {
-                continue;
-            }
-            let fits = |(have, want): (&&str, &&str)| want.starts_with('{') || have == want;
-            if !parts.iter().zip(&row.segments).all(fits) {
-                continue;
-            }
-            if row.method != method.as_str() {
+        for row in self.at(path) {
+            if !row.methods().any(|m| m == method.as_str()) {
                 why = NoRoute::Method;
                 continue;
             }
             let at = row.segments.iter().position(|s| s.starts_with('{'));
-            let parameter = at.map(|at| parts[at].to_owned());
+            let parameter = at.and_then(|at| segments(path).nth(at));
             return Ok(Found {
                 endpoint: row.endpoint,
                 access: row.access,
-                parameter,
+                parameter: parameter.map(str::to_owned),
             });
         }
         Err(why)
+    }
+
+    /// The methods that a path has, with commas, as the header `Allow` names them.
+    #[must_use]
+    pub fn methods(&self, path: &str) -> String {
+        let all: Vec<_> = self.at(path).flat_map(Row::methods).collect();
+        all.join(", ")
+    }
+
+    /// The rows of a path, one for each method.
+    fn at<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a Row> {
+        self.rows.iter().filter(move |row| {
+            let mut wanted = row.segments.iter();
+            row.slash == path.ends_with('/')
+                && segments(path).all(|have| {
+                    wanted
+                        .next()
+                        .is_some_and(|want| want.starts_with('{') || *want == have)
+                })
+                && wanted.next().is_none()
+        })
+    }
+}
+
+impl Row {
+    /// What it answers to. Who only looks whether a server lives asks for no body.
+    fn methods(&self) -> impl Iterator<Item = &'static str> {
+        let looks = matches!(self.endpoint, Endpoint::Healthz | Endpoint::Readyz);
+        [self.method].into_iter().chain(looks.then_some("HEAD"))
     }
 }
 
@@ -235,6 +249,22 @@ mod tests {
                 "{other}"
             );
             assert!(router.find(&Method::PATCH, &path).is_err());
+        }
+    }
+
+    #[test]
+    fn who_looks_whether_the_server_lives_may_ask_for_no_body_and_nobody_else_may() {
+        let router = Router::new();
+        for (path, methods) in [
+            (r::HEALTHZ, "GET, HEAD"),
+            (r::READYZ, "GET, HEAD"),
+            (r::ray::JOBS, "POST, GET"),
+            ("/curb/v1/jobs/x1", "GET"),
+            ("/api/jobs", ""),
+        ] {
+            assert_eq!(router.methods(path), methods, "{path}");
+            let head = router.find(&Method::HEAD, path).is_ok();
+            assert_eq!(head, methods.contains("HEAD"), "{path}");
         }
     }
 

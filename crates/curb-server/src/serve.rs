@@ -163,6 +163,12 @@ impl Running {
             }
         }
         let dir = config.data.clone();
+        // Without a journal no policy of an earlier day can stand in for a wrong file: nothing is made for it either.
+        if let Some(path) = &config.policy
+            && !dir.join(curb_journal::JOURNAL_FILE).exists()
+        {
+            policy_file::check(path).await.map_err(ServeError::Policy)?;
+        }
         let (journal, loaded) = tokio::task::spawn_blocking(move || open(&dir))
             .await
             .map_err(|e| ServeError::Setting(format!("the journal could not be opened: {e}")))??;

@@ -34,6 +34,9 @@ impl fmt::Debug for TokenText {
     }
 }
 
+/// Longer than any token is, in bytes.
+const MAX_TOKEN: usize = 1024;
+
 /// How to reach a server, with a bound for everything that could grow or wait.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
@@ -114,6 +117,11 @@ impl ClientConfig {
         let Some(token) = &self.token else {
             return Ok(None);
         };
+        // What the server would take for a broken request, and blame on the client's program or on a proxy.
+        let plain = token.expose().bytes().all(|b| b.is_ascii_graphic());
+        if !plain || token.expose().len() > MAX_TOKEN {
+            return Err(ClientError::Token);
+        }
         let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
             .map_err(|_| ClientError::Token)?;
         value.set_sensitive(true);

@@ -17,7 +17,7 @@ pub enum ClientError {
         why: &'static str,
     },
     /// The token cannot be sent in a header.
-    #[error("the token has characters that no header can carry")]
+    #[error("the token is too long, or has characters that no header can carry")]
     Token,
     /// An id cannot stand in a path.
     #[error("`{id}` cannot be the id of a {what}")]

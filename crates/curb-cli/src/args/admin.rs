@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use curb_api::token::PREFIX;
 use curb_core::resource::Resource;
 use curb_core::subject::Role;
 use curb_core::time::Millis;
@@ -175,7 +176,8 @@ pub struct TokenListArgs {
 /// `curb token revoke`
 #[derive(Debug, Args)]
 pub struct TokenRevokeArgs {
-    /// Its id: the 8 characters after `curb_`
+    /// Its id: the 8 characters after `curb_`; or the whole token, of which no more than the id is sent
+    #[arg(value_parser = token_id)]
     pub id: String,
     /// Even if it is the last one of an admin, after which nobody can make tokens while the server runs
     #[arg(long)]
@@ -220,7 +222,7 @@ pub struct EnforceArgs {
     #[arg(long)]
     pub preview: bool,
     /// With --preview: how far back
-    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = millis)]
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = millis, conflicts_with_all = ["yes", "observe", "as_policy"])]
     pub since: Millis,
     /// Enforce, whatever the policy says
     #[arg(long, requires = "why")]
@@ -232,7 +234,7 @@ pub struct EnforceArgs {
     #[arg(long, requires = "why")]
     pub as_policy: bool,
     /// Why; kept in the journal
-    #[arg(long, value_name = "TEXT", value_parser = why)]
+    #[arg(long, value_name = "TEXT", value_parser = why, conflicts_with = "preview")]
     pub why: Option<String>,
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -240,6 +242,14 @@ pub struct EnforceArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub remote: Remote,
+}
+
+/// The id of a token from what people have of it: the id, `curb_` and the id, or the token itself, whose secret goes
+/// nowhere from here.
+#[expect(clippy::unnecessary_wraps, reason = "the form that clap takes")]
+fn token_id(text: &str) -> Result<String, String> {
+    let id = text.strip_prefix(PREFIX).unwrap_or(text);
+    Ok(id.split('_').next().unwrap_or(id).to_owned())
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

@@ -45,13 +45,19 @@ pub fn run(args: &EnforceArgs, ctx: &mut Ctx) -> Done {
 
 fn preview(args: &EnforceArgs, ctx: &mut Ctx) -> Done {
     let client = ctx.client(&args.remote)?;
-    let preview = block(async { Ok(client.preview(args.since).await?) })?;
+    let (preview, now) = block(async {
+        let preview = client.preview(args.since).await?;
+        Ok((preview, client.mode().await?))
+    })?;
     if args.json.json {
         ctx.json(&preview)?;
     } else {
         let text = show::preview(&preview, &ctx.view);
         ctx.print(&text)?;
-        ctx.say("enforce it: curb enforce --yes --why ...");
+        ctx.say(match now.mode {
+            Mode::Enforce => "it is enforced already; only watch: curb enforce --observe --why ...",
+            Mode::Observe => "enforce it: curb enforce --yes --why ...",
+        });
     }
     Ok(Exit::Ok)
 }

@@ -1,5 +1,6 @@
 //! `curb token`
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use curb_api::token::{self, RANDOM_BYTES};
@@ -28,11 +29,17 @@ pub fn run(args: &TokenArgs, ctx: &mut Ctx) -> Done {
 }
 
 fn create(args: &TokenCreateArgs, ctx: &mut Ctx) -> Done {
+    let mut labels = BTreeMap::new();
+    for (key, value) in &args.label {
+        if labels.insert(key.clone(), value.clone()).is_some() {
+            return Err(Failure::usage(format!("the label `{key}` is given twice")));
+        }
+    }
     let new = NewToken {
         user: args.user.clone(),
         role: args.role.into(),
         expires_in: args.expires,
-        labels: args.label.iter().cloned().collect(),
+        labels,
     };
     let made = match &args.data {
         Some(dir) => create_in(dir, &new, ctx)?,

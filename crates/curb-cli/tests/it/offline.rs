@@ -127,6 +127,132 @@ fn tokens_are_listed_and_revoked_without_a_server() {
 }
 
 #[test]
+fn a_token_is_revoked_by_what_people_have_of_it_and_its_secret_is_not_repeated() {
+    let dir = here();
+    for form in ["id", "curb_id", "whole"] {
+        let made = curb(&dir, &["token", "create", "--user", "ana", "--data", "d"]);
+        let token = made.out.trim();
+        let id = curb_api::token::id_of(token).expect("a token");
+        let given = match form {
+            "id" => id.to_owned(),
+            "curb_id" => format!("curb_{id}"),
+            _ => token.to_owned(),
+        };
+        for (wanted, says) in [(0, "is revoked"), (8, "there is no token")] {
+            let ran = curb(&dir, &["token", "revoke", &given, "--data", "d"]);
+            assert_eq!(ran.code, wanted, "{form}: {}", ran.err);
+            assert!(
+                ran.err.contains(says) && ran.err.contains(id),
+                "{}",
+                ran.err
+            );
+            assert!(!ran.err.contains(&token[14..]), "{}", ran.err);
+        }
+    }
+}
+
+#[test]
+fn what_is_given_twice_on_the_command_line_is_refused() {
+    let dir = here();
+    for line in [
+        "token create --user ana --label a=b --label a=c --data d",
+        "submit --env A=1 --env A=2 -- true",
+        "enforce --yes --why x --since 1d",
+        "enforce --preview --why x",
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let ran = curb(&dir, &words);
+        assert_eq!(ran.code, 2, "{line}: {}", ran.err);
+    }
+    assert!(!dir.path().join("d").exists(), "nothing was made for it");
+}
+
+#[test]
+fn what_is_wrong_is_told_before_the_server_makes_anything() {
+    let dir = here();
+    write(&dir, "right.yaml", "version: 1\n");
+    write(&dir, "wrong.yaml", "version: 1\nquotas: 5\n");
+    let serve = [
+        "serve",
+        "--data",
+        "d",
+        "--ray",
+        "http://127.0.0.1:9",
+        "--listen",
+        "127.0.0.1:0",
+        "--policy",
+    ];
+    let none: &[(&str, &str)] = &[];
+    for (more, env, code, says) in [
+        (
+            &["missing.yaml"][..],
+            none,
+            7,
+            "cannot read the policy missing.yaml",
+        ),
+        (&["wrong.yaml"], none, 7, "wrong.yaml:2:9"),
+        (&["/dev/zero"], none, 7, "no plain file"),
+        (&["."], none, 7, "directory"),
+        (
+            &["right.yaml", "--host", "http://curb"],
+            none,
+            2,
+            "hosts (from --host)",
+        ),
+        (
+            &["right.yaml"],
+            &[("CURB_HOSTS", "a b")],
+            2,
+            "hosts (from CURB_HOSTS)",
+        ),
+        (
+            &["right.yaml"],
+            &[("CURB_RAY_TOKEN", "a\nb")],
+            2,
+            "(from CURB_RAY_TOKEN)",
+        ),
+    ] {
+        let ran = curb_with(dir.path(), &[&serve[..], more].concat(), env);
+        assert_eq!(ran.code, code, "{more:?}: {}", ran.err);
+        assert!(ran.err.contains(says), "{more:?}: {}", ran.err);
+        assert!(
+            !dir.path().join("d").exists(),
+            "{more:?} made the data directory"
+        );
+    }
+}
+
+#[test]
+fn a_file_without_an_end_is_read_no_further_than_the_bound() {
+    let dir = here();
+    for line in [
+        "policy check /dev/zero",
+        "policy show /dev/zero",
+        "status --token-file /dev/zero",
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let ran = curb(&dir, &words);
+        assert_eq!(ran.code, 7, "{line}: {}", ran.err);
+        assert!(ran.err.contains("has more than"), "{line}: {}", ran.err);
+    }
+}
+
+#[test]
+fn a_token_that_no_header_can_carry_is_told_as_that() {
+    let dir = here();
+    for (name, token) in [("a", "t\u{f6}ken".to_owned()), ("b", "a".repeat(20_000))] {
+        std::fs::write(dir.path().join(name), token).expect("a file");
+        let ran = curb(&dir, &["status", "--token-file", name]);
+        assert_eq!(ran.code, 2, "{}", ran.err);
+        assert!(
+            ran.err.contains("the token is too long, or has"),
+            "{}",
+            ran.err
+        );
+    }
+}
+
+#[test]
 fn while_a_server_holds_the_journal_only_the_server_makes_tokens() {
     let dir = here();
     let held = Journal::open(&dir.path().join("d")).expect("a journal");

@@ -897,18 +897,29 @@ pub(crate) fn limits_of<'a>(state: &'a State, bucket: &'a Bucket, now: Timestamp
 impl Limits<'_> {
     /// Of a resource; `None`: unlimited.
     pub(crate) fn resource(&self, r: ResIx) -> Option<u64> {
+        self.resource_with(r, 0)
+    }
+
+    /// Of a resource, were there `more` of it (or less) by one more override; `None`: unlimited. Overrides are added up
+    /// before the limit stops at zero, so that it is not what `more` would make of the limit in force.
+    pub(crate) fn resource_with(&self, r: ResIx, more: i64) -> Option<u64> {
         let base = self.state.rules[self.bucket.quota].limits.get(r)?;
         if self.bucket.overrides.is_empty() {
-            return Some(base);
+            return Some(base.saturating_add_signed(more));
         }
         let name = self.state.names.name(r);
-        Some(self.changed(base, |o| o.amounts.get(name).copied().unwrap_or(0)))
+        Some(self.changed(base, more, |o| o.amounts.get(name).copied().unwrap_or(0)))
     }
 
     /// Of running jobs; `None`: unlimited.
     pub(crate) fn jobs(&self) -> Option<u64> {
+        self.jobs_with(0)
+    }
+
+    /// Of running jobs, were there `more` of them (or less) by one more override; `None`: unlimited.
+    pub(crate) fn jobs_with(&self, more: i64) -> Option<u64> {
         let base = self.state.policy().quotas[self.bucket.quota].limits.jobs?;
-        Some(self.changed(u64::from(base), |o| o.jobs))
+        Some(self.changed(u64::from(base), more, |o| o.jobs))
     }
 
     /// Whether so much of a resource is allowed at once when overrides have ended, some or all.
@@ -943,7 +954,7 @@ impl Limits<'_> {
         ends.into_iter()
     }
 
-    fn changed(&self, base: u64, by: impl Fn(&crate::ledger::Override) -> i64) -> u64 {
+    fn changed(&self, base: u64, more: i64, by: impl Fn(&crate::ledger::Override) -> i64) -> u64 {
         let change: i64 = self
             .bucket
             .overrides
@@ -951,7 +962,7 @@ impl Limits<'_> {
             .filter_map(|id| self.state.override_by_id(*id))
             .filter(|o| self.now < o.until)
             .map(by)
-            .fold(0, i64::saturating_add);
+            .fold(more, i64::saturating_add);
         base.saturating_add_signed(change)
     }
 }

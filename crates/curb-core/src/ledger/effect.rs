@@ -9,6 +9,8 @@ use crate::policy::{Match, Selector};
 
 /// At most so many changes are told.
 const TOLD: usize = 20;
+/// Where a name is looked for.
+const POLICY: &str = " in the policy";
 
 impl State {
     /// The limits that an override would change at this moment, each in words with the number before and after, at most
@@ -58,18 +60,27 @@ impl State {
         let limits = limits_of(self, bucket, moment.now);
         let mut told = Vec::new();
         for (r, by) in &o.amounts {
-            let before = self.names.find(r).and_then(|ix| limits.resource(ix));
-            let Some(before) = before else { continue };
-            let after = before.saturating_add_signed(*by);
+            let Some(ix) = self.names.find(r) else {
+                continue;
+            };
+            let (Some(before), Some(after)) = (limits.resource(ix), limits.resource_with(ix, *by))
+            else {
+                continue;
+            };
+            let (from, to) = (r.show(Amount(before)), r.show(Amount(after)));
             if after != before {
-                let (from, to) = (r.show(Amount(before)), r.show(Amount(after)));
                 told.push(format!("{place}: {r} {from} -> {to}"));
+            } else if *by > 0 {
+                told.push(format!("{place}: {r} stays {from}, others take away more"));
             }
         }
-        if let Some(before) = limits.jobs() {
-            let after = before.saturating_add_signed(o.jobs);
+        if let (Some(before), Some(after)) = (limits.jobs(), limits.jobs_with(o.jobs)) {
             if after != before {
                 told.push(format!("{place}: jobs {before} -> {after}"));
+            } else if o.jobs > 0 {
+                told.push(format!(
+                    "{place}: jobs stays {before}, others take away more"
+                ));
             }
         }
         told
@@ -78,30 +89,29 @@ impl State {
     /// Whether the policy, a token or a job has heard of all that a selector names.
     fn knows(&self, s: &Selector) -> Result<(), String> {
         let policy = self.policy();
-        let unknown = |what: &str, m: &Option<Match>, known: &dyn Fn(&str) -> bool| match m {
-            Some(Match::OneOf(set)) => match set.iter().find(|name| !known(name)) {
-                Some(name) => Err(format!("there is no {what} {name}")),
-                None => Ok(()),
-            },
-            _ => Ok(()),
-        };
-        unknown("user", &s.user, &|user| {
+        let unknown =
+            |what: &str, place: &str, m: &Option<Match>, known: &dyn Fn(&str) -> bool| match m {
+                Some(Match::OneOf(set)) => match set.iter().find(|name| !known(name)) {
+                    Some(name) => Err(format!("there is no {what} {name}{place}")),
+                    None => Ok(()),
+                },
+                _ => Ok(()),
+            };
+        unknown("user", "", &s.user, &|user| {
             policy.users.contains_key(user)
                 || policy.teams_of(user).next().is_some()
                 || self.tokens().any(|t| t.user == user)
                 || self.seat_index.keys().any(|subject| subject.user == user)
         })?;
-        unknown("team in the policy", &s.team, &|t| {
-            policy.teams.contains_key(t)
-        })?;
-        unknown("org unit in the policy", &s.org, &|org| {
+        unknown("team", POLICY, &s.team, &|t| policy.teams.contains_key(t))?;
+        unknown("org unit", POLICY, &s.org, &|org| {
             let of_teams = policy.teams.values().filter_map(|t| t.org.as_deref());
             policy.orgs.contains_key(org)
                 || of_teams
                     .into_iter()
                     .any(|o| policy.org_path(o).iter().any(|o| o == org))
         })?;
-        unknown("job type in the policy", &s.job_type, &|t| {
+        unknown("job type", POLICY, &s.job_type, &|t| {
             policy.job_types.contains_key(t)
         })
     }

@@ -236,6 +236,15 @@ pub async fn stop(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
     json(&StopReply { outcome, state })
 }
 
+/// What came of a wish to release.
+enum Release {
+    Done,
+    NoJob,
+    Over,
+    /// It waits, starts or runs.
+    Open,
+}
+
 /// `POST /curb/v1/jobs/{id}/release`.
 pub async fn release(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
     let wish: ReleaseRequest = read(body)?;
@@ -245,26 +254,31 @@ pub async fn release(call: &Call, body: &[u8]) -> Result<Reply, Failure> {
         .app
         .engine
         .change(move |state, _| match state.job(&id).map(|j| &j.phase) {
-            None => Decision::durable(Vec::new(), None),
+            None => Decision::durable(Vec::new(), Release::NoJob),
             Some(Phase::Quarantined(_)) => Decision::durable(
                 vec![Event::Released {
                     id,
                     by,
                     why: reason,
                 }],
-                Some(true),
+                Release::Done,
             ),
             // What ended it may be on its way to disk.
-            Some(_) => Decision::durable(Vec::new(), Some(false)),
+            Some(Phase::Ended(_)) => Decision::durable(Vec::new(), Release::Over),
+            Some(_) => Decision::durable(Vec::new(), Release::Open),
         })
         .await?;
     match released {
-        None => Err(no_job(&call.parameter)),
-        Some(false) => Err(Failure::conflict(
-            "curb: the job is not quarantined: only Ray's own word ends it, or a stop",
-            format!("stop it: ray job stop {}", call.parameter),
+        Release::NoJob => Err(no_job(&call.parameter)),
+        Release::Over => Err(Failure::conflict(
+            "curb: the job is over and holds nothing",
+            format!("look at it: curb jobs show {}", call.parameter),
         )),
-        Some(true) => get(call).await,
+        Release::Open => Err(Failure::conflict(
+            "curb: the job is not quarantined: only Ray's own word ends it, or a stop",
+            format!("stop it: curb jobs stop {}", call.parameter),
+        )),
+        Release::Done => get(call).await,
     }
 }
 
@@ -317,7 +331,7 @@ pub async fn quotas(call: &Call) -> Result<Reply, Failure> {
     if (all || asked.as_deref().is_some_and(|u| u != call.who.user())) && !call.who.is_operator() {
         return Err(Failure::forbidden(
             "curb: only operators see other users' buckets",
-            "leave the other user out to see your own, or ask an operator",
+            "leave `user` and `all` (--all) out to see your own, or ask an operator",
         ));
     }
     let user = (!all).then(|| asked.unwrap_or_else(|| call.who.user().to_owned()));

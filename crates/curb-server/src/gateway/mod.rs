@@ -85,7 +85,11 @@ async fn route(
             NoRoute::Path if differs_in_case(app, request.method(), target.path()) => {
                 wrong_case(target.path())
             }
-            why => no_route(why, request.method(), target.path()),
+            why => {
+                let mut failure = no_route(why, request.method(), target.path());
+                failure.allow = (why == NoRoute::Method).then(|| app.router.methods(target.path()));
+                failure
+            }
         })?;
     let upgrade = headers.contains_key(http::header::UPGRADE);
     if upgrade != (found.endpoint == Endpoint::RayTail) {

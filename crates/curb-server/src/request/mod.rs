@@ -5,6 +5,7 @@
 
 mod fields;
 mod runtime_env;
+mod unique;
 mod wrong;
 
 use std::borrow::Cow;
@@ -20,8 +21,9 @@ use serde_json::value::RawValue;
 
 use fields::{entrypoint_amounts, job_id};
 use runtime_env::runtime_env;
+use unique::Unique;
 pub use wrong::BadRequest;
-use wrong::{all_of, at_most, bad, clip, explain_json};
+use wrong::{FORM, all_of, at_most, bad, clip, explain_json};
 
 use crate::spec::{JobSpec, STAMP_KEY, USER_KEY};
 
@@ -92,7 +94,7 @@ struct Body<'a> {
     #[serde(borrow, default)]
     runtime_env: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    metadata: Option<BTreeMap<Cow<'a, str>, &'a RawValue>>,
+    metadata: Option<Unique<Cow<'a, str>, &'a RawValue>>,
     #[serde(borrow, default)]
     entrypoint_num_cpus: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -100,9 +102,9 @@ struct Body<'a> {
     #[serde(borrow, default)]
     entrypoint_memory: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    entrypoint_resources: Option<BTreeMap<String, &'a RawValue>>,
+    entrypoint_resources: Option<Unique<String, &'a RawValue>>,
     #[serde(default)]
-    entrypoint_label_selector: Option<BTreeMap<String, String>>,
+    entrypoint_label_selector: Option<Unique<String, String>>,
 }
 
 impl Submission {
@@ -112,6 +114,10 @@ impl Submission {
     /// The first thing that is wrong.
     pub fn parse(body: &[u8], entrypoint_needed: bool) -> Result<Submission, BadRequest> {
         let text = std::str::from_utf8(body).map_err(|_| bad("body", "is not UTF-8 text"))?;
+        // To the parser a list would do as well, its values taken for the fields in their order.
+        if !text.trim_start().starts_with('{') {
+            return Err(bad("body", format!("is not a JSON object: {FORM}")));
+        }
         let raw: Body<'_> = serde_json::from_str(text).map_err(|e| explain_json(text, &e))?;
         let entrypoint = raw.entrypoint.unwrap_or_default().into_owned();
         if entrypoint_needed && entrypoint.trim().is_empty() {
@@ -134,9 +140,11 @@ impl Submission {
             Some(env) => runtime_env(env)?,
             None => (None, Vec::new()),
         };
-        let custom = raw.entrypoint_resources.as_ref().map_or(0, BTreeMap::len);
-        at_most("entrypoint_resources", custom, MAX_RESOURCES)?;
-        let labels = raw.entrypoint_label_selector.unwrap_or_default();
+        let custom = raw.entrypoint_resources.map(|r| r.0);
+        let named = custom.as_ref().map_or(0, BTreeMap::len);
+        at_most("entrypoint_resources", named, MAX_RESOURCES)?;
+        let labels = raw.entrypoint_label_selector.map(|l| l.0);
+        let labels = labels.unwrap_or_default();
         at_most("entrypoint_label_selector", labels.len(), MAX_LABELS)?;
         let spec = JobSpec {
             user: String::new(),
@@ -148,7 +156,7 @@ impl Submission {
                 raw.entrypoint_num_cpus,
                 raw.entrypoint_num_gpus,
                 raw.entrypoint_memory,
-                raw.entrypoint_resources,
+                custom,
             )?,
             label_selector: labels,
             packages,
@@ -166,7 +174,7 @@ impl Submission {
             spec,
         };
         if let Some(metadata) = raw.metadata {
-            submission.read_metadata(metadata)?;
+            submission.read_metadata(metadata.0)?;
         }
         submission.count_steered_gpus()?;
         let resources = submission.declared.len() + submission.spec.entrypoint_resources.0.len();
@@ -326,6 +334,10 @@ impl Submission {
 
     fn set(&mut self, r: Resource, value: &str) -> Result<(), String> {
         let amount = Amount::parse_declared(r.unit(), value).map_err(|e| e.to_string())?;
+        // Also where two keys say it: `curb.cpu`, and `cpu` in `curb.resources`.
+        if self.declared.contains_key(&r) {
+            return Err(format!("says anew how much `{r}` it needs: say it once"));
+        }
         self.declared.insert(r, amount);
         Ok(())
     }
@@ -335,9 +347,9 @@ impl Submission {
         let form = "write name=2,other=0.5 or a JSON object";
         let mut all: Vec<(String, String)> = Vec::new();
         if value.trim_start().starts_with('{') {
-            let map: BTreeMap<String, Value> = serde_json::from_str(value)
-                .map_err(|e| format!("is not a JSON object ({e}): {form}"))?;
-            for (k, v) in map {
+            let map: Unique<String, Value> = serde_json::from_str(value)
+                .map_err(|e| format!("is not a JSON object that can be read ({e}): {form}"))?;
+            for (k, v) in map.0 {
                 match v {
                     Value::Number(n) => all.push((k, n.to_string())),
                     Value::String(s) => all.push((k, s)),

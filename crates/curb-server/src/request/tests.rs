@@ -178,6 +178,62 @@ fn what_is_wrong_is_named_by_its_key() {
 }
 
 #[test]
+fn what_is_said_twice_is_refused_since_nobody_can_say_which_was_meant() {
+    for (json, key) in [
+        (r#"{"entrypoint":"x","entrypoint":"y"}"#, "entrypoint"),
+        (
+            r#"{"entrypoint":"x","metadata":{"curb.cpu":"8","curb.cpu":"1"}}"#,
+            "curb.cpu",
+        ),
+        (r#"{"entrypoint":"x","metadata":{"a":"b","a":"b"}}"#, "a"),
+        (
+            r#"{"entrypoint":"x","entrypoint_resources":{"x":1,"x":0}}"#,
+            "x",
+        ),
+        (
+            r#"{"entrypoint":"x","entrypoint_label_selector":{"x":"1","x":"2"}}"#,
+            "x",
+        ),
+        (
+            r#"{"entrypoint":"x","metadata":{"curb.resources":"{\"x\":1,\"x\":0}"}}"#,
+            "metadata `curb.resources`",
+        ),
+        (
+            r#"{"entrypoint":"x","metadata":{"curb.resources":"x=1,x=0"}}"#,
+            "metadata `curb.resources`",
+        ),
+        (
+            r#"{"entrypoint":"x","metadata":{"curb.cpu":"8","curb.resources":"cpu=1"}}"#,
+            "metadata `curb.resources`",
+        ),
+    ] {
+        let error = parse(json).expect_err(json);
+        assert_eq!(error.key, key, "{json}: {error}");
+        let told = error.to_string();
+        let said = ["is given twice", "says anew", "duplicate field"];
+        assert!(said.iter().any(|s| told.contains(s)), "{json}: {told}");
+    }
+    // A model beside the plain count is no contradiction.
+    parse(r#"{"entrypoint":"x","metadata":{"curb.gpu":"2","curb.resources":"gpu:H100=1"}}"#)
+        .expect("two resources");
+}
+
+#[test]
+fn a_list_is_no_submission_whatever_stands_in_it() {
+    for json in [
+        r#"["true"]"#,
+        r#" ["true","run-1",null,null,{}]"#,
+        "null",
+        "5",
+        r#""true""#,
+    ] {
+        let error = parse(json).expect_err(json);
+        assert_eq!(error.key, "body", "{json}: {error}");
+        assert!(error.message.contains("an object such as"), "{error}");
+    }
+}
+
+#[test]
 fn a_job_names_a_bounded_number_of_resources_labels_and_metadata() {
     let many = |n: usize, value: Value| -> Value {
         (0..n).map(|i| (format!("x{i}"), value.clone())).collect()

@@ -1,5 +1,7 @@
 //! What is wrong with a body, told by its key and within a bound.
 
+use super::unique::TWICE;
+
 /// Why a body is not a submission. The text names the key and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {message}")]
@@ -82,6 +84,10 @@ pub(super) fn explain_json(text: &str, error: &serde_json::Error) -> BadRequest 
             "is not part of a submission: see the fields of Ray's job API (entrypoint, submission_id, runtime_env, metadata, entrypoint_num_cpus, entrypoint_num_gpus, entrypoint_memory, entrypoint_resources, entrypoint_label_selector)",
         );
     }
+    if let Some(rest) = message.strip_prefix(TWICE) {
+        let name = rest.split('`').next().unwrap_or_default();
+        return bad(clip(name), "is given twice: send it once");
+    }
     let key = match error.classify() {
         serde_json::error::Category::Data => last_key(before),
         _ => None,
@@ -94,7 +100,7 @@ pub(super) fn explain_json(text: &str, error: &serde_json::Error) -> BadRequest 
 }
 
 /// What a body that is no JSON at all should be.
-const FORM: &str = r#"send an object such as {"entrypoint": "python train.py"}"#;
+pub(super) const FORM: &str = r#"send an object such as {"entrypoint": "python train.py"}"#;
 
 /// The last `"key":` in a piece of JSON.
 pub(super) fn last_key(before: &str) -> Option<String> {

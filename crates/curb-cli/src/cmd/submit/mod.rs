@@ -21,7 +21,7 @@ use crate::pack::pack;
 pub fn run(args: &SubmitArgs, ctx: &mut Ctx) -> Done {
     let client = ctx.client(&args.remote)?;
     let ray = ray_client(&client, ctx::token(&args.remote)?)?;
-    let mut body = body(args);
+    let mut body = body(args)?;
     block(async {
         if let Some(dir) = &args.working_dir {
             let uri = working_dir(dir, &ray, ctx).await?;
@@ -97,7 +97,7 @@ fn ray_client(client: &Client, token: Option<TokenText>) -> Result<RayClient, Fa
     RayClient::new(config).map_err(|error| Failure::usage(error.to_string()))
 }
 
-fn body(args: &SubmitArgs) -> SubmitBody {
+fn body(args: &SubmitArgs) -> Result<SubmitBody, Failure> {
     let mut body = SubmitBody {
         entrypoint: Some(entrypoint(&args.command)),
         submission_id: args.id.clone(),
@@ -108,17 +108,21 @@ fn body(args: &SubmitArgs) -> SubmitBody {
         body.metadata.insert(metadata::KEY.to_owned(), key.clone());
     }
     if !args.env.is_empty() {
-        let variables: Map<String, Value> = args
-            .env
-            .iter()
-            .map(|(k, v)| (k.clone(), Value::String(v.clone())))
-            .collect();
+        let mut variables = Map::new();
+        for (name, value) in &args.env {
+            let value = Value::String(value.clone());
+            if variables.insert(name.clone(), value).is_some() {
+                return Err(Failure::usage(format!(
+                    "the variable `{name}` is given twice (--env)"
+                )));
+            }
+        }
         body.runtime_env = Some(Map::from_iter([(
             "env_vars".to_owned(),
             Value::Object(variables),
         )]));
     }
-    body
+    Ok(body)
 }
 
 /// One word is a line for the shell as it is; several are quoted so that the shell sees them as they were given.
