@@ -149,13 +149,14 @@ pub fn read_file(path: &Path, what: &str) -> Result<String, Failure> {
 
 /// All of it, unless it is too much: a device or a pipe says no size, and may have no end.
 fn bounded(from: impl Read) -> Result<String, String> {
-    let mut text = String::new();
-    let mut bounded = from.take(MAX_FILE + 1);
-    let read = bounded.read_to_string(&mut text);
-    if bounded.limit() == 0 {
+    let mut bytes = Vec::new();
+    from.take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| e.to_string())?;
+    if bytes.len() as u64 > MAX_FILE {
         return Err(format!("it has more than {MAX_FILE} bytes"));
     }
-    read.map(|_| text).map_err(|e| e.to_string())
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())
 }
 
 fn read_stdin(what: &str) -> Result<String, Failure> {

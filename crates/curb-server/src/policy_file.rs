@@ -1,5 +1,6 @@
 //! The policy file: read at the start, on SIGHUP and whenever it changes. A broken one changes nothing.
 
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -44,15 +45,17 @@ pub async fn read(app: &App, path: &Path) -> Result<(), String> {
     }
 }
 
-/// Whether the file could be put in force; nothing is.
+/// Whether the file could be put in force; nothing is. A pipe, which gives its text once, is left for the reading itself.
 ///
 /// # Errors
 /// What is wrong with it, for people.
 pub async fn check(path: &Path) -> Result<(), String> {
-    load(path)
-        .await
-        .map(|_| ())
-        .map_err(|wrong| in_full(&wrong))
+    let meta = tokio::fs::metadata(path).await;
+    if meta.is_ok_and(|m| m.file_type().is_fifo()) {
+        return Ok(());
+    }
+    let loaded = load(path).await;
+    loaded.map(|_| ()).map_err(|wrong| in_full(&wrong))
 }
 
 /// A problem in one line, and all that the checks found.
@@ -86,25 +89,17 @@ async fn load(path: &Path) -> Result<(Parsed, String), Wrong> {
     }
 }
 
-/// The text, if it is a file of a sensible size. What is no plain file may have no end (`/dev/zero`), or may not begin
-/// (a pipe that nobody writes to), and the file is read again as long as the server runs.
+/// The text, no further than the bound: what is no plain file says no size and may have no end (`/dev/zero`), and one may
+/// grow while it is read.
 async fn text_of(path: &Path) -> std::io::Result<String> {
-    let other = |text: String| std::io::Error::other(text);
-    let meta = tokio::fs::metadata(path).await?;
-    if meta.is_dir() {
-        return Err(std::io::ErrorKind::IsADirectory.into());
-    }
-    if !meta.is_file() {
-        return Err(other("it is no plain file".to_owned()));
-    }
-    let mut text = String::new();
+    let mut text = Vec::new();
     let file = tokio::fs::File::open(path).await?;
-    // It may grow while it is read.
-    file.take(MAX_BYTES + 1).read_to_string(&mut text).await?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut text).await?;
     if text.len() as u64 > MAX_BYTES {
-        return Err(other(format!("it is larger than {MAX_BYTES} bytes")));
+        let told = format!("it is larger than {MAX_BYTES} bytes");
+        return Err(std::io::Error::other(told));
     }
-    Ok(text)
+    String::from_utf8(text).map_err(|_| std::io::Error::other("it is not UTF-8 text"))
 }
 
 async fn read_and_apply(app: &App, path: &Path) -> Result<(), Wrong> {

@@ -191,7 +191,7 @@ fn what_is_wrong_is_told_before_the_server_makes_anything() {
             "cannot read the policy missing.yaml",
         ),
         (&["wrong.yaml"], none, 7, "wrong.yaml:2:9"),
-        (&["/dev/zero"], none, 7, "no plain file"),
+        (&["/dev/zero"], none, 7, "it is larger than"),
         (&["."], none, 7, "directory"),
         (
             &["right.yaml", "--host", "http://curb"],
