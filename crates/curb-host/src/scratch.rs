@@ -103,8 +103,13 @@ mod sweep {
     /// No more are removed at a time.
     const MOST: usize = 16;
 
-    /// Removes what killed ones left below a directory. What cannot be removed stays: it harms nobody.
-    pub(crate) fn sweep(parent: &Path) {
+    /// Removes what killed ones left among the temporary files. What cannot be removed stays: it harms nobody.
+    pub(crate) fn sweep() {
+        sweep_in(&std::env::temp_dir());
+    }
+
+    /// The same below another directory.
+    pub(super) fn sweep_in(parent: &Path) {
         let Ok(procfs) = Procfs::open() else { return };
         let entries = fs::read_dir(parent).into_iter().flatten().flatten();
         let left = entries
@@ -175,7 +180,7 @@ mod tests {
         let link = format!("curb-hook-{dead}-1");
         std::os::unix::fs::symlink(&kept, parent.path().join(&link)).expect("made");
         fs::write(parent.path().join(format!("curb-hook-{dead}-2")), "a file").expect("written");
-        sweep(parent.path());
+        sweep::sweep_in(parent.path());
         let mut expected = others.to_vec();
         expected.extend([link, format!("curb-hook-{dead}-2")]);
         for own in [&mine, &second] {

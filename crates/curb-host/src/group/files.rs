@@ -5,6 +5,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::CWD;
+
+use crate::proc::read;
+
 /// Who forks while it is moved is met in the next round.
 const ROUNDS: usize = 50;
 
@@ -67,8 +71,12 @@ pub(super) fn field_of(text: &str, name: &str) -> Option<u64> {
 
 /// Those in the group itself.
 pub(super) fn members_in(dir: &Path) -> Vec<u32> {
-    let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-    text.lines().filter_map(|pid| pid.parse().ok()).collect()
+    // No more calls than it takes: a signal waits for this.
+    let bytes = read(CWD, dir.join("cgroup.procs")).unwrap_or_default();
+    let lines = bytes.split(|b| *b == b'\n');
+    lines
+        .filter_map(|line| std::str::from_utf8(line).ok()?.parse().ok())
+        .collect()
 }
 
 pub(super) fn members_of(dir: &Path, depth: usize, all: &mut Vec<u32>) {

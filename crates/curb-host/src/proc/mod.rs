@@ -15,6 +15,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, StatxFlags, openat, readlinkat};
+use rustix::path::Arg;
 
 pub use handle::Handle;
 pub use text::{Io, Pss, Stat, Statm, Status};
@@ -349,12 +350,12 @@ pub(crate) fn open_dir(at: impl AsFd, name: &str) -> io::Result<OwnedFd> {
     Ok(openat(at, name, flags, Mode::empty())?)
 }
 
-pub(crate) fn read(at: impl AsFd, name: &str) -> io::Result<Vec<u8>> {
+pub(crate) fn read(at: impl AsFd, name: impl Arg) -> io::Result<Vec<u8>> {
     read_some(at, name, MOST)
 }
 
 /// At most so many bytes of it.
-fn read_some(at: impl AsFd, name: &str, most: usize) -> io::Result<Vec<u8>> {
+fn read_some(at: impl AsFd, name: impl Arg, most: usize) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = openat(at, name, flags, Mode::empty())?;
     let mut bytes = vec![0; 4096];

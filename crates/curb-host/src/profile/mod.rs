@@ -147,6 +147,7 @@ pub fn profile(
         .build()
         .map_err(system("cannot watch for signals"))?;
     // What killed ones left behind is removed by whoever comes next.
+    crate::scratch::sweep();
     if let Ok(layout) = Layout::read(Path::new("/")) {
         for text in sweep(&layout) {
             tell(Progress::Note(text));

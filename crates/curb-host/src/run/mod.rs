@@ -28,6 +28,7 @@ use crate::layout::Layout;
 use crate::limits::{Bytes, Limits};
 use crate::plan::system;
 pub use crate::plan::{Fallback, Plan, RunError};
+use crate::scratch::sweep as sweep_files;
 use crate::signals::{Got, Signals};
 use crate::tell::Teller;
 
@@ -103,10 +104,11 @@ struct RunEnd {
 /// It was not run. What it died of is no error of ours.
 pub fn run(plan: Plan) -> Result<Ending, RunError> {
     let (memory, cpus) = host::machine();
-    let files = host::most_open_files();
     let fallback = plan.fallback.iter().map(|f| &f.limits);
     for limits in std::iter::once(&plan.limits).chain(fallback) {
         limits.check(memory, cpus)?;
+        // Who asks for none does not wait for what there could be.
+        let files = limits.open_files.and_then(|_| host::most_open_files());
         limits.check_open_files(files)?;
     }
     runtime()?.block_on(supervise(plan))
@@ -137,6 +139,7 @@ async fn supervise_other(mut plan: Plan, pid: u32) -> Result<Ending, RunError> {
     teller.starts();
     let part = Part::new(&[], &plan.limits, State::Up, None);
     let once = Once::around_other(&plan, &part, &layout, &owner, &mut teller, pid)?;
+    sweep_files();
     let end = once.supervise(&mut signals, &mut asked).await?;
     teller.become_state(State::Ended);
     Ok(end.ending)
@@ -171,6 +174,8 @@ async fn supervise(mut plan: Plan) -> Result<Ending, RunError> {
     loop {
         teller.starts();
         let once = Once::start(&plan, &part, &layout, &owner, &mut teller)?;
+        // No start waits for that.
+        sweep_files();
         let end = once.supervise(&mut signals, &mut asked).await?;
         if end.ending.stop == Some(OurStop::Asked) {
             teller.become_state(State::Ended);
