@@ -35,6 +35,7 @@ scripts/env.sh
 # What `curb limits render` writes is shown to the tools that it is for; none of them has to run anything.
 need_command systemd-analyze systemd
 need_command docker docker.io
+need_command runc runc
 need_command docker-compose docker-compose
 need_cargo_tool cargo-nextest "$NEXTEST_VERSION"
 # shellcheck disable=SC2310
