@@ -159,3 +159,93 @@ impl Drop for Hands {
         let _waited_for = self.child.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Name;
+
+    /// An agent's side whose helper is this function: what it is told goes in, what it says comes out; nothing: it hangs up.
+    fn lied_to_by(helper: impl FnOnce(&[u8]) -> Option<Vec<u8>> + Send + 'static) -> Hands {
+        let (ours, its) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .expect("a connection");
+        set_socket_timeout(&ours, Timeout::Recv, Some(Duration::from_millis(200))).expect("set");
+        std::thread::spawn(move || {
+            let mut message = vec![0; LONGEST + 1];
+            let Ok((length, _)) = recv(&its, &mut message[..], RecvFlags::empty()) else {
+                return;
+            };
+            if let Some(answer) = helper(&message[..length]) {
+                send(&its, &answer, SendFlags::NOSIGNAL).expect("sent");
+                // Whatever comes then is not answered; it ends when the other side does.
+                let _closed = recv(&its, &mut message[..], RecvFlags::empty());
+            }
+        });
+        Hands {
+            connection: ours,
+            child: Command::new("true").spawn().expect("true(1)"),
+            standing: Standing {
+                pid: 0,
+                user: 0,
+                capabilities: 0,
+                filtered: false,
+            },
+            answer: vec![0; LONGEST + 1],
+            asked: 0,
+            refused: 0,
+        }
+    }
+
+    fn kill() -> Verb {
+        Verb::Kill {
+            group: Name::new("chat").expect("a name"),
+        }
+    }
+
+    #[test]
+    fn a_helper_that_hangs_up_says_nothing_or_talks_nonsense_is_lost_and_the_agent_is_not() {
+        let mut gone = lied_to_by(|_| None);
+        assert!(gone.ask(&kill()).is_err());
+        let answers: [&[u8]; 6] = [
+            b"{",
+            b"null",
+            b"\xff\xfe",
+            b"{\"count\":{\"processes\":-1}}",
+            b"{\"count\":{\"processes\":1}}{}",
+            b"\"everything\"",
+        ];
+        for answer in answers {
+            let mut hands = lied_to_by(|_| Some(answer.to_vec()));
+            let why = hands.ask(&kill()).expect_err("nonsense").to_string();
+            assert!(why.contains("the helper cannot be asked to"), "{why}");
+        }
+        let mut long = lied_to_by(|_| Some(vec![b'['; LONGEST + 100]));
+        assert!(long.ask(&kill()).is_err());
+        // It takes the question and never answers; the time that it has is shorter here.
+        let mut silent = lied_to_by(|_| {
+            std::thread::sleep(Duration::from_secs(2));
+            None
+        });
+        assert!(silent.ask(&kill()).is_err());
+    }
+
+    #[test]
+    fn an_answer_to_another_question_is_told_as_odd_and_never_taken_for_done() {
+        let answers: [&[u8]; 2] = [
+            b"{\"groups\":{\"names\":[\"chat\"]}}",
+            b"{\"is\":{\"yes\":true}}",
+        ];
+        for answer in answers {
+            let mut hands = lied_to_by(|_| Some(answer.to_vec()));
+            let odd = hands.ask(&kill()).expect("an answer");
+            assert_ne!(odd, Answer::Done);
+            let why = crate::act::why(odd);
+            assert!(why.contains("an odd answer of the helper"), "{why}");
+        }
+    }
+}

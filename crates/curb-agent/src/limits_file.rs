@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,10 @@ use curb_core::host::{Bytes, MilliCpu};
 
 /// A file of limits, and a baseline, is at most this long.
 const LONGEST: u64 = 1 << 20;
+/// Everybody may write it.
+const OTHERS_WRITE: u32 = 0o002;
+/// In such a directory files are removed and renamed by their owners alone.
+const STICKY: u32 = 0o1000;
 
 /// What tells that a file was changed: written, or replaced by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +184,7 @@ fn text(path: &Path, obeyed: bool) -> Result<String, String> {
         return Err(format!("{}: it is no file", path.display()));
     }
     if obeyed {
-        not_everybody_s(path, &meta)?;
+        not_everybody_s(path, &file, &meta)?;
     }
     let mut text = String::new();
     file.take(LONGEST + 1)
@@ -192,28 +197,33 @@ fn text(path: &Path, obeyed: bool) -> Result<String, String> {
 }
 
 /// Whoever may write the file, or put another in its place, has the agent do what they like to processes of others.
-fn not_everybody_s(path: &Path, meta: &fs::Metadata) -> Result<(), String> {
-    const OTHERS_WRITE: u32 = 0o002;
-    const STICKY: u32 = 0o1000;
+fn not_everybody_s(path: &Path, file: &fs::File, meta: &fs::Metadata) -> Result<(), String> {
     if meta.mode() & OTHERS_WRITE != 0 {
         let path = path.display();
         return Err(format!(
             "{path}: everybody may write it, and so have the agent stop what they like: chmod o-w {path}"
         ));
     }
-    let dir = match path.parent() {
+    let given = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let mode = fs::metadata(dir)
-        .map_err(|e| format!("{}: {e}", dir.display()))?
-        .mode();
-    if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
-        let dir = dir.display();
-        return Err(format!(
-            "{}: everybody may put another file in its place: chmod o-w {dir}",
-            path.display()
-        ));
+    let unknown = |e: std::io::Error| format!("{}: {e}", path.display());
+    // Where the name is, and where the file is that links led to.
+    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let opened = fs::read_link(link).map_err(unknown)?;
+    let given = fs::canonicalize(given).map_err(unknown)?;
+    for dir in given.ancestors().chain(opened.ancestors().skip(1)) {
+        let mode = fs::metadata(dir)
+            .map_err(|e| format!("{}: {e}", dir.display()))?
+            .mode();
+        if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+            let dir = dir.display();
+            return Err(format!(
+                "{}: everybody may put another file in its place: chmod o-w {dir}",
+                path.display()
+            ));
+        }
     }
     Ok(())
 }

@@ -104,6 +104,10 @@ impl Layout {
         let mounts = std::fs::read_to_string(root.join("proc/self/mountinfo"))?;
         let own = std::fs::read_to_string(root.join("proc/self/cgroup"))?;
         let mut layout = Layout::parse(&mounts, &own);
+        if root == Path::new("/") {
+            layout.v1.retain(|_, dir| !is_of_another_kind(dir));
+            layout.v2 = layout.v2.filter(|u| !is_of_another_kind(&u.dir));
+        }
         for dir in layout.v1.values_mut() {
             *dir = below(root, dir);
         }
@@ -218,6 +222,15 @@ fn controllers(text: &str) -> Vec<Controller> {
         .into_iter()
         .filter(|c| names.contains(&c.name()))
         .collect()
+}
+
+/// Whether something else was mounted over a tree of groups: files in it that look like the kernel's say what their owner
+/// likes, such as who is a member and is to be ended. What cannot be asked is met, and told, when it is used.
+fn is_of_another_kind(dir: &Path) -> bool {
+    // linux/magic.h: CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC
+    const KINDS: [u64; 2] = [0x0027_e0eb, 0x6367_7270];
+    let kind = rustix::fs::statfs(dir).map(|s| u64::try_from(s.f_type));
+    matches!(kind, Ok(kind) if !kind.is_ok_and(|k| KINDS.contains(&k)))
 }
 
 fn below(root: &Path, dir: &Path) -> PathBuf {

@@ -267,9 +267,9 @@ impl Own {
         self.with(name, |g| count(g.signal(signal)))
     }
 
-    /// A signal to one process, which is in the group.
-    fn tell(&self, name: &Name, who: Who, signal: i32) -> Answer {
-        let (Some(group), Some(signal)) = (self.groups.get(name), Signal::from_named_raw(signal))
+    /// A signal to one process, which is in the group and minds it: else it would save nothing, and most would end it.
+    fn tell(&self, name: &Name, who: Who, number: i32) -> Answer {
+        let (Some(group), Some(signal)) = (self.groups.get(name), Signal::from_named_raw(number))
         else {
             return no_group(name);
         };
@@ -278,6 +278,13 @@ impl Own {
             if !group.is_member(who.pid) {
                 let why = format!("process {} is not in group {}", who.pid, name.as_str());
                 return Ok(refused(why));
+            }
+            if process.status()?.minds(number) == Some(false) {
+                return Ok(refused(format!(
+                    "signal {number} is not sent: process {} has no handler for it, and would save nothing, or die of it; \
+                     have the program handle it, or save its work by a hook",
+                    who.pid
+                )));
             }
             handle.signal(signal)?;
             Ok(count(1))

@@ -14,13 +14,22 @@ use serde_json::{Value, json};
 use super::place::{Place, Running, until};
 
 /// A helper whose other side is ours.
-struct Helper {
+pub struct Helper {
     child: Child,
     connection: Option<OwnedFd>,
 }
 
 impl Helper {
-    fn start(place: &Place) -> Helper {
+    pub fn start(place: &Place) -> Helper {
+        Helper::start_by(|its| {
+            let mut command = place.curb(&["agent-helper"]);
+            command.stdin(Stdio::from(its));
+            command
+        })
+    }
+
+    /// By a command line that has the helper's side of the connection.
+    pub fn start_by(command: impl FnOnce(OwnedFd) -> Command) -> Helper {
         let (ours, its) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -28,11 +37,7 @@ impl Helper {
             None,
         )
         .expect("a connection");
-        let child = place
-            .curb(&["agent-helper"])
-            .stdin(Stdio::from(its))
-            .spawn()
-            .expect("it starts");
+        let child = command(its).spawn().expect("it starts");
         let helper = Helper {
             child,
             connection: Some(ours),
@@ -48,17 +53,17 @@ impl Helper {
         String::from_utf8(bytes[..length].to_vec()).expect("text")
     }
 
-    fn say(&self, bytes: &[u8]) -> Value {
+    pub fn say(&self, bytes: &[u8]) -> Value {
         let fd = self.connection.as_ref().expect("open");
         send(fd, bytes, SendFlags::NOSIGNAL).expect("sent");
         serde_json::from_str(&self.read()).expect("JSON")
     }
 
-    fn ask(&self, verb: &Value) -> Value {
+    pub fn ask(&self, verb: &Value) -> Value {
         self.say(verb.to_string().as_bytes())
     }
 
-    fn make(&self, group: &str) -> Value {
+    pub fn make(&self, group: &str) -> Value {
         self.say(
             format!(
                 r#"{{"make":{{"group":"{group}","limits":{},"wait":false}}}}"#,
@@ -68,7 +73,7 @@ impl Helper {
         )
     }
 
-    fn adopt(&self, group: &str, pid: u32, start: u64) -> Value {
+    pub fn adopt(&self, group: &str, pid: u32, start: u64) -> Value {
         self.say(
             format!(r#"{{"adopt":{{"group":"{group}","who":{{"pid":{pid},"start":{start}}}}}}}"#)
                 .as_bytes(),
@@ -90,7 +95,7 @@ fn no_limits() -> String {
     serde_json::to_string(&set).expect("JSON")
 }
 
-fn start_of(pid: u32) -> u64 {
+pub fn start_of(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("read");
     let rest = stat.rsplit(") ").next().expect("fields");
     rest.split(' ')
@@ -99,11 +104,11 @@ fn start_of(pid: u32) -> u64 {
         .expect("a number")
 }
 
-fn is_refused(answer: &Value) -> bool {
+pub fn is_refused(answer: &Value) -> bool {
     answer.get("refused").is_some()
 }
 
-fn sleeper(user: u32) -> Running {
+pub fn sleeper(user: u32) -> Running {
     Running::start(Path::new("/bin/sleep"), &["120"], user)
 }
 

@@ -1,5 +1,6 @@
 //! `curb agent` against a real kernel, with real MLX.
 
+mod attacks;
 mod change;
 mod hostile;
 mod life;

@@ -270,6 +270,21 @@ fn it_is_told_to_save_its_work_before_it_is_stopped_and_its_helpers_do_not_end_o
 }
 
 #[test]
+fn a_signal_to_save_is_not_sent_to_a_program_that_would_die_of_it() {
+    let place = Place::new();
+    let ladder =
+        "    ladder:\n      - {when: processes > 5%, do: checkpoint, signal: USR1, within: 1s}";
+    place.limits("", "      processes: {value: 16, why: test}", ladder);
+    let mut agent = place.agent(QUICK);
+    agent.event("agent_started");
+    let mut chat = place.start(Path::new("/bin/sleep"), &["120"]);
+    let told = agent.wait_for("a checkpoint", acted("checkpoint"));
+    let why = told["outcome"]["failed"].as_str().unwrap_or_default();
+    assert!(why.contains("has no handler for it"), "{told}");
+    assert!(chat.lives());
+}
+
+#[test]
 fn what_cannot_be_set_on_what_runs_is_told_once_and_counted() {
     let place = Place::new();
     let limits = "      processes: {value: 64, why: test}\n      gpu_visible: {value: [0], why: test}\n      mlx_cache: {value: 256MiB, why: test}";
@@ -357,4 +372,43 @@ fn of_two_rules_that_mean_one_process_the_first_in_the_file_has_it() {
         agent.event("ended");
         agent.stop();
     }
+}
+
+#[test]
+fn a_program_saves_what_the_workload_has_without_privileges_and_within_its_time() {
+    let place = Place::new();
+    let out = place.dir.path().join("out");
+    fs::create_dir(&out).expect("made");
+    // The agent's own user, which is nobody in particular, writes there.
+    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o777);
+    fs::set_permissions(&out, mode).expect("changed");
+    let at = out.display();
+    let text = format!(
+        "#!/bin/sh\necho $$ $(id -u) $CURB_PID $CURB_WORKLOAD $CURB_ACTION >{at}/new; mv {at}/new {at}/said; exec sleep 120\n"
+    );
+    let hook = place.file("save.sh", &text);
+    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    fs::set_permissions(&hook, mode).expect("changed");
+    let ladder = format!(
+        "    ladder:\n      - {{when: processes > 5%, do: checkpoint, hook: [{}], within: 1s}}\n      - {{when: processes > 5%, do: stop, grace: 1s}}",
+        hook.display()
+    );
+    place.limits("", "      processes: {value: 16, why: test}", &ladder);
+    let mut agent = place.agent(QUICK);
+    agent.event("agent_started");
+    let mut chat = place.start(Path::new("/bin/sleep"), &["120"]);
+    let saved = agent.wait_for("a checkpoint", acted("checkpoint"));
+    assert_eq!(saved["outcome"], "done", "{saved}");
+    until("it was run", || out.join("said").exists());
+    let said = fs::read_to_string(out.join("said")).expect("read");
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert_ne!(words[1], "0", "as root: {said}");
+    let pid = chat.pid().to_string();
+    assert_eq!(words[2..], [pid.as_str(), "chat", "checkpoint"], "{said}");
+    // It would take two minutes: it is ended when its time is over, and what comes after it was waited for.
+    agent.wait_for("a stop", acted("stop"));
+    until("it was ended", || {
+        !Path::new(&format!("/proc/{}", words[0])).exists()
+    });
+    until("the workload was stopped", || !chat.lives());
 }
