@@ -167,14 +167,16 @@ async fn serve(
     listen: Option<SocketAddr>,
     options: &Options,
 ) -> io::Result<()> {
-    tell_start(&mut agent, listen)?;
     if options.once {
+        tell_start(&mut agent, listen)?;
         agent.round().map_err(io::Error::other)?;
         return io::stdout().write_all(pages::found(&agent).as_bytes());
     }
+    // Before it says that it has started: whoever reads that may ask it to end at once.
     let mut end = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
+    tell_start(&mut agent, listen)?;
     let every_ms = u64::try_from(options.every.as_millis()).unwrap_or(u64::MAX);
     let agent = Rc::new(RefCell::new(agent));
     if let Some(listener) = listener {

@@ -312,3 +312,15 @@ fn a_second_agent_in_the_same_place_is_refused() {
         second.text()
     );
 }
+
+#[test]
+fn who_asks_it_to_end_as_soon_as_it_has_started_is_heard() {
+    let place = Place::new();
+    place.limits("", LIMITS, "");
+    for _ in 0..5 {
+        let mut agent = place.agent(&["--every", "100ms"]);
+        agent.event("agent_started");
+        agent.stop();
+        assert!(agent.text().contains("agent_stopped"), "{}", agent.text());
+    }
+}
