@@ -6,6 +6,7 @@
 //!
 //! - [`run`]: from the command line to the end.
 //! - [`agent`]: one round after the other. - [`watch`]: one workload. - [`metrics`]: what is counted, as a page.
+//! - [`node`]: on a node of Ray, which processes are whose job's, told to the server.
 //! - [`history`], [`log`]: what was seen and told, both bounded.
 
 #![cfg(target_os = "linux")]
@@ -21,6 +22,7 @@ pub mod http;
 pub mod limits_file;
 pub mod log;
 pub mod metrics;
+pub mod node;
 pub mod pages;
 pub mod rules;
 pub mod run;

@@ -65,6 +65,8 @@ kinds!(
     PackagesOfUserFull, "packages-of-user-full", "There is no room for more packages of yours";
     PackagesFull, "packages-full", "There is no room for more packages";
     PackagesNotWritable, "packages-not-writable", "The package could not be kept";
+    AgentNode, "agent-other-node", "The report is of another node";
+    AgentOld, "agent-old-report", "The report is older than what is known";
     Dashboard, "dashboard", "Ray does not show this";
     Internal, "internal", "Something is wrong with Curb itself";
 );

@@ -89,6 +89,7 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
     match route.access {
         Access::Open => operation["security"] = json!([]),
         Access::User => {}
+        Access::Agent => operation["x-curb-role"] = json!("agent"),
         Access::Operator => operation["x-curb-role"] = json!("operator"),
         Access::Admin => operation["x-curb-role"] = json!("admin"),
     }
@@ -213,6 +214,7 @@ fn shape(route: &Route, g: &mut SchemaGenerator) -> Shape {
                 .query("since", "string", "how far back: 7d if not said")
         }
         (_, routes::JOURNAL) => journal_query(new().answers::<JournalPage>(g)),
+        (_, routes::AGENT_REPORT) => new().takes::<NodeReport>(g).answers::<ReportReply>(g),
         (_, routes::OPENAPI) => new().answers_as("application/json", json!({"type": "object"})),
         (_, routes::REASON) => new().answers_as("text/markdown", json!({"type": "string"})),
         _ => text(),

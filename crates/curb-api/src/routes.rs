@@ -40,6 +40,8 @@ pub const MODE: &str = "/curb/v1/mode";
 pub const PREVIEW: &str = "/curb/v1/preview";
 /// Records of the journal.
 pub const JOURNAL: &str = "/curb/v1/journal";
+/// What an agent saw on its node.
+pub const AGENT_REPORT: &str = "/curb/v1/agent/report";
 /// This description.
 pub const OPENAPI: &str = "/curb/v1/openapi.json";
 /// The page of a reason code.
@@ -94,6 +96,8 @@ impl Method {
 pub enum Access {
     /// Anybody, without a token.
     Open,
+    /// The agent of a node, and nobody else.
+    Agent,
     /// Any signed-in user, for what is theirs; operators for all.
     User,
     /// Operators and admins.
@@ -253,6 +257,12 @@ pub const ROUTES: &[Route] = &[
         JOURNAL,
         Access::Operator,
         "Records of the journal after a number; can wait for new ones",
+    ),
+    route(
+        Method::Post,
+        AGENT_REPORT,
+        Access::Agent,
+        "What an agent saw on its node; the answer says what it should look at",
     ),
     route(Method::Get, OPENAPI, Access::Open, "This description"),
     route(

@@ -249,6 +249,8 @@ pub(crate) struct Exemption {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase")]
 pub(crate) enum Role {
+    /// An agent on a node: tells what runs there, and may do nothing else. The token's user is the node's name.
+    Agent,
     /// Submits, sees and stops their own jobs.
     User,
     /// Sees all jobs and stops any.
@@ -428,6 +430,7 @@ mod tests {
             accepts::<Verdict>(verdict);
         }
         for role in [
+            subject::Role::Agent,
             subject::Role::User,
             subject::Role::Operator,
             subject::Role::Admin,

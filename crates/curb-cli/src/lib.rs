@@ -91,7 +91,7 @@ fn dispatch(command: Command, ctx: &mut Ctx) -> Result<ExitCode, Failure> {
         Command::Enforce(args) => cmd::enforce::run(&args, ctx),
         Command::Journal(args) => cmd::journal::run(&args, ctx),
         Command::Status(args) => cmd::look::status(&args, ctx),
-        Command::Agent(args) => cmd::host::agent::run(&args),
+        Command::Agent(args) => cmd::host::agent::run(&args, ctx),
         Command::Limits(args) => cmd::host::limits::run(&args, ctx),
         Command::Completions(args) => cmd::docs::completions(&args, ctx),
         Command::Man(args) => cmd::docs::man(&args, ctx),

@@ -144,6 +144,8 @@ impl TryFrom<String> for JobId {
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
+    /// An agent on a node: tells what runs there, and may do nothing else. The token's user is the node's name.
+    Agent,
     /// Submits, sees and stops their own jobs.
     #[default]
     User,
@@ -156,6 +158,7 @@ pub enum Role {
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Role::Agent => "agent",
             Role::User => "user",
             Role::Operator => "operator",
             Role::Admin => "admin",

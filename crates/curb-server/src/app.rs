@@ -12,6 +12,7 @@ use curb_journal::{ReadError, Reader};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::agents::Agents;
 use crate::bodies::BodyRoom;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
@@ -54,6 +55,8 @@ pub struct App {
     pub forecasts: Forecasts,
     /// Room for large request bodies.
     pub bodies: BodyRoom,
+    /// What agents on the nodes told last.
+    pub agents: Agents,
     /// Counts steps of ladders: who follows the log of a job looks again when it changes.
     pub steps: tokio::sync::watch::Sender<u64>,
     /// Cancelled when the server stops.
@@ -101,6 +104,7 @@ impl App {
             clock,
             allowed,
             router: Router::new(),
+            agents: Agents::default(),
             steps: tokio::sync::watch::Sender::new(0),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -37,7 +37,10 @@ impl Principal {
     #[must_use]
     pub fn may(&self, access: Access) -> bool {
         match access {
-            Access::Open | Access::User => true,
+            Access::Open => true,
+            // The token of an agent lies on a node where jobs run: it is good for nothing else.
+            Access::Agent => self.0.role == Role::Agent,
+            Access::User => self.0.role >= Role::User,
             Access::Operator => self.0.role >= Role::Operator,
             Access::Admin => self.0.role >= Role::Admin,
         }

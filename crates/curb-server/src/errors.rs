@@ -19,6 +19,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 
+use crate::agents;
 use crate::api::{policy, status};
 use crate::bodies::NoRoom;
 use crate::dispatcher::Fate;
@@ -84,6 +85,14 @@ fn examples(kind: Kind) -> Vec<Failure> {
         Kind::TooManyLargeBodies => [NoRoom::User, NoRoom::All].map(gateway::no_room).into(),
         Kind::NotSignedIn => vec![auth::bearer(&HeaderMap::new()).expect_err("no token")],
         Kind::Forbidden => vec![gateway::no_role(Access::Admin, "ana", Role::User)],
+        Kind::AgentNode => vec![
+            agents::other_node("node-1", "node-2"),
+            agents::no_cluster(""),
+            agents::no_cluster("east"),
+        ],
+        Kind::AgentOld => [true, false]
+            .map(|same| agents::old_report("node-1", same))
+            .into(),
         Kind::NotFound => vec![
             gateway::no_route(NoRoute::Path, &Method::GET, "/nodes"),
             gateway::no_job("train-7"),

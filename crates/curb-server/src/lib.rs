@@ -4,6 +4,7 @@
 //! A request's way: `gateway` checks and signs it in, `request` reads it, `engine` decides it and makes it durable,
 //! `dispatcher` gives it to Ray, `monitor` learns of its end. Nothing here decides by itself: that is `curb_core::decide`.
 
+mod agents;
 mod api;
 mod app;
 mod auth;

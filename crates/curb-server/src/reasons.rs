@@ -64,6 +64,8 @@ pages!(
     "packages-of-user-full",
     "packages-full",
     "packages-not-writable",
+    "agent-other-node",
+    "agent-old-report",
     "dashboard",
     "internal",
     "server-starting",

@@ -4,20 +4,26 @@
 //! Admission does not wait for it and does not rest on it. What cannot be read changes nothing: the last that was seen stays,
 //! with its age.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use curb_api::{HeldSpan, JobHeldView, JobView, UnmanagedKind, UnmanagedView, WatchedStatus};
+use curb_api::{
+    HeldSpan, JobHeldView, JobUsedView, JobView, MemoryAs, UnmanagedKind, UnmanagedView,
+    WatchedStatus,
+};
+use curb_core::amount::Amount;
 use curb_core::decide::is_stopped_for;
 use curb_core::ledger::{Job, Phase, State};
 use curb_core::subject::JobId;
 use curb_core::time::Timestamp;
 use curb_core::truth::{
-    self, Attributed, DriverId, Gaps, JobHeld, Owner, Sample, Span, Unmanaged, What,
+    self, Account, Attributed, DriverId, Gaps, JobHeld, Owner, Proofs, Sample, Span, Unmanaged,
+    What,
 };
 use curb_ray::{Gcs, GcsConfig, GcsError};
 
+use crate::agents::{self, Told};
 use crate::app::App;
 use crate::cluster::Cluster;
 
@@ -42,12 +48,18 @@ pub struct Seen {
     pub held: Attributed,
     /// What the sample did not have.
     pub gaps: Gaps,
+    /// What each job's processes use, where agents tell.
+    pub used: BTreeMap<JobId, JobUsedView>,
 }
 
 /// What is known of what is held on one cluster.
 #[derive(Debug, Default)]
 pub struct Truth {
     now: RwLock<(Option<Arc<Seen>>, String)>,
+    /// Processes about which agents are asked, by address.
+    asked: RwLock<Arc<BTreeMap<String, Vec<u32>>>>,
+    /// Whose drivers are, by descent.
+    proofs: Mutex<Proofs>,
 }
 
 impl Truth {
@@ -58,6 +70,20 @@ impl Truth {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// The processes about which agents are asked, by address.
+    #[must_use]
+    pub fn asked(&self) -> Arc<BTreeMap<String, Vec<u32>>> {
+        Arc::clone(&self.asked.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn prove(&self, sample: &Sample, account: &Account, told: &[Told], now: Timestamp) -> Proofs {
+        let ask = Arc::new(truth::asked(sample, account));
+        *self.asked.write().unwrap_or_else(PoisonError::into_inner) = ask;
+        let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+        proofs.look(sample, account, &agents::hosts(told, &sample.cluster, now));
+        proofs.clone()
     }
 
     fn saw(&self, seen: Seen) -> bool {
@@ -109,9 +135,10 @@ pub async fn watch(app: Arc<App>, cluster: Arc<Cluster>, config: GcsConfig) {
 
 /// What a cluster's status says of it; `None` where it is not watched.
 #[must_use]
-pub fn status(cluster: &Cluster, operator: bool) -> Option<WatchedStatus> {
+pub fn status(app: &App, cluster: &Cluster, operator: bool) -> Option<WatchedStatus> {
     cluster.config.gcs.as_ref()?;
     let (seen, problem) = cluster.truth.last();
+    let agents = agents::views(&app.agents.of(&cluster.name), app.clock.now());
     let held = seen.as_ref().map(|s| s.held.clone()).unwrap_or_default();
     let told = held
         .unmanaged
@@ -131,6 +158,9 @@ pub fn status(cluster: &Cluster, operator: bool) -> Option<WatchedStatus> {
         unexplained: held.unexplained.amounts(true),
         unmanaged_count: held.unmanaged.len() as u64,
         unmanaged: told.map(unmanaged).collect(),
+        agents: agents.len() as u64,
+        agents_silent: agents.iter().filter(|a| a.silent).count() as u64,
+        agent_list: if operator { agents } else { Vec::new() },
     })
 }
 
@@ -193,6 +223,7 @@ fn unmanaged(one: &Unmanaged) -> UnmanagedView {
         kind,
         id,
         of: one.of.clone(),
+        forges: one.forges.clone(),
         process,
         entrypoint,
         held: span(&one.held),
@@ -224,8 +255,23 @@ pub fn of_jobs(app: &App) -> impl Fn(&JobView) -> Option<JobHeldView> + use<> {
             actors: held.actors,
             detached: held.detached,
             tasks: held.tasks,
+            unproven: held.unproven,
             as_of: seen.at,
         })
+    }
+}
+
+/// What the processes of each job use, for lists.
+pub fn use_of_jobs(app: &App) -> impl Fn(&JobView) -> Option<JobUsedView> + use<> {
+    let all: HashMap<String, Arc<Seen>> = app
+        .clusters
+        .iter()
+        .filter_map(|(name, c)| Some((name.clone(), c.truth.last().0?)))
+        .collect();
+    move |job| {
+        let seen = all.get(&job.cluster)?;
+        let running = !job.state.is_ended();
+        seen.used.get(&job.id).filter(|_| running).cloned()
     }
 }
 
@@ -247,13 +293,62 @@ async fn look(app: &App, cluster: &Cluster, gcs: &Gcs) -> Result<Seen, String> {
         .await
         .map_err(|e| e.to_string())?;
     let whose = |id: &str| owners.get(id).cloned().unwrap_or(Owner::Nobody);
-    let held = truth::attribute(&sample, &account, whose);
+    let told = app.agents.of(&cluster.name);
+    let proofs = cluster.truth.prove(&sample, &account, &told, at);
+    let held = truth::attribute(&sample, &account, &proofs, whose);
+    let used = used(&sample, &held, &told, at);
     end_leftovers(app, cluster, gcs, &sample, &held).await;
     Ok(Seen {
         at,
         held,
         gaps: sample.gaps,
+        used,
     })
+}
+
+/// What each job's processes use, by what the agents told that are not silent.
+fn used(
+    sample: &Sample,
+    held: &Attributed,
+    told: &[Told],
+    now: Timestamp,
+) -> BTreeMap<JobId, JobUsedView> {
+    let mut all: BTreeMap<JobId, JobUsedView> = BTreeMap::new();
+    let fresh = || told.iter().filter(|t| !t.is_silent(now));
+    let cluster_id = hex::encode(&sample.cluster);
+    for one in fresh() {
+        let mut here: BTreeSet<&JobId> = BTreeSet::new();
+        for group in &one.report.groups {
+            let raylet = one.report.raylets.get(group.raylet as usize);
+            let Some(raylet) = raylet.filter(|r| r.cluster_id == cluster_id) else {
+                continue;
+            };
+            let at = |pid| (raylet.address.clone(), pid);
+            let supervised = group.root.and_then(|pid| held.processes.get(&at(pid)));
+            let driver = || held.owners.get(&agents::driver(group.driver.as_deref()?)?);
+            let Some(job) = supervised.or_else(driver) else {
+                continue;
+            };
+            let entry = all.entry(job.clone()).or_insert_with(|| JobUsedView {
+                as_of: one.at,
+                memory_as: MemoryAs::Group,
+                ..JobUsedView::default()
+            });
+            entry.cpu = Amount(entry.cpu.0.saturating_add(group.cpu.0));
+            entry.memory = Amount(entry.memory.0.saturating_add(group.memory.0));
+            entry.memory_as = entry.memory_as.min(group.memory_as);
+            entry.processes = entry.processes.saturating_add(group.processes);
+            entry.as_of = entry.as_of.min(one.at);
+            entry.nodes += u64::from(here.insert(job));
+        }
+    }
+    let raylets = fresh().flat_map(|t| &t.report.raylets);
+    let of_it = raylets.filter(|r| r.cluster_id == cluster_id);
+    let seen: BTreeSet<&str> = of_it.map(|r| r.address.as_str()).collect();
+    let nodes: BTreeSet<&str> = sample.nodes.iter().map(|n| n.address.as_str()).collect();
+    let unseen = nodes.difference(&seen).count() as u64;
+    all.values_mut().for_each(|view| view.unseen = unseen);
+    all
 }
 
 /// Detached actors outlive their job by design, in Ray. Where Curb itself stopped the job by a ladder, they are part of what

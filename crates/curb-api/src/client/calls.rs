@@ -175,6 +175,17 @@ impl Client {
         .await
     }
 
+    /// Tells what an agent saw on its node.
+    pub async fn report(&self, body: &NodeReport) -> Answer<ReportReply> {
+        self.send(
+            "tell what runs on this node",
+            Method::POST,
+            routes::AGENT_REPORT.to_owned(),
+            body,
+        )
+        .await
+    }
+
     /// The policy in force, or an older version.
     pub async fn policy(&self, version: Option<u32>) -> Answer<PolicyView> {
         let query = Query::new().with("version", version.map(|v| v.to_string()));

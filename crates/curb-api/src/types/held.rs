@@ -6,6 +6,7 @@ use curb_core::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::agents::AgentView;
 use crate::schema as s;
 
 /// What is held, between two bounds: what tasks hold is not known to the last bit, since one that waits for a result has
@@ -34,6 +35,10 @@ pub struct JobHeldView {
     pub detached: u64,
     /// Its tasks that run.
     pub tasks: u64,
+    /// Drivers that say they belong to it and whose agents have not told yet whether they do: what these hold is in `most`
+    /// alone.
+    #[serde(default)]
+    pub unproven: u64,
     /// When it was seen.
     #[schemars(with = "s::Timestamp")]
     pub as_of: Timestamp,
@@ -50,6 +55,10 @@ pub struct UnmanagedView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub of: Option<JobId>,
+    /// The running job that it says it belongs to, and that its process does not descend from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub forges: Option<JobId>,
     /// Of a driver: the host and the process, `HOST pid N`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub process: String,
@@ -96,4 +105,13 @@ pub struct WatchedStatus {
     /// What they are, at most 50 of them; only for operators.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unmanaged: Vec<UnmanagedView>,
+    /// Nodes on which agents tell which process is whose.
+    #[serde(default)]
+    pub agents: u64,
+    /// Agents that have not told for too long: what is on their nodes is not known.
+    #[serde(default)]
+    pub agents_silent: u64,
+    /// The agents; only for operators.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agent_list: Vec<AgentView>,
 }

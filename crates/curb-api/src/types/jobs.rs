@@ -10,6 +10,7 @@ use curb_core::time::{Millis, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::agents::JobUsedView;
 use super::held::JobHeldView;
 use crate::schema as s;
 
@@ -203,6 +204,9 @@ pub struct JobView {
     /// started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<JobHeldView>,
+    /// What its processes use, as agents on the nodes see; missing where no node has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<JobUsedView>,
     /// How long it may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<s::Millis>")]
@@ -297,6 +301,7 @@ impl JobView {
             request: job.new.request.clone(),
             holds: grant.map(|_| job.new.request.clone()).unwrap_or_default(),
             held: None,
+            used: None,
             duration: job.new.duration,
             priority: job.new.priority,
             attempt: job.attempt,

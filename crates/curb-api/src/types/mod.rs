@@ -3,6 +3,7 @@
 //! Unknown fields are ignored when reading an answer, so that an older client reads a newer server; they are refused
 //! when reading a request, so that a misspelt wish is not silently dropped.
 
+mod agents;
 mod explain;
 mod held;
 mod jobs;
@@ -14,6 +15,7 @@ mod quotas;
 mod status;
 mod tokens;
 
+pub use agents::*;
 pub use explain::*;
 pub use held::*;
 pub use jobs::*;

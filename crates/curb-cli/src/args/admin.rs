@@ -137,8 +137,11 @@ pub enum TokenCommand {
 )]
 pub struct TokenCreateArgs {
     /// Whose
-    #[arg(long, value_name = "NAME", value_parser = name)]
-    pub user: String,
+    #[arg(long, value_name = "NAME", value_parser = name, required_unless_present = "node")]
+    pub user: Option<String>,
+    /// The node whose agent it is for: with --role agent, in place of --user
+    #[arg(long, value_name = "NAME", value_parser = name, conflicts_with = "user")]
+    pub node: Option<String>,
     /// What they may do
     #[arg(long, value_name = "ROLE", default_value = "user")]
     pub role: RoleArg,
@@ -196,6 +199,8 @@ pub struct TokenRevokeArgs {
 /// Roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RoleArg {
+    /// The agent on a node (`curb agent --server`): tells what runs there, and may do nothing else
+    Agent,
     /// Submits, sees and stops their own jobs
     User,
     /// Sees all jobs and stops any
@@ -207,6 +212,7 @@ pub enum RoleArg {
 impl From<RoleArg> for Role {
     fn from(role: RoleArg) -> Role {
         match role {
+            RoleArg::Agent => Role::Agent,
             RoleArg::User => Role::User,
             RoleArg::Operator => Role::Operator,
             RoleArg::Admin => Role::Admin,

@@ -6,6 +6,7 @@ use std::path::Path;
 use curb_api::token::{self, RANDOM_BYTES};
 use curb_api::{CreatedToken, NewToken, TokenView, Tokens};
 use curb_core::ledger::{Event, Token};
+use curb_core::subject::Role;
 use curb_core::time::Timestamp;
 use curb_journal::{Entry, Filter, Head, JOURNAL_FILE, Journal, OpenError, Reader};
 use serde_json::json;
@@ -35,9 +36,21 @@ fn create(args: &TokenCreateArgs, ctx: &mut Ctx) -> Done {
             return Err(Failure::usage(format!("the label `{key}` is given twice")));
         }
     }
+    let role: Role = args.role.into();
+    let user = match (&args.user, &args.node, role == Role::Agent) {
+        (None, Some(node), true) => node.clone(),
+        (Some(user), None, false) => user.clone(),
+        _ => {
+            return Err(Failure::new(
+                Exit::Usage,
+                "an agent's token is for a node, and every other for a user",
+            )
+            .help("curb token create --role agent --node NAME, or curb token create --user NAME"));
+        }
+    };
     let new = NewToken {
-        user: args.user.clone(),
-        role: args.role.into(),
+        user,
+        role,
         expires_in: args.expires,
         labels,
     };

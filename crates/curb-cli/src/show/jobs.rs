@@ -1,6 +1,6 @@
 //! Jobs: the list, and one.
 
-use curb_api::{HeldSpan, JobHeldView, JobState, JobView, Waiting};
+use curb_api::{HeldSpan, JobHeldView, JobState, JobUsedView, JobView, MemoryAs, Waiting};
 use curb_core::amount::Amount;
 use curb_core::resource::{Resource, Resources};
 use curb_core::time::Millis;
@@ -15,10 +15,14 @@ pub fn jobs(jobs: &[JobView], view: &View) -> String {
     let watched = jobs.iter().any(|j| j.held.is_some());
     // In 80 columns what is held is worth more than the team, which the user's name tells.
     let team = !watched || view.width.is_none_or(|w| w >= 100);
+    let agents = jobs.iter().any(|j| j.used.is_some());
+    let kind = !agents || view.width.is_none_or(|w| w >= 100);
     let mut heads = vec!["ID", "USER"];
     heads.extend(team.then_some("TEAM"));
-    heads.extend(["TYPE", "STATE", "ASKED"]);
+    heads.extend(kind.then_some("TYPE"));
+    heads.extend(["STATE", "ASKED"]);
     heads.extend(watched.then_some("HELD"));
+    heads.extend(agents.then_some("USED"));
     heads.extend(["AGE", "REASON"]);
     let mut table = Table::new(&heads);
     for job in jobs {
@@ -26,11 +30,16 @@ pub fn jobs(jobs: &[JobView], view: &View) -> String {
         if team {
             row.push(Cell::new(job.subject.team.as_deref().unwrap_or("-")));
         }
-        row.push(Cell::new(job.subject.job_type.as_deref().unwrap_or("-")));
+        if kind {
+            row.push(Cell::new(job.subject.job_type.as_deref().unwrap_or("-")));
+        }
         row.push(Cell::new(job.state.as_str()).ink(ink(job.state)));
         row.push(Cell::new(short(&job.request)));
         if watched {
             row.push(held_cell(job, view));
+        }
+        if agents {
+            row.push(used_cell(job, view));
         }
         row.push(Cell::new(view.age(job.submitted)));
         row.push(Cell::new(reason(job, view)));
@@ -68,9 +77,13 @@ fn held_words(held: &JobHeldView, job: &JobView, view: &View) -> String {
         0 => String::new(),
         n => format!(" ({n} detached)"),
     };
+    let unproven = match held.unproven {
+        0 => String::new(),
+        n => format!(" ({n} not proven yet)"),
+    };
     let count = |n: u64, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
     format!(
-        "{amounts} in Ray{over}, by {}, {}{detached}, {}; seen {} ago",
+        "{amounts} in Ray{over}, by {}{unproven}, {}{detached}, {}; seen {} ago",
         count(held.drivers, "driver"),
         count(held.actors, "actor"),
         count(held.tasks, "running task"),
@@ -102,6 +115,52 @@ fn held_cell(job: &JobView, view: &View) -> Cell {
     } else {
         cell
     }
+}
+
+/// What its processes use: CPUs and memory. A `+` behind it: more of it may be on nodes of which nobody tells.
+fn used_cell(job: &JobView, view: &View) -> Cell {
+    let Some(used) = &job.used else {
+        let unknown = job.state == JobState::Running;
+        return Cell::new(if unknown { "?" } else { "-" });
+    };
+    let more = if used.unseen > 0 { "+" } else { "" };
+    let old = if view.now.since(used.as_of) > OLD {
+        "?"
+    } else {
+        ""
+    };
+    Cell::new(format!("{}{more}{old}", short(&used_amounts(used))))
+}
+
+/// An agent that has not told for so long is silent.
+const OLD: Millis = Millis(30_000);
+
+fn used_amounts(used: &JobUsedView) -> Resources {
+    let mut all = Resources::default();
+    all.set(Resource::Cpu, used.cpu);
+    all.set(Resource::Memory, used.memory);
+    all
+}
+
+/// What its processes use, in a sentence.
+fn used_words(used: &JobUsedView, view: &View) -> String {
+    let measured = match used.memory_as {
+        MemoryAs::Private => "of their own",
+        MemoryAs::Group => "as the kernel charges it",
+    };
+    let unseen = match used.unseen {
+        0 => String::new(),
+        1 => "; of 1 node nobody tells".to_owned(),
+        n => format!("; of {n} nodes nobody tells"),
+    };
+    format!(
+        "{} (memory {measured}) by {} processes on {} node{}{unseen}; seen {} ago",
+        used_amounts(used),
+        used.processes,
+        used.nodes,
+        if used.nodes == 1 { "" } else { "s" },
+        view.age(used.as_of)
+    )
 }
 
 /// Whether more of something that was granted an amount, or of CPUs, GPUs or memory at all, is in `held` than in `granted`.
@@ -268,6 +327,9 @@ pub fn job(job: &JobView, view: &View) -> String {
     }
     if let Some(held) = &job.held {
         line("holds", &held_words(held, job, view));
+    }
+    if let Some(used) = &job.used {
+        line("uses", &used_words(used, view));
     }
     // This one in full, with the zone that the others are in.
     line(

@@ -142,7 +142,15 @@ fn watched(w: &WatchedStatus, status: &Status) -> String {
     } else {
         w.taken.to_string()
     };
-    format!(", held {taken}{unexplained} {} ago", status.now.since(at))
+    let agents = match (w.agents, w.agents_silent) {
+        (0, _) => String::new(),
+        (n, 0) => format!("; {n} nodes with an agent"),
+        (n, silent) => format!("; {n} nodes with an agent, {silent} of them silent"),
+    };
+    format!(
+        ", held {taken}{unexplained} {} ago{agents}",
+        status.now.since(at)
+    )
 }
 
 fn journal(status: &Status) -> String {

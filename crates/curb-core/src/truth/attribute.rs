@@ -1,11 +1,13 @@
 //! Which of Curb's jobs a driver belongs to, and which drivers came past the gate.
 //!
-//! What a driver says of itself is its own word. It counts as long as nothing contradicts it, and what Curb tells of it says
-//! so; whoever stops a job for what another driver holds needs more than that word.
+//! What a driver says of itself is its own word. Where an agent watches its node, descent counts and the word does not
+//! ([`Proofs`]); as long as the agent has not told, what the driver holds is in the job's upper bound alone, so that nobody is
+//! stopped for it. Where nobody watches, the word is all there is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::account::{Account, Span};
+use super::proof::{Proof, Proofs, supervisors};
 use super::sample::{Driver, DriverId, Held, Sample};
 use crate::subject::JobId;
 
@@ -35,14 +37,19 @@ pub struct JobHeld {
     pub detached: u64,
     /// Tasks that run.
     pub tasks: u64,
+    /// Drivers that say they belong to it, on nodes whose agents have not told yet: what they hold is in the upper bound alone.
+    pub unproven: u64,
 }
 
 impl JobHeld {
-    fn add(&mut self, account: &Account, driver: DriverId) {
+    fn add(&mut self, account: &Account, driver: DriverId, certain: bool) {
         self.drivers.push(driver);
+        self.unproven += u64::from(!certain);
         if let Some(holding) = account.drivers.get(&driver) {
             let held = holding.held();
-            self.held.least.add_all(&held.least);
+            if certain {
+                self.held.least.add_all(&held.least);
+            }
             self.held.most.add_all(&held.most);
             self.actors += holding.alive;
             self.detached += holding.detached;
@@ -58,6 +65,8 @@ pub struct Unmanaged {
     pub what: What,
     /// The job of Curb's that it says it belonged to, which is over.
     pub of: Option<JobId>,
+    /// The job of Curb's that runs, that it says it belongs to, and that it does not descend from.
+    pub forges: Option<JobId>,
     /// What it holds.
     pub held: Span,
 }
@@ -94,6 +103,10 @@ pub struct Attributed {
     pub jobs: BTreeMap<JobId, JobHeld>,
     /// What Curb did not grant.
     pub unmanaged: Vec<Unmanaged>,
+    /// Whose each driver is, where that is certain: as it says where nobody watches.
+    pub owners: BTreeMap<DriverId, JobId>,
+    /// Processes of supervisors and of workers that were started for nobody, by their node's address, with the job.
+    pub processes: BTreeMap<(String, u32), JobId>,
     /// What the nodes say is taken.
     pub taken: Held,
     /// What of it nobody is known to hold.
@@ -112,7 +125,13 @@ pub fn named(sample: &Sample, account: &Account) -> Vec<String> {
 
 /// Puts Curb's names on an account.
 #[must_use]
-pub fn attribute(sample: &Sample, account: &Account, whose: impl Fn(&str) -> Owner) -> Attributed {
+pub fn attribute(
+    sample: &Sample,
+    account: &Account,
+    proofs: &Proofs,
+    whose: impl Fn(&str) -> Owner,
+) -> Attributed {
+    let by_id: HashMap<DriverId, &Driver> = sample.drivers.iter().map(|d| (d.id, d)).collect();
     let mut all = Attributed {
         taken: account.taken.clone(),
         unexplained: account.unexplained.clone(),
@@ -135,8 +154,16 @@ pub fn attribute(sample: &Sample, account: &Account, whose: impl Fn(&str) -> Own
             Owner::Nobody => all.unmanaged.push(Unmanaged {
                 what: What::Submission { id: id.clone() },
                 of: None,
+                forges: None,
                 held,
             }),
+        }
+    }
+    for (address, pids) in supervisors(sample, account) {
+        for (pid, id) in pids {
+            if let Owner::Job(job, _) = whose(id) {
+                all.processes.insert((address.to_owned(), pid), job);
+            }
         }
     }
     for driver in &sample.drivers {
@@ -147,21 +174,67 @@ pub fn attribute(sample: &Sample, account: &Account, whose: impl Fn(&str) -> Own
         if !is_there || Some(driver.id) == account.dashboard {
             continue;
         }
-        let owner = driver.claims.as_deref().map_or(Owner::Nobody, &whose);
-        match owner {
+        let (owner, certain) = owner(driver, &by_id, proofs, &whose);
+        let (of, forges) = match owner {
             Owner::Job(job, attempt) => {
-                let entry = all.jobs.entry(job).or_default();
+                let entry = all.jobs.entry(job.clone()).or_default();
                 entry.attempt = attempt;
-                entry.add(account, driver.id);
+                entry.add(account, driver.id, certain);
+                if certain {
+                    all.owners.insert(driver.id, job);
+                }
+                continue;
             }
-            Owner::Past(job) => all.unmanaged.push(unmanaged(account, driver, Some(job))),
-            Owner::Nobody => all.unmanaged.push(unmanaged(account, driver, None)),
+            Owner::Past(job) => (Some(job), None),
+            Owner::Nobody => match driver.claims.as_deref().map_or(Owner::Nobody, &whose) {
+                Owner::Job(job, _) => (None, Some(job)),
+                _ => (None, None),
+            },
+        };
+        let one = unmanaged(account, driver, of, forges);
+        all.unmanaged.push(one);
+    }
+    for (at, driver) in proofs.workers() {
+        if let Some(job) = all.owners.get(&driver) {
+            all.processes.insert(at.clone(), job.clone());
         }
     }
     all
 }
 
-fn unmanaged(account: &Account, driver: &Driver, of: Option<JobId>) -> Unmanaged {
+/// From driver to driver that a worker of another started: more of them than anybody needs.
+const DEEP: usize = 8;
+
+/// Whose a driver is, and whether that is certain or its own word on a node whose agent has not told yet.
+fn owner(
+    driver: &Driver,
+    by_id: &HashMap<DriverId, &Driver>,
+    proofs: &Proofs,
+    whose: &impl Fn(&str) -> Owner,
+) -> (Owner, bool) {
+    let claimed = |d: &Driver| d.claims.as_deref().map_or(Owner::Nobody, whose);
+    let mut at = driver;
+    for _ in 0..DEEP {
+        match proofs.of(at.id) {
+            Some(Proof::Submission(id)) => return (whose(id), true),
+            Some(Proof::Driver(maker)) => match by_id.get(maker) {
+                Some(maker) => at = maker,
+                None => return (Owner::Nobody, true),
+            },
+            Some(Proof::Outside) => return (Owner::Nobody, true),
+            Some(Proof::Open) => return (claimed(at), false),
+            None => return (claimed(at), true),
+        }
+    }
+    (Owner::Nobody, true)
+}
+
+fn unmanaged(
+    account: &Account,
+    driver: &Driver,
+    of: Option<JobId>,
+    forges: Option<JobId>,
+) -> Unmanaged {
     Unmanaged {
         what: What::Driver {
             id: driver.id,
@@ -172,6 +245,7 @@ fn unmanaged(account: &Account, driver: &Driver, of: Option<JobId>) -> Unmanaged
             claims: driver.claims.clone(),
         },
         of,
+        forges,
         held: account
             .drivers
             .get(&driver.id)

@@ -2,12 +2,15 @@
 
 mod account;
 mod attribute;
+pub mod hosts;
+mod proof;
 mod sample;
 #[cfg(test)]
 mod tests;
 
 pub use account::{Account, Holding, Span, account, supervises};
 pub use attribute::{Attributed, JobHeld, Owner, Unmanaged, What, attribute, named};
+pub use proof::{Hosts, Proof, Proofs, Seat, asked};
 pub use sample::{
     Actor, ActorId, Demand, Driver, DriverId, GRAIN, Gaps, Grains, Group, Held, Life, Node, NodeId,
     Sample, Task, TaskId,

@@ -108,6 +108,11 @@ impl FromIterator<(Resource, Grains)> for Held {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DriverId(pub [u8; 4]);
 
+impl DriverId {
+    /// Nobody's: of a worker that was started before anybody asked for one.
+    pub const NIL: DriverId = DriverId([0xff; 4]);
+}
+
 /// Ray's id of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub [u8; 28]);
@@ -220,6 +225,8 @@ pub struct Task {
     pub driver: DriverId,
     /// Where it runs.
     pub node: Option<NodeId>,
+    /// Its worker's process there, as that says.
+    pub pid: Option<u32>,
     /// Whether it runs inside of a placement group.
     pub in_group: bool,
     /// Whether it makes an actor: it holds what the actor will hold, until that lives.

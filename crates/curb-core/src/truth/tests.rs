@@ -29,6 +29,7 @@ fn task(driver: DriverId, node: NodeId, n: u128) -> Task {
         parent: TaskId([0; 24]),
         driver,
         node: Some(node),
+        pid: None,
         in_group: false,
         makes_actor: false,
         required: cpus(n),
@@ -294,7 +295,7 @@ fn a_job_holds_what_its_entrypoint_and_all_of_its_drivers_hold() {
         ],
         ..Sample::default()
     };
-    let all = attribute(&sample, &account(&sample), whose);
+    let all = attribute(&sample, &account(&sample), &Proofs::default(), whose);
     let job = &all.jobs[&JobId::parse("anas").expect("an id")];
     assert_eq!((&job.held, job.actors, job.detached), (&exactly(7), 2, 1));
     assert_eq!(job.drivers, [ANA, LI]);
@@ -327,7 +328,7 @@ fn what_came_past_the_gate_or_stayed_behind_is_told_apart() {
         ],
         ..Sample::default()
     };
-    let all = attribute(&sample, &account(&sample), whose);
+    let all = attribute(&sample, &account(&sample), &Proofs::default(), whose);
     assert!(all.jobs.is_empty());
     let told: Vec<_> = all
         .unmanaged

@@ -173,6 +173,10 @@ impl Reader {
                 parent: TaskId(Reader::id(&info.parent_task_id).unwrap_or([0; 24])),
                 driver: DriverId(Reader::id(&task.job_id)?),
                 node: node.and_then(Reader::id).map(NodeId),
+                pid: task
+                    .state_updates
+                    .as_ref()
+                    .and_then(|s| u32::try_from(s.worker_pid?).ok()),
                 in_group: in_group(info.placement_group_id.as_deref()),
                 makes_actor: info.r#type == wire::task_type::ACTOR_CREATION_TASK,
                 required: reader.held(&info.required_resources),

@@ -263,6 +263,8 @@ pub struct TaskInfoEntry {
 pub struct TaskStateUpdate {
     #[prost(bytes = "vec", optional, tag = "1")]
     pub node_id: Option<Vec<u8>>,
+    #[prost(int32, optional, tag = "12")]
+    pub worker_pid: Option<i32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Message)]

@@ -101,11 +101,13 @@ pub async fn list(call: &Call) -> Result<Reply, Failure> {
     let long = found.iter().any(Listed::is_long);
     let (who, (policy, now)) = (call.who.clone(), told_by);
     let held = crate::truth::of_jobs(&call.app);
+    let used = crate::truth::use_of_jobs(&call.app);
     let tell = move |without| {
         let told = found.into_iter().map(|listed| {
             let view = listed.told(&who, &policy, now, without, true);
             JobView {
                 held: held(&view),
+                used: used(&view),
                 ..view
             }
         });
@@ -209,6 +211,7 @@ pub async fn get(call: &Call) -> Result<Reply, Failure> {
     let mut view = call.app.forecasts.shared(long, tell).await;
     view.entrypoint = spec.map(|s| s.entrypoint.clone());
     view.held = crate::truth::of_jobs(&call.app)(&view);
+    view.used = crate::truth::use_of_jobs(&call.app)(&view);
     json(&view)
 }
 

@@ -1,5 +1,6 @@
 //! Curb's own API.
 
+mod agents;
 mod jobs;
 mod journal;
 pub(crate) mod policy;
@@ -72,6 +73,7 @@ pub async fn signed_in(call: Call, endpoint: Endpoint, body: Bytes) -> Result<Re
         Endpoint::ModePut => policy::set_mode(&call, &body).await,
         Endpoint::Preview => preview::preview(&call).await,
         Endpoint::Journal => journal::journal(&call).await,
+        Endpoint::AgentReport => agents::report(&call, &body),
         // Every other endpoint is served by the gateway or needs no token.
         _ => Err(Failure::not_found("curb: there is nothing here", DESCRIBED)),
     }

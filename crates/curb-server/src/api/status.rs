@@ -118,7 +118,7 @@ pub async fn status(call: &Call) -> Result<Reply, Failure> {
                 (false, false) => "Ray's list of nodes cannot be read".to_owned(),
             },
             held,
-            watched: crate::truth::status(cluster, call.who.is_operator()),
+            watched: crate::truth::status(app, cluster, call.who.is_operator()),
             queued: counts.queued,
             starting: counts.starting,
             running: counts.running,
@@ -271,6 +271,19 @@ fn unseen(c: &ClusterStatus, watched: &WatchedStatus) -> Vec<String> {
             "cluster {}: what jobs hold cannot be seen, {since}: {}",
             c.name, watched.problem
         ));
+    }
+    for agent in &watched.agent_list {
+        if agent.silent {
+            all.push(format!(
+                "cluster {}: the agent on node {} is silent since {}: whose processes run there is not known",
+                c.name, agent.node, agent.as_of
+            ));
+        } else if !agent.problem.is_empty() {
+            all.push(format!(
+                "cluster {}: node {}: {}",
+                c.name, agent.node, agent.problem
+            ));
+        }
     }
     let missing = watched.missing.iter();
     all.extend(missing.map(|m| {

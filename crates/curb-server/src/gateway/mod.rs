@@ -147,6 +147,7 @@ async fn dispatch(
                 _ if request.method() == Method::GET || request.method() == Method::DELETE => {
                     bytes::Bytes::new()
                 }
+                Endpoint::AgentReport => body(&call, request, Some(crate::agents::MOST)).await?,
                 _ => body(&call, request, Some(64 << 10)).await?,
             };
             api::signed_in(call, other, bytes).await
@@ -191,7 +192,9 @@ pub(crate) fn wrong_case(path: &str) -> Failure {
 pub(crate) fn no_role(access: Access, user: &str, role: Role) -> Failure {
     let needed = match access {
         Access::Admin => "admin",
-        _ => "operator",
+        Access::Agent => "agent",
+        Access::User | Access::Open => "user",
+        Access::Operator => "operator",
     };
     Failure::forbidden(
         format!("curb: this needs the role {needed}; yours ({user}) is {role}"),

@@ -11,8 +11,20 @@ use curb_core::time::Millis;
 #[command(after_help = AFTER)]
 pub struct AgentArgs {
     /// The file of limits: which processes are which workload, and what they may take. Read again when it changes
-    #[arg(long, value_name = "FILE")]
-    pub limits: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "server")]
+    pub limits: Option<PathBuf>,
+    /// On a node of Ray: tell the Curb at this address which processes are whose job's, and what they use
+    #[arg(long, value_name = "URL", conflicts_with_all = ["limits", "watch_only", "once", "also_root", "also_kept", "user", "listen", "no_listen"])]
+    pub server: Option<String>,
+    /// The file with the agent's token (curb token create --role agent --node NAME); read again when the server refuses it
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub token_file: Option<PathBuf>,
+    /// The node's name, as the token has it [default: the host's]
+    #[arg(long, value_name = "NAME", requires = "server")]
+    pub node: Option<String>,
+    /// The cluster that the node belongs to [default: the server's only one]
+    #[arg(long, value_name = "NAME", requires = "server")]
+    pub cluster: Option<String>,
     /// Where /metrics, /healthz and /readyz are answered
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9266")]
     pub listen: SocketAddr,

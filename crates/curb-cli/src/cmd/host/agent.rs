@@ -6,18 +6,24 @@ use std::time::Duration;
 
 use curb_agent::helper::{self, Orders};
 use curb_agent::log::Format;
+use curb_agent::node::Node;
 use curb_agent::run::{Options, run as run_agent};
+use curb_api::client::{Client, ClientConfig, TokenText};
 use curb_core::host::detect::Settings;
 
 use crate::args::{AgentArgs, AgentLog};
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, block, read_file};
 use crate::exit::Exit;
 use crate::fail::{Done, Failure};
 
 /// `curb agent ...`
-pub fn run(args: &AgentArgs) -> Done {
+pub fn run(args: &AgentArgs, ctx: &mut Ctx) -> Done {
+    if let Some(server) = &args.server {
+        return tell(server, args, ctx);
+    }
+    let limits = args.limits.clone().unwrap_or_default();
     let options = Options {
-        limits: args.limits.clone(),
+        limits,
         listen: (!args.no_listen).then_some(args.listen),
         format: match args.log {
             AgentLog::Json => Format::Json,
@@ -37,6 +43,50 @@ pub fn run(args: &AgentArgs) -> Done {
     };
     run_agent(&options).map_err(|error| Failure::local(error.to_string()))?;
     Ok(Exit::Ok)
+}
+
+/// `curb agent --server URL`
+fn tell(server: &str, args: &AgentArgs, ctx: &mut Ctx) -> Done {
+    let node = Node {
+        name: args.node.clone().unwrap_or_else(host_name),
+        cluster: args.cluster.clone(),
+        epoch: epoch()?,
+    };
+    let path = args.token_file.clone().ok_or_else(|| {
+        Failure::new(Exit::Usage, "an agent that tells a server needs a token of its own")
+            .help("--token-file FILE; an administrator makes one: curb token create --role agent --node NAME")
+    })?;
+    let connect = || {
+        let text = read_file(&path, "the token file").map_err(|f| f.message)?;
+        let mut config = ClientConfig::new(server, Some(TokenText::new(&text)));
+        config.request_timeout = DEADLINE;
+        Client::new(config).map_err(|e| e.to_string())
+    };
+    // What is wrong from the start is told at once.
+    connect().map_err(Failure::local)?;
+    ctx.say(&format!("curb agent: node {}, for {server}", node.name));
+    block(async {
+        let say = |line: &str| ctx.say(&format!("curb agent: {line}"));
+        curb_agent::node::run(node, connect, say)
+            .await
+            .map_err(|error| Failure::local(error.to_string()))
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// For a report: the next tells all that it told.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+fn host_name() -> String {
+    let system = rustix::system::uname();
+    system.nodename().to_string_lossy().into_owned()
+}
+
+fn epoch() -> Result<String, Failure> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random)
+        .map_err(|error| Failure::local(format!("the system gives no random bytes: {error}")))?;
+    Ok(hex::encode(random))
 }
 
 /// The agent whose command line was read before, or its helper, if that is what this process was started as.

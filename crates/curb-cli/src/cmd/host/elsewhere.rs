@@ -17,7 +17,7 @@ pub mod agent {
     use crate::ctx::Ctx;
     use crate::fail::Done;
 
-    pub fn run(_: &AgentArgs) -> Done {
+    pub fn run(_: &AgentArgs, _: &mut Ctx) -> Done {
         Err(super::needs_linux("curb agent"))
     }
 
