@@ -3,11 +3,13 @@
 mod support;
 
 use curb_api::routes::{Access, ROUTES};
+use curb_core::subject::Role;
 use support::{World, send};
 
 /// A body with which a request of somebody who may do it is understood.
 fn body(path: &str) -> &'static str {
     match path {
+        "/curb/v1/agent/report" => r#"{"node":"node-1","epoch":"x","started":1,"seq":1}"#,
         "/curb/v1/tokens" => r#"{"user":"kim"}"#,
         "/curb/v1/overrides" => {
             r#"{"selector":{"user":{"one_of":["ana"]}},"amounts":{"cpu":1000},"for":60000,"why":"a test"}"#
@@ -21,15 +23,20 @@ fn body(path: &str) -> &'static str {
     }
 }
 
+const AGENT: u8 = 9;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_route_lets_in_whom_its_row_names_and_nobody_else() {
     let w = World::new().await;
     let addr = w.curb.address();
+    let agent = w.curb.token("node-1", Role::Agent).await.expect("a token");
     let roles = [
         (None, 0),
         (Some(&w.ana), 1),
         (Some(&w.ops), 2),
         (Some(&w.admin), 3),
+        // An agent's, which is above nobody and below everybody.
+        (Some(&agent), AGENT),
     ];
     let mut seen = 0;
     for route in ROUTES {
@@ -40,6 +47,7 @@ async fn every_route_lets_in_whom_its_row_names_and_nobody_else() {
             .replace("{code}", "budget");
         let needed = match route.access {
             Access::Open => 0,
+            Access::Agent => AGENT,
             Access::User => 1,
             Access::Operator => 2,
             Access::Admin => 3,
@@ -80,7 +88,8 @@ async fn every_route_lets_in_whom_its_row_names_and_nobody_else() {
                 route.method.as_str(),
                 route.path
             );
-            if needed == 0 || rank >= needed {
+            let agents = rank == AGENT || needed == AGENT;
+            if needed == 0 || (agents && rank == needed) || (!agents && rank >= needed) {
                 assert!(
                     !matches!(answer.status, 0 | 401 | 403 | 405 | 500..),
                     "{what}"

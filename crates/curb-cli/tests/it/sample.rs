@@ -171,6 +171,7 @@ fn job(id: &str, state: JobState) -> JobView {
         request: request(),
         holds: if holds { request() } else { Resources::none() },
         held: None,
+        used: None,
         duration: Some(Millis(2 * 3_600_000)),
         priority: 0,
         attempt: u32::from(state != JobState::Queued),
@@ -210,7 +211,17 @@ pub fn jobs() -> Vec<JobView> {
         actors: 4,
         detached: 1,
         tasks: 1,
+        unproven: 1,
         as_of: Timestamp(NOW - 2000),
+    });
+    running.used = Some(JobUsedView {
+        cpu: Amount(1730),
+        memory: Amount(3 << 30),
+        memory_as: MemoryAs::Private,
+        processes: 12,
+        nodes: 2,
+        unseen: 1,
+        as_of: Timestamp(NOW - 1000),
     });
     running.borrowed = true;
     let mut stopping = job("train-8", JobState::Running);
@@ -338,6 +349,9 @@ pub fn status() -> Status {
             unexplained: [(Resource::Cpu, Amount(500))].into_iter().collect(),
             unmanaged_count: 1,
             unmanaged: vec![],
+            agents: 3,
+            agents_silent: 1,
+            agent_list: vec![],
         }),
         queued: 3,
         starting: 1,

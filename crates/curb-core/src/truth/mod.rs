@@ -4,6 +4,8 @@ mod account;
 mod attribute;
 pub mod hosts;
 mod proof;
+#[cfg(test)]
+mod proof_tests;
 mod sample;
 #[cfg(test)]
 mod tests;
