@@ -226,13 +226,29 @@ _curb() {
             return 0
             ;;
         curb__subcmd__agent)
-            opts="-h --limits --listen --no-listen --log --every --user --also-root --also-kept --watch-only --once --leak-window --settle --help"
+            opts="-h --limits --server --token-file --node --cluster --listen --no-listen --log --every --user --also-root --also-kept --watch-only --once --leak-window --settle --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --limits)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1732,7 +1748,7 @@ _curb() {
             return 0
             ;;
         curb__subcmd__token__subcmd__create)
-            opts="-h --user --role --expires --label --data --json --address --token-file --help"
+            opts="-h --user --node --role --expires --label --data --json --address --token-file --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1742,8 +1758,12 @@ _curb() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --role)
-                    COMPREPLY=($(compgen -W "user operator admin" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "agent user operator admin" -- "${cur}"))
                     return 0
                     ;;
                 --expires)

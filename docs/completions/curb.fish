@@ -177,7 +177,9 @@ complete -c curb -n "__fish_curb_using_subcommand token; and not __fish_seen_sub
 complete -c curb -n "__fish_curb_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "list" -d 'List tokens, without their secrets'
 complete -c curb -n "__fish_curb_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "revoke" -d 'Revoke a token'
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l user -d 'Whose' -r
-complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l role -d 'What they may do' -r -f -a "user\t'Submits, sees and stops their own jobs'
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l node -d 'The node whose agent it is for: with --role agent, in place of --user' -r
+complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l role -d 'What they may do' -r -f -a "agent\t'The agent on a node (`curb agent --server`): tells what runs there, and may do nothing else'
+user\t'Submits, sees and stops their own jobs'
 operator\t'Sees all jobs and stops any'
 admin\t'Operator, and policy, tokens and overrides'"
 complete -c curb -n "__fish_curb_using_subcommand token; and __fish_seen_subcommand_from create" -l expires -d 'For how long it is valid: 90d [default: for ever]' -r
@@ -278,6 +280,10 @@ complete -c curb -n "__fish_curb_using_subcommand run" -l stop -d 'With --pid: e
 complete -c curb -n "__fish_curb_using_subcommand run" -l watchdog -d 'Make no control group: look often, and end it where it passes a limit'
 complete -c curb -n "__fish_curb_using_subcommand run" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand agent" -l limits -d 'The file of limits: which processes are which workload, and what they may take. Read again when it changes' -r -F
+complete -c curb -n "__fish_curb_using_subcommand agent" -l server -d 'On a node of Ray: tell the Curb at this address which processes are whose job\'s, and what they use' -r
+complete -c curb -n "__fish_curb_using_subcommand agent" -l token-file -d 'The file with the agent\'s token (curb token create --role agent --node NAME); read again when the server refuses it' -r -F
+complete -c curb -n "__fish_curb_using_subcommand agent" -l node -d 'The node\'s name, as the token has it [default: the host\'s]' -r
+complete -c curb -n "__fish_curb_using_subcommand agent" -l cluster -d 'The cluster that the node belongs to [default: the server\'s only one]' -r
 complete -c curb -n "__fish_curb_using_subcommand agent" -l listen -d 'Where /metrics, /healthz and /readyz are answered' -r
 complete -c curb -n "__fish_curb_using_subcommand agent" -l log -d 'How events are written to stderr, one a line' -r -f -a "json\t'One JSON object a line'
 text\t'In words'"

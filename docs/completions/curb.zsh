@@ -264,7 +264,9 @@ _arguments "${_arguments_options[@]}" : \
             (create)
 _arguments "${_arguments_options[@]}" : \
 '--user=[Whose]:NAME:_default' \
-'--role=[What they may do]:ROLE:((user\:"Submits, sees and stops their own jobs"
+'(--user)--node=[The node whose agent it is for\: with --role agent, in place of --user]:NAME:_default' \
+'--role=[What they may do]:ROLE:((agent\:"The agent on a node (\`curb agent --server\`)\: tells what runs there, and may do nothing else"
+user\:"Submits, sees and stops their own jobs"
 operator\:"Sees all jobs and stops any"
 admin\:"Operator, and policy, tokens and overrides"))' \
 '--expires=[For how long it is valid\: 90d \[default\: for ever\]]:TIME:_default' \
@@ -473,6 +475,10 @@ _arguments "${_arguments_options[@]}" : \
 (agent)
 _arguments "${_arguments_options[@]}" : \
 '--limits=[The file of limits\: which processes are which workload, and what they may take. Read again when it changes]:FILE:_files' \
+'(--limits --watch-only --once --also-root --also-kept --user --listen --no-listen)--server=[On a node of Ray\: tell the Curb at this address which processes are whose job'\''s, and what they use]:URL:_default' \
+'--token-file=[The file with the agent'\''s token (curb token create --role agent --node NAME); read again when the server refuses it]:FILE:_files' \
+'--node=[The node'\''s name, as the token has it \[default\: the host'\''s\]]:NAME:_default' \
+'--cluster=[The cluster that the node belongs to \[default\: the server'\''s only one\]]:NAME:_default' \
 '--listen=[Where /metrics, /healthz and /readyz are answered]:ADDRESS:PORT:_default' \
 '--log=[How events are written to stderr, one a line]:FORM:((json\:"One JSON object a line"
 text\:"In words"))' \
