@@ -285,7 +285,7 @@ mod tests {
     fn take(agents: &Agents, token: &str, report: NodeReport) -> Result<usize, &'static str> {
         agents
             .take(token, "main".into(), report, Timestamp(0))
-            .map_err(|f| f.kind.code())
+            .map_err(|f| f.code)
     }
 
     #[test]

@@ -125,7 +125,8 @@ impl Look for Eyes<'_> {
 
 /// A driver's number of its text: eight hex digits.
 fn driver_of(text: &str) -> Option<DriverId> {
-    if text.len() != 8 || !text.is_ascii() {
+    // A sign would pass for a digit else.
+    if text.len() != 8 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
     let mut id = [0; 4];
