@@ -10,7 +10,7 @@ use std::io;
 use rustix::process::Signal;
 
 use crate::limits::Bytes;
-use crate::proc::{ProcId, Process, Procfs};
+use crate::proc::{ProcId, Process, Procfs, Pss};
 
 /// A tree is followed so deep, and so many processes of it at most.
 const MOST: usize = 100_000;
@@ -154,10 +154,10 @@ impl Tree {
         let mut sum = 0_u64;
         for process in self.processes() {
             match process.pss() {
-                Ok(pss) => sum = sum.saturating_add(pss.all?.0),
-                // It has ended meanwhile: it has nothing.
-                Err(_) if !lives(&process) => {}
-                Err(_) => return None,
+                Ok(Pss { all: Some(all), .. }) => sum = sum.saturating_add(all.0),
+                // It has ended meanwhile, or is about to: its memory goes before it does.
+                _ if !lives(&process) || process.stat().is_ok_and(|s| s.resident_pages == 0) => {}
+                _ => return None,
             }
         }
         Some(Bytes(sum))
