@@ -4,6 +4,7 @@
 //! leaves the queue, [`stop`] decides a wish to stop. All of them see the limits by the same walk.
 
 mod above;
+mod ahead;
 mod check;
 mod forecast;
 mod moment;

@@ -40,6 +40,8 @@ pub struct Moment {
     /// Which quotas apply.
     pub(crate) calendar: Arc<Calendar>,
     pub(crate) version: u32,
+    /// It is one of a queue that is run ahead already: what its stops lead to is not played ahead again.
+    pub(super) foreseen: bool,
     /// The last outlook, shared by all later moments that come of this one.
     outlook: Arc<Mutex<Option<Arc<Outlook>>>>,
 }
@@ -56,6 +58,7 @@ impl Moment {
             settled: true,
             calendar: Arc::new(Calendar::at(state.policy(), now)),
             version: state.policy_version(),
+            foreseen: false,
             outlook: Arc::default(),
         }
     }
@@ -75,9 +78,10 @@ impl Moment {
         outlook
     }
 
-    /// The same, sharing no outlook with it.
+    /// The same for running the queue ahead, sharing no outlook with it.
     pub(super) fn alone(&self) -> Moment {
         Moment {
+            foreseen: true,
             outlook: Arc::default(),
             ..self.clone()
         }

@@ -1,7 +1,7 @@
 //! What is kept for jobs that wait and may not be passed, and from whom.
 //!
 //! What somebody within their limits needs is kept from everybody. What somebody needs who could start only above their
-//! limits is kept from those who would borrow as well, and from those under a quota that would lend it: among these the
+//! limits is kept from those who would borrow as well, and from those under every quota that would lend it: among these the
 //! order of the queue holds. It is not kept from others within their limits, since capacity is lent while nobody else
 //! wants it. Budgets are not lent: what is kept of them is kept from everybody.
 
@@ -72,18 +72,19 @@ impl Lenders {
         self.shared.is_empty() && self.private.is_empty()
     }
 
-    /// Whether one of them is among these buckets.
+    /// Whether all of them are among these buckets: who is in all has no better right to what they lend, and what one of
+    /// the others lent is taken back for who is not in it.
     pub(crate) fn are_among(&self, buckets: &[u32]) -> bool {
         let mut all = self.shared.iter().chain(&self.private);
-        all.any(|b| buckets.contains(b))
+        all.all(|b| buckets.contains(b))
     }
 }
 
 /// What borrowers of the same lenders need.
 #[derive(Clone, Debug)]
 struct Tier {
-    /// Not from those in one of these buckets, who see it in another tier already.
-    unless: Vec<u32>,
+    /// From those in all of these buckets, ascending.
+    from: Vec<u32>,
     needs: Needs,
 }
 
@@ -95,9 +96,9 @@ pub(crate) struct Promised {
     /// For all borrowers together.
     lent: Needs,
     tiers: Vec<Tier>,
-    /// The tiers by bucket that they are kept from.
+    /// The tiers by the first of the buckets that they are kept from.
     by_bucket: HashMap<u32, Vec<usize>>,
-    numbers: BTreeMap<(Vec<u32>, Vec<u32>), usize>,
+    numbers: BTreeMap<Vec<u32>, usize>,
     /// By bucket and number of its budget.
     budgets: HashMap<(u32, usize), u128>,
 }
@@ -118,15 +119,15 @@ impl Promised {
             return add(&mut self.firm);
         }
         add(&mut self.lent);
-        let Lenders { shared, private } = lenders;
-        if !shared.is_empty() {
-            let tier = self.tier(shared, &[]);
-            add(&mut self.tiers[tier].needs);
-        }
-        if !private.is_empty() {
-            let tier = self.tier(private, shared);
-            add(&mut self.tiers[tier].needs);
-        }
+        let mut from: Vec<u32> = lenders
+            .shared
+            .iter()
+            .chain(&lenders.private)
+            .copied()
+            .collect();
+        from.sort_unstable();
+        let tier = self.tier(from);
+        add(&mut self.tiers[tier].needs);
     }
 
     /// Keeps so much of a budget.
@@ -135,34 +136,27 @@ impl Promised {
         *sum = sum.saturating_add(amount);
     }
 
-    fn tier(&mut self, from: &[u32], unless: &[u32]) -> usize {
-        let key = (from.to_vec(), unless.to_vec());
-        if let Some(tier) = self.numbers.get(&key) {
+    fn tier(&mut self, from: Vec<u32>) -> usize {
+        if let Some(tier) = self.numbers.get(&from) {
             return *tier;
         }
         let tier = self.tiers.len();
+        if let Some(first) = from.first() {
+            self.by_bucket.entry(*first).or_default().push(tier);
+        }
+        self.numbers.insert(from.clone(), tier);
         self.tiers.push(Tier {
-            unless: key.1.clone(),
+            from,
             needs: Needs::default(),
         });
-        for b in from {
-            self.by_bucket.entry(*b).or_default().push(tier);
-        }
-        self.numbers.insert(key, tier);
         tier
     }
 
     /// The tiers that are kept from somebody in these buckets who borrows nothing.
     fn tiers_for(&self, buckets: &[u32]) -> Vec<usize> {
-        let all = buckets.iter().filter_map(|b| self.by_bucket.get(b));
-        let counts = |tier: &usize| {
-            let mut unless = self.tiers[*tier].unless.iter();
-            !unless.any(|b| buckets.contains(b))
-        };
-        let mut tiers: Vec<usize> = all.flatten().copied().filter(counts).collect();
-        tiers.sort_unstable();
-        tiers.dedup();
-        tiers
+        let first = buckets.iter().filter_map(|b| self.by_bucket.get(b));
+        let in_all = |tier: &usize| self.tiers[*tier].from.iter().all(|b| buckets.contains(b));
+        first.flatten().copied().filter(in_all).collect()
     }
 }
 

@@ -12,16 +12,16 @@
 //! cluster), whoever comes.
 //!
 //! A job that could start only above its limits has that bound against others that would borrow, and against those under
-//! the quota that would lend. Who else is within their limits goes before it, however long it has waited: from them
+//! all quotas that would lend. Who else is within their limits goes before it, however long it has waited: from them
 //! nothing is kept for it. Whether something is lent at all has no bound.
 //!
 //! On a budget nobody is passed at all: what an earlier job in the order needs of it is kept, bound or not.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::check::{Check, Fit, Hit, Kind, Place, Readings, Scope, Wanted, limits_of};
+use super::check::{Check, Fit, Freed, Hit, Kind, Place, Readings, Scope, Wanted, limits_of};
 use super::moment::{Gate, Moment};
 use super::promise::{Kept, Lenders, Promised};
 use super::reclaim::{Lent, next_reclaim};
@@ -59,6 +59,8 @@ pub(super) struct Look<'a> {
     blocked: Vec<Option<Hit>>,
     /// All that is lent, found when it is first asked for.
     lent: OnceCell<Lent>,
+    /// How often the queue was played ahead.
+    pub(super) plays: Cell<usize>,
 }
 
 /// The next step of the queue, or nothing when nobody who waits can start now. Apply it and ask again.
@@ -67,27 +69,11 @@ pub fn next(state: &State, moment: &Moment) -> Vec<Event> {
     if state.queued_count() == 0 {
         return Vec::new();
     }
-    let mut look = Look::new(state, moment);
-    if state.mode() == Mode::Enforce {
-        look.find_wanted();
+    let mut look = Look::of_next(state, moment);
+    match look.start() {
+        Some((_, start)) => vec![start],
+        None => look.reclaim(),
     }
-    let Some((ix, borrowed)) = look.pick() else {
-        return look.reclaim();
-    };
-    let class = &state.classes[ix];
-    let Some(job) = look.head(class) else {
-        return Vec::new();
-    };
-    let lent_by = if borrowed {
-        look.check(class, &look.nothing).lent_by()
-    } else {
-        Vec::new()
-    };
-    vec![Event::Granted {
-        id: job.new.id.clone(),
-        borrowed,
-        lent_by,
-    }]
 }
 
 impl<'a> Look<'a> {
@@ -98,6 +84,35 @@ impl<'a> Look<'a> {
             blocked: self.blocked.clone(),
             ..Look::new(self.state, self.moment)
         }
+    }
+
+    /// As who starts next is looked for.
+    pub(super) fn of_next(state: &'a State, moment: &'a Moment) -> Look<'a> {
+        let mut look = Look::new(state, moment);
+        if state.mode() == Mode::Enforce {
+            look.find_wanted();
+        }
+        look
+    }
+
+    /// Who starts next, with the number of their class.
+    pub(super) fn start(&mut self) -> Option<(usize, Event)> {
+        let (ix, borrowed) = self.pick()?;
+        let class = &self.state.classes[ix];
+        let lent_by = if borrowed {
+            self.check(class, &self.nothing).lent_by()
+        } else {
+            Vec::new()
+        };
+        let id = self.head(class)?.new.id.clone();
+        Some((
+            ix,
+            Event::Granted {
+                id,
+                borrowed,
+                lent_by,
+            },
+        ))
     }
 
     fn new(state: &'a State, moment: &'a Moment) -> Look<'a> {
@@ -111,6 +126,7 @@ impl<'a> Look<'a> {
             readings: Readings::default(),
             blocked: Vec::new(),
             lent: OnceCell::new(),
+            plays: Cell::new(0),
         }
     }
 }
@@ -174,6 +190,7 @@ impl Look<'_> {
         }
         let mut wanted = Wanted::default();
         let mut blocked = Vec::with_capacity(self.state.classes.len());
+        let coming = self.coming_back();
         for (ix, class) in self.state.classes.iter().enumerate() {
             // Who cannot start wherever they wait keeps nothing from others.
             if self.gate(class) == Gate::Down {
@@ -192,9 +209,37 @@ impl Look<'_> {
                 continue;
             }
             self.mark(ix, &hits, &mut wanted);
+            if let Some(coming) = &coming {
+                self.mark_what_is_coming(ix, coming, &mut wanted);
+            }
         }
         self.wanted = wanted;
         self.blocked = blocked;
+    }
+
+    /// Marks all that a class asks for as wanted, if it starts once what is being stopped is over: else what it does not
+    /// lack now would be lent before the last of it is, and be taken back again.
+    fn mark_what_is_coming(&self, ix: usize, coming: &Freed, wanted: &mut Wanted) {
+        let class = &self.state.classes[ix];
+        let check = Check {
+            freed: Some(coming),
+            ..self.check(class, &self.nothing)
+        };
+        if matches!(check.fits(), Fit::No { .. }) {
+            return;
+        }
+        let seat = &self.state.seats[class.seat as usize];
+        for (r, _) in class.ask.iter() {
+            wanted.add_capacity(seat.cluster, *r, ix);
+            for b in seat.buckets.iter().filter(|b| self.limits_shared(**b, *r)) {
+                wanted.add_of_bucket(*b, *r, ix);
+            }
+        }
+    }
+
+    /// Whether a bucket that several users share limits a resource now.
+    fn limits_shared(&self, b: u32, r: ResIx) -> bool {
+        !self.is_private(b) && self.held_and_limit(b, r).is_some()
     }
 
     /// What a class lacks of capacity or of quotas that others share.
@@ -278,7 +323,7 @@ impl Look<'_> {
     }
 
     /// The limit of a bucket that is in force, and what is held of it.
-    fn held_and_limit(&self, b: u32, r: ResIx) -> Option<(u64, u128)> {
+    pub(super) fn held_and_limit(&self, b: u32, r: ResIx) -> Option<(u64, u128)> {
         let bucket = &self.state.buckets[b as usize];
         let counts = self.moment.applies(bucket.quota) && !self.state.rules[bucket.quota].audit;
         let limits = limits_of(self.state, bucket, self.moment.now);
@@ -309,11 +354,8 @@ impl Look<'_> {
             })
     }
 
-    /// Who would have to lend something to a class for it to start; nobody, if it is within its limits.
-    fn lenders(&self, class: &Class) -> Lenders {
-        self.lenders_as(class, &self.check(class, &self.nothing))
-    }
-
+    /// Who would have to lend something to a class for it to start, as this check sees it; nobody, if it is within its
+    /// limits once what others were lent is taken away.
     fn lenders_as(&self, class: &Class, check: &Check<'_>) -> Lenders {
         let lenders = check.lenders();
         // Above a limit of its user's own it is whatever others were lent.
@@ -384,7 +426,7 @@ impl Look<'_> {
                 // them would be to look at all behind each of all.
                 Some(Fit::Yes { borrowed: true })
                     if match steps_back {
-                        Some(_) => !self.lenders(class).is_empty(),
+                        Some(_) => true,
                         None => self.is_in_the_way(class, fit_in(&order[at + 1..]), &promised),
                     } =>
                 {
@@ -436,8 +478,8 @@ impl Look<'_> {
         }
     }
 
-    /// Whether a class that borrows would take from one of those what that one could have within its limits. Who shares
-    /// the quota that lends has no better right to the loan. On budgets the order holds: they are not lent.
+    /// Whether a class that borrows would take from one of those what that one could have within its limits. Who is under
+    /// all quotas that lend has no better right to the loan. On budgets the order holds: they are not lent.
     fn is_in_the_way(
         &self,
         class: &Class,
@@ -445,7 +487,6 @@ impl Look<'_> {
         promised: &Promised,
     ) -> bool {
         let state = self.state;
-        // Whether it is above a limit only by what others were lent takes a walk over all that run: that is asked last.
         let lenders = self.check(class, &self.nothing).lenders();
         let wants_the_same = |(ix, _): &(usize, bool)| {
             let theirs = &state.classes[*ix];
@@ -454,7 +495,7 @@ impl Look<'_> {
                 && !lenders.are_among(&state.seats[theirs.seat as usize].buckets)
         };
         let mut behind = behind.filter(wants_the_same).peekable();
-        if behind.peek().is_none() || self.lenders(class).is_empty() {
+        if behind.peek().is_none() {
             return false;
         }
         let seat = &state.seats[class.seat as usize];
@@ -469,12 +510,19 @@ impl Look<'_> {
             }
             needs.add_on_cluster(seat.cluster, &class.ask);
         });
+        // Above its limits only by what others were lent, it has the same right as who is so, too. That takes a walk over
+        // all that run to find: it is asked last.
+        let entitled = OnceCell::new();
+        let has_better = |theirs: &Class, borrowed: bool| {
+            !borrowed
+                || (!*entitled.get_or_init(|| self.is_entitled(class)) && self.is_entitled(theirs))
+        };
         behind.any(|(ix, _)| {
             let theirs = &state.classes[ix];
             match self.fits_beside(theirs, &before) {
                 Fit::Yes { borrowed } => {
                     matches!(self.fits_beside(theirs, &after), Fit::No { .. })
-                        && (!borrowed || self.is_entitled(theirs))
+                        && has_better(theirs, borrowed)
                 }
                 Fit::No { .. } => false,
             }
@@ -487,7 +535,8 @@ impl Look<'_> {
         for b in &seat.buckets {
             self.promise_budgets(class, *b, false, &[], promised);
         }
-        promised.keep(&self.lenders(class), |needs| {
+        let lenders = self.check(class, &self.nothing).lenders();
+        promised.keep(&lenders, |needs| {
             for b in &seat.buckets {
                 needs.add_in_bucket(*b, &class.ask);
             }

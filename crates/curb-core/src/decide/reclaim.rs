@@ -39,6 +39,9 @@ const COUNTED_ON: Millis = Millis::MINUTE;
 /// With so many loans that could help, every set of them is tried, the smallest first.
 const TRIED: usize = 10;
 
+/// So many sets of fewer loans than were chosen are tried by playing the queue ahead.
+const PLAYED: usize = 16;
+
 /// So often loans are chosen anew for somebody since those before it would take what comes back.
 const ROUNDS: usize = 4;
 
@@ -223,6 +226,10 @@ impl<'a> Look<'a> {
                     promised: &promised,
                     wanted: &others,
                 };
+                // Those of its class before it take what its user may hold.
+                if !self.as_if(&waiter, &freed).lenders().private.is_empty() {
+                    break;
+                }
                 let fits = self.fits(&waiter, &freed);
                 if let Some(found) = visit(&waiter, &freed, fits) {
                     return Some(found);
@@ -359,6 +366,12 @@ impl<'a> Look<'a> {
         freed
     }
 
+    /// The same, if any are being stopped.
+    pub(super) fn coming_back(&self) -> Option<Freed> {
+        self.state.stopping().next()?;
+        Some(self.being_stopped())
+    }
+
     /// Those that are being stopped and counted on to end.
     fn counted_on<'b>(&'b self) -> impl Iterator<Item = &'a Slot> + use<'a, 'b> {
         let due = |s: &&Slot| {
@@ -451,6 +464,11 @@ impl<'a> Look<'a> {
         loans: &[Loan<'a>],
         freed: &Freed,
     ) -> Option<Vec<Event>> {
+        // What is being stopped may be enough for it, though it does not look so beside all that is kept for others.
+        if self.state.stopping().next().is_some() && self.starts_without(waiter, &[]) == Some(true)
+        {
+            return None;
+        }
         // What comes back may be enough for others as well, so that they want nothing more which it would have to borrow.
         let nothing = Wanted::default();
         [&nothing, waiter.wanted].into_iter().find_map(|wanted| {
@@ -472,7 +490,14 @@ impl<'a> Look<'a> {
                 promised: &promised,
                 ..*waiter
             };
-            let chosen = self.choose(&waiter, loans, &freed)?;
+            let (chosen, useful) = self.choose(&waiter, loans, &freed)?;
+            if let Some(fewer) = self.fewer_that_start(&waiter, &useful, chosen.len()) {
+                return self.stops(&waiter, &fewer, &freed);
+            }
+            let starts = self.starts_without(&waiter, &chosen);
+            if starts == Some(true) {
+                return self.stops(&waiter, &chosen, &freed);
+            }
             let mut after = self.being_stopped();
             chosen.iter().for_each(|l| after.add(self.state, l.slot));
             // Who has less goes first: the order is another one then.
@@ -487,14 +512,8 @@ impl<'a> Look<'a> {
                     wanted: &wanted,
                     ..waiter
                 };
-                self.is_left(&then, &order, left, kept).then_some(())?;
-                let lacks = self.lacks(&waiter, &freed)?;
-                let stop = |l: &Loan<'a>| Event::StopRequested {
-                    id: l.slot.job.new.id.clone(),
-                    by: "curb".into(),
-                    why: self.why(l, &waiter, &lacks),
-                };
-                return Some(chosen.iter().map(stop).collect());
+                let left = starts.is_none() && self.is_left(&then, &order, left, kept);
+                return left.then(|| self.stops(&waiter, &chosen, &freed))?;
             }
             chosen
                 .iter()
@@ -502,6 +521,24 @@ impl<'a> Look<'a> {
             (promised, freed) = (kept, left);
         }
         None
+    }
+
+    /// Whether somebody starts once all that are being stopped, and then these, are over; `None` where it cannot be said.
+    fn starts_without(&self, waiter: &Waiter<'_>, chosen: &[Loan<'a>]) -> Option<bool> {
+        let id = &self.state.slot_at(waiter.job)?.job.new.id;
+        let stopped = self.counted_on().map(|s| &s.job.new.id).collect();
+        let chosen = chosen.iter().map(|l| &l.slot.job.new.id).collect();
+        self.starts_after(id, [stopped, chosen])
+    }
+
+    fn stops(&self, waiter: &Waiter<'_>, chosen: &[Loan<'a>], freed: &Freed) -> Option<Vec<Event>> {
+        let lacks = self.lacks(waiter, freed)?;
+        let stop = |l: &Loan<'a>| Event::StopRequested {
+            id: l.slot.job.new.id.clone(),
+            by: "curb".into(),
+            why: self.why(l, waiter, &lacks),
+        };
+        Some(chosen.iter().map(stop).collect())
     }
 
     /// The same when these, and all that are being stopped, are over.
@@ -581,13 +618,14 @@ impl<'a> Look<'a> {
         fits(waiter.class, &after, &promised)
     }
 
-    /// The fewest loans that make room for somebody; `None` when there are none that do.
+    /// The fewest loans that make room for somebody, and all that hold something of what is lacking; `None` when there are
+    /// none that do.
     fn choose(
         &self,
         waiter: &Waiter<'_>,
         loans: &[Loan<'a>],
         freed: &Freed,
-    ) -> Option<Vec<Loan<'a>>> {
+    ) -> Option<(Vec<Loan<'a>>, Vec<Loan<'a>>)> {
         let own = &self.state.seats[waiter.class.seat as usize].buckets;
         let loans: Vec<Loan<'a>> = loans
             .iter()
@@ -604,7 +642,7 @@ impl<'a> Look<'a> {
             self.make_younger(waiter, &loans, &mut freed, &mut chosen);
             self.drop_unneeded(waiter, &mut freed, &mut chosen);
         }
-        Some(chosen)
+        Some((chosen, useful))
     }
 
     /// What somebody lacks; `None` when something else than capacity is in the way.
@@ -672,21 +710,28 @@ impl<'a> Look<'a> {
         freed: &Freed,
         enough: &[Loan<'a>],
     ) -> Vec<Loan<'a>> {
-        let of = |set: u32| (0..useful.len()).filter(move |n| set >> n & 1 == 1);
-        // The youngest are the lowest bits: of equally many, the smallest number has the youngest.
-        let mut sets: Vec<u32> = (1..1u32 << useful.len())
-            .filter(|set| set.count_ones() as usize <= enough.len())
-            .collect();
-        sets.sort_by_key(|set| (set.count_ones(), *set));
-        let found = sets.into_iter().find(|set| {
+        let mut sets = sets(useful, enough.len());
+        let found = sets.find(|set| {
             let mut tried = freed.clone();
-            of(*set).for_each(|n| tried.add(self.state, useful[n].slot));
+            set.iter().for_each(|l| tried.add(self.state, l.slot));
             self.fits(waiter, &tried)
         });
-        found.map_or_else(
-            || enough.to_vec(),
-            |set| of(set).map(|n| useful[n].clone()).collect(),
-        )
+        found.unwrap_or_else(|| enough.to_vec())
+    }
+
+    /// Fewer than so many loans without which somebody starts, where it does though it does not look so beside all that is
+    /// kept for others.
+    fn fewer_that_start(
+        &self,
+        waiter: &Waiter<'_>,
+        useful: &[Loan<'a>],
+        than: usize,
+    ) -> Option<Vec<Loan<'a>>> {
+        if than < 2 || useful.len() > TRIED {
+            return None;
+        }
+        let mut fewer = sets(useful, than - 1).take(PLAYED);
+        fewer.find(|set| self.starts_without(waiter, set) == Some(true))
     }
 
     /// How much a loan brings of what is lacking, the sum of its parts of each in 2^-20; 0 when it is none of it.
@@ -808,6 +853,20 @@ impl<'a> Look<'a> {
             waiter.waited
         )
     }
+}
+
+/// All sets of up to so many of some loans, the youngest of which come first: the smallest sets first, of as many the one
+/// whose oldest is youngest, and so on.
+fn sets<'l, 'a>(loans: &'l [Loan<'a>], most: usize) -> impl Iterator<Item = Vec<Loan<'a>>> + 'l {
+    // The youngest are the lowest bits: of equally many, the smallest number has the youngest.
+    let mut sets: Vec<u32> = (1..1u32 << loans.len())
+        .filter(|set| set.count_ones() as usize <= most)
+        .collect();
+    sets.sort_by_key(|set| (set.count_ones(), *set));
+    sets.into_iter().map(|set| {
+        let of = (0..loans.len()).filter(|n| set >> n & 1 == 1);
+        of.map(|n| loans[n].clone()).collect()
+    })
 }
 
 /// When somebody who waits may next have waited long enough for a loan to be taken back.
