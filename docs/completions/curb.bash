@@ -88,6 +88,9 @@ _curb() {
             curb,top)
                 cmd="curb__subcmd__top"
                 ;;
+            curb,usage)
+                cmd="curb__subcmd__usage"
+                ;;
             curb__subcmd__audit,compose)
                 cmd="curb__subcmd__audit__subcmd__compose"
                 ;;
@@ -212,7 +215,7 @@ _curb() {
 
     case "${cmd}" in
         curb)
-            opts="-h -V --help --version init serve submit jobs quota explain override token policy enforce journal status run agent limits audit profile top drill drill-load completions man openapi help"
+            opts="-h -V --help --version init serve submit jobs quota usage explain override token policy enforce journal status run agent limits audit profile top drill drill-load completions man openapi help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1861,6 +1864,56 @@ _curb() {
                     return 0
                     ;;
                 --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        curb__subcmd__usage)
+            opts="-h --by --since --until --user --team --limit --csv --parquet --json --address --token-file --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --by)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --until)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --team)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --parquet)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -31,6 +31,7 @@ complete -c curb -n "__fish_curb_needs_command" -f -a "serve" -d 'Run the server
 complete -c curb -n "__fish_curb_needs_command" -f -a "submit" -d 'Submit a job, follow its log, and end as the job ends'
 complete -c curb -n "__fish_curb_needs_command" -f -a "jobs" -d 'List, show, stop and release jobs'
 complete -c curb -n "__fish_curb_needs_command" -f -a "quota" -d 'Your limits and what is used of them'
+complete -c curb -n "__fish_curb_needs_command" -f -a "usage" -d 'Resource-time that was granted, and how much of it lay idle'
 complete -c curb -n "__fish_curb_needs_command" -f -a "explain" -d 'Would this job fit, and if not, why and when? Submits nothing'
 complete -c curb -n "__fish_curb_needs_command" -f -a "override" -d 'Change limits for a time'
 complete -c curb -n "__fish_curb_needs_command" -f -a "token" -d 'Make, list and revoke tokens'
@@ -131,6 +132,18 @@ complete -c curb -n "__fish_curb_using_subcommand quota" -l token-file -d 'A fil
 complete -c curb -n "__fish_curb_using_subcommand quota" -l all -d 'Everybody\'s buckets (for operators)'
 complete -c curb -n "__fish_curb_using_subcommand quota" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
 complete -c curb -n "__fish_curb_using_subcommand quota" -s h -l help -d 'Print help'
+complete -c curb -n "__fish_curb_using_subcommand usage" -l by -d 'By what: user, team, org, job_type, cluster, job or label:KEY' -r
+complete -c curb -n "__fish_curb_using_subcommand usage" -l since -d 'From when: so long ago (30d, 12h), a day (2026-11-01) or a moment (2026-11-01T08:00:00Z)' -r
+complete -c curb -n "__fish_curb_using_subcommand usage" -l until -d 'Until when, in the same forms; now if not said' -r
+complete -c curb -n "__fish_curb_using_subcommand usage" -l user -d 'Only this user\'s (yourself, if you are no operator)' -r
+complete -c curb -n "__fish_curb_using_subcommand usage" -l team -d 'Only this team\'s' -r
+complete -c curb -n "__fish_curb_using_subcommand usage" -l limit -d 'At most so many names; the total has all' -r
+complete -c curb -n "__fish_curb_using_subcommand usage" -l parquet -d 'The same as a file of Apache Parquet; a file that is there is never overwritten' -r -F
+complete -c curb -n "__fish_curb_using_subcommand usage" -l address -d 'Where the server is [env: CURB_ADDRESS] [default: http://127.0.0.1:8266]' -r
+complete -c curb -n "__fish_curb_using_subcommand usage" -l token-file -d 'A file with your token [env: CURB_TOKEN_FILE] [default: what CURB_TOKEN says]' -r -F
+complete -c curb -n "__fish_curb_using_subcommand usage" -l csv -d 'Comma-separated values, a line for each name and resource, in hours'
+complete -c curb -n "__fish_curb_using_subcommand usage" -l json -d 'For programs: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)'
+complete -c curb -n "__fish_curb_using_subcommand usage" -s h -l help -d 'Print help'
 complete -c curb -n "__fish_curb_using_subcommand explain" -l cpu -d 'CPUs: 2, 0.5 or 500m' -r
 complete -c curb -n "__fish_curb_using_subcommand explain" -l gpu -d 'GPUs, of one model if named: 2 or H100:2' -r
 complete -c curb -n "__fish_curb_using_subcommand explain" -l memory -d 'Memory: 16GiB, 512MiB' -r

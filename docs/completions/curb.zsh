@@ -171,6 +171,23 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help]' \
 && ret=0
 ;;
+(usage)
+_arguments "${_arguments_options[@]}" : \
+'--by=[By what\: user, team, org, job_type, cluster, job or label\:KEY]:WHAT:_default' \
+'--since=[From when\: so long ago (30d, 12h), a day (2026-11-01) or a moment (2026-11-01T08\:00\:00Z)]:TIME:_default' \
+'--until=[Until when, in the same forms; now if not said]:TIME:_default' \
+'--user=[Only this user'\''s (yourself, if you are no operator)]:NAME:_default' \
+'--team=[Only this team'\''s]:NAME:_default' \
+'--limit=[At most so many names; the total has all]:N:_default' \
+'(--json)--parquet=[The same as a file of Apache Parquet; a file that is there is never overwritten]:FILE:_files' \
+'--address=[Where the server is \[env\: CURB_ADDRESS\] \[default\: http\://127.0.0.1\:8266\]]:URL:_default' \
+'--token-file=[A file with your token \[env\: CURB_TOKEN_FILE\] \[default\: what CURB_TOKEN says\]]:FILE:_files' \
+'(--json --parquet)--csv[Comma-separated values, a line for each name and resource, in hours]' \
+'--json[For programs\: JSON with stable names, amounts and times as whole numbers (see docs/openapi.json)]' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
 (explain)
 _arguments "${_arguments_options[@]}" : \
 '--cpu=[CPUs\: 2, 0.5 or 500m]:N:_default' \
@@ -840,6 +857,7 @@ _curb_commands() {
 'submit:Submit a job, follow its log, and end as the job ends' \
 'jobs:List, show, stop and release jobs' \
 'quota:Your limits and what is used of them' \
+'usage:Resource-time that was granted, and how much of it lay idle' \
 'explain:Would this job fit, and if not, why and when? Submits nothing' \
 'override:Change limits for a time' \
 'token:Make, list and revoke tokens' \
@@ -1223,6 +1241,11 @@ _curb__subcmd__token__subcmd__revoke_commands() {
 _curb__subcmd__top_commands() {
     local commands; commands=()
     _describe -t commands 'curb top commands' commands "$@"
+}
+(( $+functions[_curb__subcmd__usage_commands] )) ||
+_curb__subcmd__usage_commands() {
+    local commands; commands=()
+    _describe -t commands 'curb usage commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_curb" ]; then

@@ -93,6 +93,32 @@ def test_a_job_that_holds_more_than_it_was_granted_is_seen(user: User, tmp_path:
     assert "3cpu" in listed
 
 
+def test_what_a_job_held_is_in_the_books_beside_what_it_was_granted(user: User, admin: User, tmp_path: Path) -> None:
+    greedy = _script(tmp_path, "books", GREEDY)
+    user.submit("books", f"{sys.executable} {greedy}", cpu="1").must()
+    eventually(lambda: bool(_job(user, "books").get("held", {}).get("actors")), 40, "Curb sees what it holds")
+    seen = _job(user, "books")["held"]["as_of"]
+    eventually(lambda: _job(user, "books")["held"]["as_of"] > seen + 4000, 40, "it was seen some times")
+    user.ask("POST", "/curb/v1/jobs/books/stop", {}).must()
+    user.until("books", "stopped", 60)
+
+    def used() -> Any:
+        rows = json.loads(user.curb("usage", "--by", "job", "--json").must().stdout)["rows"]
+        return next(row["sum"] for row in rows if row["name"] == "books")
+
+    eventually(lambda: used()["held"].get("cpu", 0) > 0, 40, "what it held is written down")
+    sums = used()
+    assert 0 < sums["watched"]["cpu"] <= sums["granted"]["cpu"]
+    assert sums["held"]["cpu"] > sums["watched"]["cpu"], "three CPUs of the one that it was granted"
+    table = admin.curb("usage", "--by", "user", "--since", "1h").must().stdout
+    assert f"{user.name}" in table
+    target = tmp_path / "use.parquet"
+    admin.curb("usage", "--by", "team", "--parquet", str(target)).must()
+    assert target.read_bytes()[:4] == b"PAR1"
+    again = admin.curb("usage", "--parquet", str(target))
+    assert again.status != 0, "what is there is not overwritten"
+
+
 def test_what_a_job_leaves_behind_is_shown_as_nobodys_with_its_name(
     user: User, admin: User, ray: RayCluster, tmp_path: Path
 ) -> None:

@@ -178,6 +178,7 @@ fn shape(route: &Route, g: &mut SchemaGenerator) -> Shape {
         (_, routes::JOB_STOP) => new().takes::<StopRequest>(g).answers::<StopReply>(g),
         (_, routes::JOB_RELEASE) => new().takes::<ReleaseRequest>(g).answers::<JobView>(g),
         (_, routes::JOB_EXEMPT) => new().takes::<ExemptRequest>(g).answers::<JobView>(g),
+        (_, routes::USAGE) => usage_query(new().answers::<Usage>(g)),
         (_, routes::QUOTAS) => {
             new()
                 .answers::<Quotas>(g)
@@ -228,6 +229,28 @@ fn jobs_query(shape: Shape) -> Shape {
         .query("cluster", "string", "only on this cluster")
         .query("limit", "integer", "100 if not said, at most 1000")
         .query("after", "string", "`next` of the page before")
+}
+
+fn usage_query(shape: Shape) -> Shape {
+    shape
+        .query(
+            "by",
+            "string",
+            "user (the default), team, org, job_type, cluster, job or label:KEY",
+        )
+        .query(
+            "since",
+            "integer",
+            "milliseconds since 1970; 30 days ago if not said",
+        )
+        .query(
+            "until",
+            "integer",
+            "milliseconds since 1970; now if not said",
+        )
+        .query("user", "string", "only this user's")
+        .query("team", "string", "only this team's")
+        .query("limit", "integer", "1000 if not said, at most 10000")
 }
 
 fn journal_query(shape: Shape) -> Shape {

@@ -18,6 +18,8 @@ pub const JOB: &str = "/curb/v1/jobs/{id}";
 pub const JOB_STOP: &str = "/curb/v1/jobs/{id}/stop";
 /// Give back the grant of a quarantined job.
 pub const JOB_RELEASE: &str = "/curb/v1/jobs/{id}/release";
+/// Resource-time that was granted.
+pub const USAGE: &str = "/curb/v1/usage";
 /// One job: out of reach of ladders for a time.
 pub const JOB_EXEMPT: &str = "/curb/v1/jobs/{id}/exempt";
 /// Buckets: limits and use.
@@ -184,6 +186,12 @@ pub const ROUTES: &[Route] = &[
         QUOTAS,
         Access::User,
         "Limits and use of the caller's buckets; `all` for operators",
+    ),
+    route(
+        Method::Get,
+        USAGE,
+        Access::User,
+        "Resource-time that was granted and held: the caller's own, or everybody's for operators",
     ),
     route(
         Method::Get,

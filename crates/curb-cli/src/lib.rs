@@ -83,6 +83,7 @@ fn dispatch(command: Command, ctx: &mut Ctx) -> Result<ExitCode, Failure> {
         Command::Serve(args) => cmd::serve::run(&args),
         Command::Submit(args) => cmd::submit::run(&args, ctx),
         Command::Jobs(args) => cmd::jobs::run(args, ctx),
+        Command::Usage(args) => cmd::usage::run(&args, ctx),
         Command::Quota(args) => cmd::look::quota(&args, ctx),
         Command::Explain(args) => cmd::look::explain(&args, ctx),
         Command::Override(args) => cmd::overrides::run(&args, ctx),

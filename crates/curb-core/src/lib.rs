@@ -15,4 +15,5 @@ pub mod resource;
 pub mod subject;
 pub mod time;
 pub mod truth;
+pub mod usage;
 mod yaml;

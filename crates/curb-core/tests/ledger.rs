@@ -13,6 +13,7 @@ use curb_core::policy::{Match, Mode, Quota};
 use curb_core::resource::Resource;
 use curb_core::subject::JobId;
 use curb_core::time::{Millis, Timestamp};
+use curb_core::usage::{Book, Change};
 use proptest::prelude::*;
 
 const POLICY: &str = "\
@@ -342,6 +343,67 @@ fn granted_in(rec: &Recorded) -> Option<&JobId> {
     }
 }
 
+/// CPU-time by user, as the ledger's states in turn say it.
+fn by_states(journal: &[Recorded]) -> BTreeMap<String, u128> {
+    let (mut state, mut sums) = (State::new(), BTreeMap::new());
+    for rec in journal {
+        let before = state.now();
+        let open: Vec<(String, u64)> = state
+            .jobs()
+            .filter(|j| j.grant().is_some())
+            .map(|j| {
+                (
+                    j.new.subject.user.clone(),
+                    j.new.request.get(&Resource::Cpu).0,
+                )
+            })
+            .collect();
+        state.apply(rec);
+        let passed = u128::from(state.now().since(before).0);
+        for (user, cpu) in open {
+            *sums.entry(user).or_insert(0) += u128::from(cpu) * passed;
+        }
+    }
+    sums.retain(|_, sum| *sum > 0);
+    sums
+}
+
+/// Whose a grant was, how many CPUs in thousandths, from when to when.
+type Grant = (String, u64, Timestamp, Option<Timestamp>);
+
+/// The same, as the book tells of grants that begin and end.
+fn by_book(journal: &[Recorded]) -> BTreeMap<String, u128> {
+    let mut book = Book::default();
+    let mut grants: BTreeMap<(JobId, u32), Grant> = BTreeMap::new();
+    for rec in journal {
+        for change in book.apply(rec) {
+            match change {
+                Change::Begin { job, attempt, at } => {
+                    let open = book.open(&job).expect("it is open");
+                    let (user, cpu) = (
+                        open.subject.user.clone(),
+                        open.request.get(&Resource::Cpu).0,
+                    );
+                    let new = grants.insert((job, attempt), (user, cpu, at, None));
+                    assert!(new.is_none(), "each grant begins once");
+                }
+                Change::End { job, attempt, at } => {
+                    let grant = grants.get_mut(&(job, attempt)).expect("it began");
+                    assert!(grant.3.replace(at).is_none(), "and ends once");
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut sums = BTreeMap::new();
+    for (user, cpu, began, ended) in grants.into_values() {
+        let span = ended.unwrap_or(book.now()).since(began).0;
+        *sums.entry(user).or_insert(0) += u128::from(cpu) * u128::from(span);
+    }
+    sums.retain(|_, sum| *sum > 0);
+    sums
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
 
@@ -393,6 +455,7 @@ proptest! {
             resumed.apply(rec);
         }
         prop_assert_eq!(text(&resumed.snapshot()), text(&live));
+        prop_assert_eq!(by_book(&w.journal), by_states(&w.journal), "resource-time is what was granted for as long as it was");
     }
 
     #[test]

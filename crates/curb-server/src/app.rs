@@ -63,6 +63,8 @@ pub struct App {
     pub stopping: CancellationToken,
     /// Tasks that must end before the engine does.
     pub tasks: TaskTracker,
+    /// The table of grants.
+    pub books: crate::usage::BookKeeper,
     /// When the server started.
     pub started: Timestamp,
     /// What came of the policy file.
@@ -97,6 +99,7 @@ impl App {
             forecasts: Forecasts::default(),
             bodies: BodyRoom::default(),
             started: clock.now(),
+            books: crate::usage::BookKeeper::new(config.data.clone()),
             config,
             engine,
             clusters,

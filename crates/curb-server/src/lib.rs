@@ -33,6 +33,7 @@ mod spec;
 mod teeth;
 pub mod testing;
 mod truth;
+mod usage;
 mod view;
 mod words;
 

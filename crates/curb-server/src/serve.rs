@@ -23,7 +23,7 @@ use crate::config::{Config, LogFormat};
 use crate::engine::{self, Decision, EngineOptions};
 use crate::packages::PackageStore;
 use crate::recover::{self, LoadError};
-use crate::{collect, dashboard, dispatcher, gateway, monitor, policy_file, teeth, truth};
+use crate::{collect, dashboard, dispatcher, gateway, monitor, policy_file, teeth, truth, usage};
 
 /// Granted jobs that wait for the dispatcher; what does not fit is found again by the monitor.
 const GRANTED_QUEUE: usize = 16_384;
@@ -423,6 +423,7 @@ fn spawn_tasks(
         ));
     }
     app.tasks.spawn(teeth::climb(Arc::clone(app)));
+    app.tasks.spawn(usage::keep(Arc::clone(app)));
     app.tasks.spawn(collect::now_and_then(Arc::clone(app)));
 }
 

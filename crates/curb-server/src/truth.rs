@@ -16,22 +16,25 @@ use curb_core::amount::Amount;
 use curb_core::decide::is_stopped_for;
 use curb_core::ledger::{Job, Phase, State};
 use curb_core::subject::JobId;
-use curb_core::time::Timestamp;
+use curb_core::time::{Millis, Timestamp};
 use curb_core::truth::{
-    self, Account, Attributed, DriverId, Gaps, JobHeld, Owner, Proofs, Sample, Span, Unmanaged,
-    What,
+    self, Account, Attributed, DriverId, Gaps, HeldMeter, JobHeld, Owner, Proofs, Sample, Span,
+    Unmanaged, What,
 };
 use curb_ray::{Gcs, GcsConfig, GcsError};
 
 use crate::agents::{self, Told};
 use crate::app::App;
 use crate::cluster::Cluster;
+use crate::usage;
 
 /// How often a control store is asked.
 pub const EVERY: Duration = Duration::from_secs(2);
 /// After a look it rests at least so many times as long as the look took, so that a large or slow cluster is not asked
 /// without a pause.
 const REST: u32 = 9;
+/// What a job held is written into the journal so often: so much of it is not known after a crash.
+const METER_EVERY: Millis = Millis(5 * 60_000);
 /// So many of what Curb did not grant are told one by one.
 const UNMANAGED_TOLD: usize = 50;
 /// So many actors are ended in one look; the rest in the next.
@@ -100,6 +103,7 @@ impl Truth {
 
 /// Watches what is held on a cluster until the server stops.
 pub async fn watch(app: Arc<App>, cluster: Arc<Cluster>, config: GcsConfig) {
+    let mut meter = HeldMeter::default();
     let gcs = match Gcs::new(config) {
         Ok(gcs) => gcs,
         Err(error) => {
@@ -112,6 +116,7 @@ pub async fn watch(app: Arc<App>, cluster: Arc<Cluster>, config: GcsConfig) {
         let began = Instant::now();
         match look(&app, &cluster, &gcs).await {
             Ok(seen) => {
+                usage::meter(&app, &cluster.name, &mut meter, &seen, METER_EVERY).await;
                 if cluster.truth.saw(seen) {
                     tracing::info!(cluster = %cluster.name, "what jobs hold can be seen again");
                 }
@@ -127,7 +132,10 @@ pub async fn watch(app: Arc<App>, cluster: Arc<Cluster>, config: GcsConfig) {
             .saturating_sub(took)
             .max(took.saturating_mul(REST).min(EVERY * 15));
         tokio::select! {
-            () = app.stopping.cancelled() => return,
+            () = app.stopping.cancelled() => {
+                usage::write_down(&app, &mut meter, Millis(0)).await;
+                return;
+            }
             () = tokio::time::sleep(rest) => {}
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use curb_core::time::Millis;
+use curb_core::time::{Millis, Timestamp};
 use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -79,6 +79,19 @@ impl Client {
             .with("limit", query.limit.map(|n| n.to_string()))
             .with("after", query.after.as_deref());
         self.get("list the jobs", target.on(routes::JOBS)).await
+    }
+
+    /// Resource-time that was granted and held.
+    pub async fn usage(&self, query: &UsageQuery) -> Answer<Usage> {
+        let millis = |at: Option<Timestamp>| at.map(|t| t.0.to_string());
+        let target = Query::new()
+            .with("by", query.by.as_deref())
+            .with("since", millis(query.since))
+            .with("until", millis(query.until))
+            .with("user", query.user.as_deref())
+            .with("team", query.team.as_deref())
+            .with("limit", query.limit.map(|n| n.to_string()));
+        self.get("sum up use", target.on(routes::USAGE)).await
     }
 
     /// One job.

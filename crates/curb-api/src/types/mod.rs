@@ -14,6 +14,7 @@ mod preview;
 mod quotas;
 mod status;
 mod tokens;
+mod usage;
 
 pub use agents::*;
 pub use explain::*;
@@ -26,3 +27,4 @@ pub use preview::*;
 pub use quotas::*;
 pub use status::*;
 pub use tokens::*;
+pub use usage::*;

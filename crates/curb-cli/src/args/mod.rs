@@ -6,6 +6,7 @@ mod front;
 mod host;
 mod jobs;
 mod local;
+mod usage;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ pub use front::FrontArgs;
 pub use host::*;
 pub use jobs::*;
 pub use local::*;
+pub use usage::*;
 
 /// Quotas in front of Ray: who may use how much, decided when a job is submitted
 #[derive(Debug, Parser)]
@@ -46,6 +48,8 @@ pub enum Command {
     Jobs(JobsArgs),
     /// Your limits and what is used of them
     Quota(QuotaArgs),
+    /// Resource-time that was granted, and how much of it lay idle
+    Usage(UsageArgs),
     /// Would this job fit, and if not, why and when? Submits nothing
     Explain(ExplainArgs),
     /// Change limits for a time

@@ -14,3 +14,4 @@ pub mod run;
 pub mod serve;
 pub mod submit;
 pub mod token;
+pub mod usage;

@@ -1,6 +1,6 @@
 //! An event of the journal in words: who, and what.
 
-use curb_core::decide::Shadow;
+use curb_core::decide::{Quantity, Shadow};
 use curb_core::ledger::{AfterNotStarted, Event, NewJob, Outcome};
 use curb_core::policy::Step;
 
@@ -143,6 +143,26 @@ pub fn tell(event: &Event) -> Told {
             ("curb", format!("{id} {step}: it {found} (quota {quota})"))
         }
         Event::Hidden { id, by, .. } => (by.as_str(), format!("hide {id}")),
+        Event::Metered {
+            id, held, watched, ..
+        } => {
+            let held: Vec<_> = held
+                .iter()
+                .map(|(resource, amount)| {
+                    Quantity::ResourceTime {
+                        resource: resource.clone(),
+                        amount: *amount,
+                    }
+                    .to_string()
+                })
+                .collect();
+            let held = if held.is_empty() {
+                "nothing".to_owned()
+            } else {
+                held.join(", ")
+            };
+            ("curb", format!("{id} held {held} in {watched}"))
+        }
         Event::Exempted { id, until, by, why } => (
             by.as_str(),
             format!("{id} is out of reach of ladders until {until}: {why}"),

@@ -11,6 +11,7 @@ mod quota;
 mod status;
 mod tokens;
 pub mod top;
+mod usage;
 
 pub use event::{Told, tell};
 pub use explain::explain;
@@ -21,3 +22,4 @@ pub use preview::preview;
 pub use quota::quotas;
 pub use status::status;
 pub use tokens::{overrides, tokens};
+pub use usage::{UsageLine, usage, usage_csv, usage_lines};

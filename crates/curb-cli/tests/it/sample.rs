@@ -558,6 +558,12 @@ pub fn events() -> Vec<Event> {
             quota: "each-user".into(),
             excess: Excess::Held,
         },
+        Event::Metered {
+            id: id.clone(),
+            attempt: 1,
+            held: [(Resource::Cpu, 2000 * 600_000)].into_iter().collect(),
+            watched: Millis(600_000),
+        },
         Event::Exempted {
             id: id.clone(),
             until: Timestamp(1_800_000_000_000),
@@ -595,4 +601,44 @@ pub fn events() -> Vec<Event> {
             by: by(),
         },
     ]
+}
+
+/// What two users used, one of them watched.
+pub fn usage() -> Usage {
+    let hour: u128 = 3_600_000;
+    let cpu = |n: u128| (Resource::Cpu, n * 1000 * hour);
+    let memory = |n: u128| (Resource::Memory, (n << 30) * hour);
+    let ana = UsageSum {
+        jobs: 12,
+        granted: [cpu(124), memory(512)].into(),
+        watched: [cpu(100), memory(400)].into(),
+        held: [cpu(31)].into(),
+    };
+    let nobody = UsageSum {
+        jobs: 1,
+        granted: [cpu(2)].into(),
+        ..UsageSum::default()
+    };
+    Usage {
+        by: "team".into(),
+        since: Timestamp(1_800_000_000_000),
+        until: Timestamp(1_800_360_000_000),
+        seq: 77,
+        total: UsageSum {
+            jobs: 13,
+            granted: [cpu(126), memory(512)].into(),
+            ..ana.clone()
+        },
+        rows: vec![
+            UsageRow {
+                name: Some("vision, \"old\"".into()),
+                sum: ana,
+            },
+            UsageRow {
+                name: None,
+                sum: nobody,
+            },
+        ],
+        more: true,
+    }
 }

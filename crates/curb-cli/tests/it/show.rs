@@ -221,6 +221,16 @@ fn a_preview_of_enforcing() {
 }
 
 #[test]
+fn what_was_used_and_how_much_of_it_lay_idle() {
+    let usage = usage();
+    insta::assert_snapshot!(format!(
+        "{}\n{}",
+        show::usage(&usage, &view()),
+        show::usage_csv(&usage)
+    ));
+}
+
+#[test]
 fn the_list_of_kinds_has_each_kind_of_event_and_no_other() {
     let sampled: std::collections::BTreeSet<_> = events().iter().map(|e| e.kind()).collect();
     let listed: std::collections::BTreeSet<_> = curb_core::ledger::Event::KINDS.into();

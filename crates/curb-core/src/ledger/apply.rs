@@ -205,8 +205,10 @@ impl State {
                 request: request.clone(),
                 job: FailedJob::clone(job),
             }),
-            // Kept for the audit; they change nothing.
-            Event::Refused { as_job: None, .. } | Event::RefusalsCounted { .. } => {}
+            // Kept for the audit and for the books; they change nothing.
+            Event::Refused { as_job: None, .. }
+            | Event::RefusalsCounted { .. }
+            | Event::Metered { .. } => {}
         }
     }
 

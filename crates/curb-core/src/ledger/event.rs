@@ -182,6 +182,17 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         only_recorded: bool,
     },
+    /// What was seen of what a job really held, since that was last written down.
+    Metered {
+        /// The job. It may be over by now.
+        id: JobId,
+        /// Which attempt.
+        attempt: u32,
+        /// What it held at least, in the resource's smallest unit times milliseconds.
+        held: BTreeMap<Resource, u128>,
+        /// In how long.
+        watched: Millis,
+    },
     /// A job is out of reach of ladders until a time, whatever it takes; a time that is past ends that.
     Exempted {
         /// The job.
@@ -392,7 +403,7 @@ pub struct Token {
 
 impl Event {
     /// All that [`Event::kind`] can say.
-    pub const KINDS: [&str; 22] = [
+    pub const KINDS: [&str; 23] = [
         "policy_applied",
         "mode_set",
         "cluster_observed",
@@ -406,6 +417,7 @@ impl Event {
         "exceeded",
         "within",
         "stepped",
+        "metered",
         "exempted",
         "hidden",
         "released",
@@ -434,6 +446,7 @@ impl Event {
             Event::Exceeded { .. } => "exceeded",
             Event::Within { .. } => "within",
             Event::Stepped { .. } => "stepped",
+            Event::Metered { .. } => "metered",
             Event::Exempted { .. } => "exempted",
             Event::Hidden { .. } => "hidden",
             Event::Released { .. } => "released",

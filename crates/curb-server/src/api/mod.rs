@@ -7,6 +7,7 @@ pub(crate) mod policy;
 mod preview;
 pub(crate) mod status;
 mod tokens;
+mod usage;
 
 use std::sync::Arc;
 
@@ -60,6 +61,7 @@ pub async fn signed_in(call: Call, endpoint: Endpoint, body: Bytes) -> Result<Re
         Endpoint::JobRelease => jobs::release(&call, &body).await,
         Endpoint::JobExempt => jobs::exempt(&call, &body).await,
         Endpoint::Quotas => jobs::quotas(&call).await,
+        Endpoint::Usage => usage::usage(&call).await,
         Endpoint::TokenList => tokens::list(&call).await,
         Endpoint::TokenCreate => tokens::create(&call, &body).await,
         Endpoint::TokenRevoke => tokens::revoke(&call).await,

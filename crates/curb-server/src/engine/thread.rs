@@ -450,6 +450,7 @@ impl Thread {
             | Event::StopRequested { .. }
             | Event::Released { .. }
             | Event::Exempted { .. }
+            | Event::Metered { .. }
             | Event::OverrideAdded(_)
             | Event::OverrideRemoved { .. } => self.look = true,
         }
