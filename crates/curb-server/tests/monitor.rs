@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use curb_standin::{Fault, Memory, Route, Trouble};
+use curb_standin::{Fault, JobTime, Memory, Options, Route, Standin, Trouble};
 use support::World;
 
 /// Nobody waits in these tests.
@@ -154,4 +154,31 @@ async fn a_ray_that_serves_no_jobs_is_away_whatever_its_version_says() {
         .await
         .expect("it is back");
     curb.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_ray_has_taken_and_not_begun_is_said_to_be_so() {
+    let ray = Standin::spawn(Options {
+        job_time: JobTime::Never,
+        pending: Duration::from_secs(3600),
+        ..Options::default()
+    })
+    .expect("a stand-in");
+    let w = World::before(ray, ROOMY, |_| {}).await;
+    assert_eq!(w.submit(&w.ana, "waits", "1").await.status, 200);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let told = loop {
+        let view = w.get(&w.ana, "/curb/v1/jobs/waits").await.json();
+        let message = view["message"].as_str().unwrap_or_default().to_owned();
+        if message.starts_with("Ray has not begun it yet (PENDING)") {
+            break view;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{view}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(told["state"], "running", "its grant is held");
+    let listed = w.get(&w.ana, "/curb/v1/jobs").await.json();
+    assert_eq!(listed["jobs"][0]["message"], told["message"]);
+    assert_eq!(w.status(&w.ana, "waits").await, "PENDING");
+    w.curb.stop().await;
 }

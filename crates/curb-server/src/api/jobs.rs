@@ -13,8 +13,10 @@ use curb_core::explain::Telling;
 use curb_core::ledger::{self, Event, Job, Override, Phase, Recorded, Refusal, State};
 use curb_core::policy::{Mode, Policy};
 use curb_core::time::{Millis, Timestamp};
+use curb_ray::JobStatus;
 
 use super::{parameter, read, why};
+use crate::app::App;
 use crate::auth::Principal;
 use crate::engine::Decision;
 use crate::gateway::{Call, Found, ask_of, may_see, no_job};
@@ -102,9 +104,11 @@ pub async fn list(call: &Call) -> Result<Reply, Failure> {
     let (who, (policy, now)) = (call.who.clone(), told_by);
     let held = crate::truth::of_jobs(&call.app);
     let used = crate::truth::use_of_jobs(&call.app);
+    let app = Arc::clone(&call.app);
     let tell = move |without| {
         let told = found.into_iter().map(|listed| {
-            let view = listed.told(&who, &policy, now, without, true);
+            let mut view = listed.told(&who, &policy, now, without, true);
+            tell_of_ray(&app, &mut view);
             JobView {
                 held: held(&view),
                 used: used(&view),
@@ -126,6 +130,22 @@ fn view_of(state: &State, job: &Job, moment: &Moment) -> JobView {
         view.message = told;
     }
     view
+}
+
+/// Says of a job that Ray has taken and not begun, if nothing else is to be said of it: its grant is held meanwhile.
+fn tell_of_ray(app: &App, view: &mut JobView) {
+    if view.state != JobState::Running || !view.message.is_empty() {
+        return;
+    }
+    let Some(record) = app.cluster(&view.cluster).and_then(|c| c.recall(&view.id)) else {
+        return;
+    };
+    let of_this_attempt = record.submission_id.as_deref() == Some(&view.id.ray_id(view.attempt));
+    if record.status == JobStatus::Pending && of_this_attempt {
+        let why = record.message.as_deref().unwrap_or_default().trim();
+        let colon = if why.is_empty() { "" } else { ": " };
+        view.message = format!("Ray has not begun it yet (PENDING){colon}{why}");
+    }
 }
 
 /// A job as it is listed, before the words are found for why it waits.
@@ -210,6 +230,7 @@ pub async fn get(call: &Call) -> Result<Reply, Failure> {
     let tell = move |without| listed.told(&who, &policy, now, without, false);
     let mut view = call.app.forecasts.shared(long, tell).await;
     view.entrypoint = spec.map(|s| s.entrypoint.clone());
+    tell_of_ray(&call.app, &mut view);
     view.held = crate::truth::of_jobs(&call.app)(&view);
     view.used = crate::truth::use_of_jobs(&call.app)(&view);
     json(&view)
