@@ -586,7 +586,80 @@ fn questions() {
     }
 }
 
+/// What it costs to choose a loan to take back: the queue is played ahead for it. 360 jobs run, of 20 users who may have one
+/// CPU each and borrow; 20 others who may have one wait for it, behind so many that would borrow.
+fn taking_back() {
+    for borrowers in [10, 300, 3_000] {
+        let mut each = quota(
+            "each",
+            Selector {
+                user: each(),
+                ..Selector::default()
+            },
+            1,
+        );
+        let much = [Resource::Cpu, Resource::Gpu].map(|r| (r, Amount::whole(400)));
+        each.borrow = much.clone().into_iter().collect();
+        each.reclaim = Reclaim::StopAfter(Millis(1_000));
+        let policy = Policy {
+            timezone: "UTC".into(),
+            quotas: vec![each, quota("all", Selector::default(), 360)],
+            ..Policy::default()
+        };
+        let mut run = Run::new(policy);
+        run.apply(Event::ClusterObserved {
+            cluster: "main".into(),
+            session: "session-1".into(),
+            capacity: Some(much.into_iter().collect()),
+        });
+        for n in 0..360 + borrowers + 20 {
+            // Those who are entitled come last, and are other users.
+            let user = if n < 360 + borrowers { n % 20 } else { n };
+            let moment = Moment::new(&run.state, Timestamp(run.at));
+            let (events, _) = submit(&run.state, &submission(user, 1), &identity(n), &moment);
+            let admitted = events.iter().any(|e| matches!(e, Event::Admitted { .. }));
+            events.into_iter().for_each(|e| run.apply(e));
+            if admitted {
+                run.apply(Event::Confirmed {
+                    id: identity(n).id,
+                    attempt: 1,
+                    session: "session-1".into(),
+                });
+            }
+            run.at += 10;
+        }
+        assert_eq!(
+            (run.state.holding_count(), run.state.queued_count()),
+            (360, borrowers + 20)
+        );
+        run.at += 5_000;
+        let (mut took, mut stops) = (Vec::new(), 0);
+        while stops < 20 {
+            let moment = Moment::new(&run.state, Timestamp(run.at));
+            let begin = Instant::now();
+            let events = next(&run.state, &moment);
+            let all = events.iter();
+            let chosen = all.filter(|e| matches!(e, Event::StopRequested { .. }));
+            let chosen = chosen.count();
+            assert!(chosen > 0, "a loan is taken back: {events:?}");
+            took.push(begin.elapsed());
+            stops += chosen;
+            events.into_iter().for_each(|e| run.apply(e));
+        }
+        let moment = Moment::new(&run.state, Timestamp(run.at));
+        assert_eq!(next(&run.state, &moment), [], "one for each who waits");
+        took.sort();
+        println!(
+            "loans to take back, of 360 with {borrowers} waiting to borrow: {stops} in {} looks, {:.2} ms median, {:.2} ms slowest",
+            took.len(),
+            took[took.len() / 2].as_secs_f64() * 1e3,
+            took[took.len() - 1].as_secs_f64() * 1e3
+        );
+    }
+}
+
 fn main() {
+    taking_back();
     decisions();
     questions();
     queue();
