@@ -89,7 +89,7 @@ def test_jobs_that_hold_more_than_they_were_granted_are_warned_in_their_logs_and
             log.wait_for(r"it is stopped in \d+s unless that ends", 5)
             assert "holds more in Ray" in str(ana.client().get_job_info(job).message)
         for log in logs.values():
-            log.wait_for("curb: stopped by curb: it holds more in Ray .*: 0.9 CPU, granted 0.4 for ([89]|[1-5][0-9])s", 60)
+            log.wait_for(r"curb: stopped by curb: it holds more in Ray.*: 0.9 CPU, granted 0.4 for ([89]|[1-5]\d)s", 60)
     for job in HOLD:
         ana.until(job, "stopped", 20)
     admin = strict.admin()
