@@ -13,7 +13,7 @@
 # `agent::life` tell what is other on version 2.
 readonly LEFT_OUT=(--skip steady_growth --skip thousands_of --skip processes_share --skip a_number_that_another_process_has
   --skip a_real_server_in_four --skip a_program_that_ends_by_itself_is_measured --skip without_a_group_its)
-readonly MEMORY=1024M ALL_SECONDS=600 TEST_SECONDS=100 MACHINES=2
+readonly MEMORY=1024M ALL_SECONDS=900 TEST_SECONDS=100 MACHINES=2
 report=${1:-}
 tests=("${@:2}")
 [ "${#tests[@]}" -gt 0 ] || tests=(run:: supervise:: ladder:: thrashing:: keys:: watchdog:: attach:: limits:: audit::live::
