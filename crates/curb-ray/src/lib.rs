@@ -45,7 +45,7 @@ pub use id::{BadSegment, MAX_SEGMENT_BYTES, check_id};
 pub use list::Listed;
 pub use nodes::{Cluster, ClusterTotals, Node};
 pub use page::Page;
-pub use reason::{MAX_REASON_CHARS, clean_reason};
+pub use reason::{MAX_REASON_CHARS, clean_reason, without_frames};
 pub use submit::{CLAIM_KEY, SubmitRequest, Submitted};
 pub use tail::{Tail, TailFrame};
 pub use types::{DriverInfo, JobDetails, JobKind, JobStatus, PackageProtocol, StopReply, Version};

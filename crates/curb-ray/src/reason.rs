@@ -41,16 +41,44 @@ pub(crate) fn clean(body: &[u8]) -> String {
     }
 }
 
+/// Words of Python's own around the frames of a traceback.
+const PROSE: [&str; 3] = [
+    "Traceback (most recent call last)",
+    "The above exception was",
+    "During handling of the above",
+];
+
+/// A text of Ray's without the frames of Python tracebacks in it (where in Ray it happened): what is left says what happened,
+/// such as the output of `pip`. Its last part, of at most so many characters.
+#[must_use]
+pub fn without_frames(text: &str, most: usize) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut in_frame = false;
+    for line in text.lines() {
+        let body = line.trim_start();
+        let indent = line.len() - body.len();
+        if indent > 0 && body.starts_with("File \"") && body.contains(", line ") {
+            in_frame = true;
+        } else if in_frame && indent >= 4 {
+            // The frame's source, and the marks below it.
+        } else {
+            in_frame = false;
+            if !PROSE.iter().any(|p| line.contains(p)) {
+                kept.push(line);
+            }
+        }
+    }
+    let kept = kept.join("\n");
+    let kept = kept.trim();
+    let skipped = kept.chars().count().saturating_sub(most);
+    kept.chars().skip(skipped).collect()
+}
+
 /// Not indented (a frame or its source), not Python's own prose around tracebacks, not only dots.
 fn is_meaningful(line: &str) -> bool {
-    let prose = [
-        "Traceback (most recent call last)",
-        "The above exception was",
-        "During handling of the above",
-    ];
     !line.starts_with([' ', '\t'])
         && line.chars().any(char::is_alphanumeric)
-        && !prose.iter().any(|p| line.contains(p))
+        && !PROSE.iter().any(|p| line.contains(p))
 }
 
 /// `ValueError: text` and `ray.exceptions.RuntimeEnvSetupError: text` are `text`.
@@ -73,6 +101,20 @@ fn is_exception_name(name: &str) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn frames_go_and_what_was_said_stays() {
+        let text = "runtime_env setup failed: no environment.\n[Node 10.0.0.7] Traceback (most recent call last):\n  File \"ray/pip.py\", line 7, in setup\n    await run()\n    ^^^^^^^^^^^\nERROR: Could not find a version of nosuch\n    (from versions: none)\n\nDuring handling of the above exception, another exception occurred:\n  File \"ray/x.py\", line 1, in f\n    raise\nOSError: it ends\n";
+        assert_eq!(
+            without_frames(text, 4096),
+            "runtime_env setup failed: no environment.\nERROR: Could not find a version of nosuch\n    (from versions: none)\n\nOSError: it ends"
+        );
+        assert_eq!(without_frames(text, 4), "ends");
+        assert_eq!(
+            without_frames("Job was intentionally stopped.", 99),
+            "Job was intentionally stopped."
+        );
+    }
 
     #[test]
     fn the_innermost_sentence_of_a_nested_traceback_is_told() {

@@ -12,7 +12,7 @@ use curb_core::ledger::{Event, Job, Outcome, Phase};
 use curb_core::resource::{Resource, Resources};
 use curb_core::subject::JobId;
 use curb_core::time::Timestamp;
-use curb_ray::{ClusterTotals, JobDetails, JobStatus, Listed, RayError, Version};
+use curb_ray::{ClusterTotals, JobDetails, JobStatus, Listed, RayError, Version, without_frames};
 use futures_util::stream::{self, StreamExt};
 
 use crate::app::App;
@@ -546,16 +546,23 @@ fn ended(id: &JobId, record: &JobDetails) -> Option<Event> {
     Some(Event::Ended {
         id: id.clone(),
         outcome,
-        message: record
-            .message
-            .clone()
-            .unwrap_or_default()
-            .chars()
-            .take(4096)
-            .collect(),
+        message: told_by(record),
         exit_code: record.driver_exit_code,
         ran: time(record.start_time_ms).zip(time(record.end_time_ms)),
     })
+}
+
+/// Characters of a message of Ray's that are kept.
+const MESSAGE_KEPT: usize = 4096;
+
+/// What Ray says of a job: of a program that failed with the end of its log, which is its owner's; else without where in Ray's
+/// own code something went wrong.
+fn told_by(record: &JobDetails) -> String {
+    let message = record.message.as_deref().unwrap_or_default();
+    if record.error_type.as_deref() == Some("JOB_ENTRYPOINT_COMMAND_ERROR") {
+        return message.chars().take(MESSAGE_KEPT).collect();
+    }
+    without_frames(message, MESSAGE_KEPT)
 }
 
 /// Ray's totals in the ledger's words.
@@ -634,5 +641,22 @@ mod tests {
         assert!(list_is_cheaper(100, None));
         assert!(list_is_cheaper(100, Some(150)));
         assert!(!list_is_cheaper(100, Some(100_000)));
+    }
+
+    #[test]
+    fn where_in_rays_code_it_failed_is_left_out_and_the_log_of_a_program_is_whole() {
+        let traceback = "it failed\nTraceback (most recent call last):\n  File \"a.py\", line 1, in f\n    g()\nOSError: gone";
+        let record = |error_type: &str| -> JobDetails {
+            serde_json::from_value(serde_json::json!({
+                "type": "SUBMISSION", "submission_id": "a", "status": "FAILED", "entrypoint": "true",
+                "message": traceback, "error_type": error_type,
+            }))
+            .expect("a record")
+        };
+        assert_eq!(
+            told_by(&record("RUNTIME_ENV_SETUP_FAILURE")),
+            "it failed\nOSError: gone"
+        );
+        assert_eq!(told_by(&record("JOB_ENTRYPOINT_COMMAND_ERROR")), traceback);
     }
 }
