@@ -123,8 +123,8 @@ def test_what_the_section_shows_is_what_was_said(host: Host) -> None:
     for words in (
         "curb chat: pause: held still, its limit on memory raised from ",
         "curb chat: the kernel killed it: all its processes together may hold ",
-        "next: give it more with --memory, or less to do at once",
+        "next: give it more (--memory, or the file of limits), or less to do at once",
         "(retry 1 of 3), with ",
     ):
-        assert words in said
+        assert words in said, said
         assert words in README
