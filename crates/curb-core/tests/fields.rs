@@ -239,6 +239,49 @@ fn a_budget_that_refuses_takes_any_duration_that_somebody_says() {
 }
 
 #[test]
+fn a_job_is_charged_the_larger_of_declared_and_entrypoint_of_each_resource_else_a_default() {
+    use curb_core::resource::Resource;
+    let mut w = World::new(
+        "default_request: {cpu: 2, memory: 4GiB}\nquotas:\n  - {name: q, for: everybody, limits: {cpu: 50}}\n",
+    );
+    let has = [("cpu", "100"), ("memory", "1TiB"), ("licence", "9")];
+    w.cluster("main", "session-1", &has);
+    let mut charged = |declared: &[(&str, &str)], entrypoint: &[(&str, &str)]| {
+        let mut want = want("ana");
+        for (resource, amount) in declared {
+            want = want.of(resource, amount);
+        }
+        want.ask.entrypoint = amounts(entrypoint).0;
+        let (id, _) = w.submit(&want);
+        let request = w.job(&id).new.request.clone();
+        ["cpu", "memory", "licence"].map(|r| {
+            let resource = Resource::parse(r).expect("a resource");
+            request.get(&resource).0
+        })
+    };
+    let gib = 1 << 30;
+    let less = [("cpu", "1"), ("memory", "1GiB"), ("licence", "1")];
+    let more = [("cpu", "3"), ("memory", "3GiB"), ("licence", "2")];
+    assert_eq!(charged(&less, &more), [3000, 3 * gib, 2000]);
+    assert_eq!(charged(&more, &less), [3000, 3 * gib, 2000]);
+    assert_eq!(
+        charged(
+            &[("cpu", "3"), ("memory", "1GiB")],
+            &[("cpu", "1"), ("memory", "2GiB")]
+        ),
+        [3000, 2 * gib, 0],
+        "each by itself"
+    );
+    assert_eq!(
+        charged(&less, &[]),
+        [1000, gib, 1000],
+        "also below a default"
+    );
+    assert_eq!(charged(&[], &[("cpu", "1")]), [1000, 4 * gib, 0]);
+    assert_eq!(charged(&[], &[]), [2000, 4 * gib, 0]);
+}
+
+#[test]
 fn a_declared_zero_is_not_less_than_a_default() {
     let yaml = |defaults: &str| {
         format!(
