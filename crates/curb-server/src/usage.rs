@@ -1,7 +1,7 @@
 //! Use over time: what jobs are seen to hold goes into the journal, and a table of all grants follows the journal.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use curb_core::ledger::{Event, Phase};
@@ -9,6 +9,7 @@ use curb_core::time::Millis;
 use curb_core::truth::HeldMeter;
 use curb_journal::Reader;
 use curb_usage::{Books, Query, Sums};
+use tokio::sync::Mutex;
 
 use crate::app::App;
 use crate::engine::Decision;
@@ -38,14 +39,14 @@ impl BookKeeper {
     }
 
     /// Reads on in the journal up to its end, then uses the table; with it comes the number of the last record. On a thread
-    /// that may block; one at a time.
+    /// that may block, one at a time: whoever waits takes no such thread from others.
     async fn with<T: Send + 'static>(
         &self,
         then: impl FnOnce(&Books) -> Result<T, curb_usage::Error> + Send + 'static,
     ) -> Result<(T, u64), String> {
         let keeper = self.clone();
+        let mut books = Arc::clone(&self.books).lock_owned().await;
         let work = tokio::task::spawn_blocking(move || {
-            let mut books = keeper.books.lock().unwrap_or_else(PoisonError::into_inner);
             let done = keeper.read_on(&mut books, then);
             if done.is_err() {
                 // Opened anew the next time: what is wrong may be with what is kept open.

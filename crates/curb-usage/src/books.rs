@@ -24,6 +24,8 @@ pub struct Books {
     pub(crate) table: Table,
     book: Book,
     cursor: Cursor,
+    /// A batch failed: what is in memory is not what is in the file.
+    torn: bool,
 }
 
 impl Books {
@@ -39,6 +41,7 @@ impl Books {
                 table,
                 book,
                 cursor,
+                torn: false,
             });
         }
         Books::anew(path)
@@ -61,6 +64,7 @@ impl Books {
                 table,
                 book,
                 cursor,
+                torn: false,
             }),
             None => Err(Error::File(std::io::Error::other(
                 "a new file cannot be used either",
@@ -73,9 +77,12 @@ impl Books {
     /// # Errors
     /// The journal cannot be read or is not understood, or the table cannot be written. What was read before stays.
     pub fn catch_up(&mut self, journal: &Reader) -> Result<u64, Error> {
+        if self.torn {
+            let dir = self.path.parent().unwrap_or(Path::new("."));
+            *self = Books::open(dir)?;
+        }
         if !self.follows(journal)? {
-            let fresh = Books::anew(self.path.clone())?;
-            *self = fresh;
+            *self = Books::anew(self.path.clone())?;
         }
         while self.read_on(journal)? {}
         Ok(self.cursor.seq)
@@ -100,8 +107,9 @@ impl Books {
 
     /// Reads one batch; says whether there may be more.
     fn read_on(&mut self, journal: &Reader) -> Result<bool, Error> {
-        // On a copy: where the batch fails, nothing of it has happened.
-        let (mut book, mut cursor, mut read) = (self.book.clone(), self.cursor.clone(), 0);
+        let (mut cursor, mut read) = (self.cursor.clone(), 0);
+        self.torn = true;
+        let book = &mut self.book;
         let mut writing = Writing::begin(&mut self.table)?;
         let stopped = journal.for_each(self.cursor.seq, |record| {
             if read == BATCH {
@@ -122,7 +130,7 @@ impl Books {
                 event,
             });
             for change in changes {
-                if let Err(error) = writing.write(&book, change) {
+                if let Err(error) = writing.write(book, change) {
                     return ControlFlow::Break(Err(error));
                 }
             }
@@ -140,8 +148,9 @@ impl Books {
         };
         if read > 0 {
             writing.finish(&cursor, book.now())?;
-            (self.book, self.cursor) = (book, cursor);
+            self.cursor = cursor;
         }
+        self.torn = false;
         Ok(more)
     }
 }

@@ -65,6 +65,7 @@ impl Table {
     }
 
     fn try_open(path: &Path) -> Result<Option<(Table, Cursor, Book)>, Error> {
+        private_file(path)?;
         let conn = Connection::open(path)?;
         conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
         // What a loss of power takes is made again from the journal.
@@ -112,6 +113,15 @@ impl Table {
         }
         Ok(Some(all))
     }
+}
+
+/// Makes the file if it is not there, for its owner alone, as the journal's is.
+fn private_file(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
 }
 
 /// A transaction, with what it has looked up.

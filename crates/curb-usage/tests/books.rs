@@ -272,3 +272,34 @@ fn who_and_how_many_can_be_narrowed() {
     team.team = Some("vision".into());
     assert_eq!(told(&sums(&team)), ["a 1 6/0/0", "all 1 6/0/0"]);
 }
+
+#[test]
+fn the_table_is_for_its_owner_alone_as_the_journal_is() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut w = World::new();
+    w.history();
+    drop(w.books());
+    let mode = std::fs::metadata(w.dir.path().join(FILE)).expect("it is there");
+    assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_record_that_is_not_understood_stops_the_reading_and_spoils_nothing_before_it() {
+    let mut w = World::new();
+    w.history();
+    let mut books = w.books();
+    w.at(5, &ended("l"));
+    let strange = Entry::new(
+        5 * HOUR,
+        "from_the_future",
+        b"{\"from_the_future\":{}}".to_vec(),
+    );
+    w.journal.append(&[strange]).expect("written");
+    let reader = Reader::open(w.dir.path()).expect("a reader");
+    for _ in 0..2 {
+        let read = books.catch_up(&reader).map_err(|e| e.to_string());
+        assert!(read.is_err_and(|e| e.contains("record 8 of the journal is not understood")));
+        let sums = books.sums(&query(By::User, 0, 6)).expect("sums");
+        assert_eq!(told(&sums), ["ana 1 6/0/0", "li 1 4/0/0", "all 2 10/0/0"]);
+    }
+}

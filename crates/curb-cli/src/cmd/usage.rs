@@ -1,6 +1,5 @@
 //! `curb usage`
 
-use std::fs::OpenOptions;
 use std::path::Path;
 
 use curb_api::{Usage, UsageQuery};
@@ -45,12 +44,15 @@ fn write(file: &Path, usage: &Usage) -> Result<(), Failure> {
             format!("{} cannot be written: {error}", file.display()),
         )
     };
-    let to = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(file)
-        .map_err(|e| failed(&e))?;
-    parquet(to, &show::usage_lines(usage)).map_err(|e| failed(&e))
+    // Beside it first: a disk that is full leaves nothing behind, and nothing that is there is written over.
+    let beside = file.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let made = tempfile::NamedTempFile::new_in(beside.unwrap_or(Path::new(".")));
+    let made = made.map_err(|e| failed(&e))?;
+    let to = made.as_file().try_clone().map_err(|e| failed(&e))?;
+    parquet(to, &show::usage_lines(usage)).map_err(|e| failed(&e))?;
+    made.persist_noclobber(file)
+        .map(drop)
+        .map_err(|e| failed(&e.error))
 }
 
 /// Writes lines as one row group. Hours are decimals with three places, as in the other forms.

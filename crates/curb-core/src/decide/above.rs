@@ -49,8 +49,8 @@ struct Over {
     of: Option<ResIx>,
     held: u64,
     limit: u64,
-    /// How much of it is still to go.
-    left: u64,
+    /// How much of it is still to go; below zero when more goes than has to.
+    left: i128,
 }
 
 impl Over {
@@ -106,12 +106,9 @@ fn above(state: &State, moment: &Moment, bucket: &Bucket, found: &mut Found) {
             chosen.push(slot);
         }
     }
-    spare(state, moment, bucket, found, &mut chosen);
-    // The same for all of them, and for people: what is over, as it is now.
-    let told: Vec<String> = self::overs(state, moment, bucket)
-        .iter()
-        .map(|o| o.tell(state))
-        .collect();
+    spare(&mut overs, &mut chosen);
+    // The same for all of them: what is over, as it is now.
+    let told: Vec<String> = overs.iter().map(|o| o.tell(state)).collect();
     for slot in chosen {
         let text = format!(
             "runs above the limit that {} has now: {}",
@@ -122,18 +119,15 @@ fn above(state: &State, moment: &Moment, bucket: &Bucket, found: &mut Found) {
     }
 }
 
-/// Leaves out who was chosen first and turned out not to be needed beside those who came after.
-fn spare(state: &State, moment: &Moment, bucket: &Bucket, found: &Found, chosen: &mut Vec<&Slot>) {
-    let gone = |slot: &&Slot| slot.job.stop.is_some() || found.contains_key(&slot.job.new.id);
-    let mut at = chosen.len();
-    while at > 0 {
-        at -= 1;
-        let mut overs = overs(state, moment, bucket);
-        let all = holding(state, bucket).filter(gone);
-        let others = chosen.iter().enumerate().filter(|(ix, _)| *ix != at);
-        all.chain(others.map(|(_, slot)| *slot))
-            .for_each(|slot| take(&mut overs, slot));
-        if overs.iter().all(|o| o.left == 0) {
+/// Leaves out who was chosen and turned out not to be needed beside the others, the most important of them first.
+fn spare(overs: &mut [Over], chosen: &mut Vec<&Slot>) {
+    for at in (0..chosen.len()).rev() {
+        let slot = chosen[at];
+        let unneeded = |o: &Over| o.left + i128::from(Over::of(slot, o.of)) <= 0;
+        if overs.iter().all(unneeded) {
+            for over in overs.iter_mut() {
+                over.left += i128::from(Over::of(slot, over.of));
+            }
             chosen.remove(at);
         }
     }
@@ -141,7 +135,7 @@ fn spare(state: &State, moment: &Moment, bucket: &Bucket, found: &Found, chosen:
 
 fn take(overs: &mut [Over], slot: &Slot) {
     for over in overs {
-        over.left = over.left.saturating_sub(Over::of(slot, over.of));
+        over.left -= i128::from(Over::of(slot, over.of));
     }
 }
 
@@ -159,8 +153,8 @@ fn overs(state: &State, moment: &Moment, bucket: &Bucket) -> Vec<Over> {
         .chain(of_jobs)
         .filter_map(|(of, held, limit, lent)| {
             let most = limit.saturating_add(lent.unwrap_or(0));
-            let left = held.checked_sub(most).filter(|left| *left > 0)?;
-            Some(Over {
+            let left = i128::from(held) - i128::from(most);
+            (left > 0).then_some(Over {
                 of,
                 held,
                 limit: most,
